@@ -1,0 +1,1 @@
+"""signjax: sign-language digits in JAX and Flax linen."""

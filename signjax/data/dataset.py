@@ -1,0 +1,46 @@
+"""What every data source returns: uint8 images with named integer labels."""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Dataset(NamedTuple):
+    """Labelled images in memory.
+
+    images: uint8 [N, H, W, 3], RGB, 0-255. labels: int32 [N], each in
+    [0, len(classes)). classes: the class names; a label is an index into them.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def take(self, indices: np.ndarray) -> "Dataset":
+        """The images at `indices` (int [M]), in that order."""
+        return self._replace(images=self.images[indices], labels=self.labels[indices])
+
+
+class Splits(NamedTuple):
+    """A training and a test set over the same classes, and where they came from.
+
+    source: signs, folder or synthetic, the word that labels every result.
+    origin: the path or rule the images came from, for people to read.
+    """
+
+    train: Dataset
+    test: Dataset
+    source: str
+    origin: str
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all pixels, labels and class names: equal data, equal digest."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.test):
+            digest.update("\0".join(part.classes).encode())
+            digest.update(repr(part.images.shape).encode())
+            digest.update(np.ascontiguousarray(part.images, np.uint8).data)
+            digest.update(np.ascontiguousarray(part.labels, np.int32).data)
+        return digest.hexdigest()
