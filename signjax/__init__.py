@@ -1,1 +1,3 @@
-"""signjax: sign-language digits in JAX and Flax linen."""
+"""Sign-language digits in JAX and Flax linen."""
+
+__version__ = "0.1.0"

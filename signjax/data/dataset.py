@@ -36,7 +36,7 @@ class Splits(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Hex digest of all pixels, labels and class names: equal data, equal digest."""
+        """Hex digest of pixels, labels and class names: equal data, equal digest."""
         digest = hashlib.sha256()
         for part in (self.train, self.test):
             digest.update("\0".join(part.classes).encode())

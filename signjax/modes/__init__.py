@@ -1,0 +1,39 @@
+"""What a person can ask for, a file each; imported when asked, as jax loads slowly."""
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from signjax.errors import InputError
+from signjax.modes.options import Options
+
+MODES = {
+    "train": "train --config, evaluate and save; run again, it resumes",
+    "evaluate": "score the model of --workdir on its own test images or on --data",
+    "predict": "label the images and folders that are named after the flags",
+    "summary": "list the layers and parameters of --config",
+}
+
+
+def run(mode: str, options: Options) -> None:
+    """Does what `mode` says; raises SignjaxError with one line where it cannot."""
+    if mode not in MODES:
+        raise InputError(f"--mode={mode}: expected one of {', '.join(MODES)}")
+    import_module(f"signjax.modes.{mode}").run(options)
+
+
+def help_text(introduction: str, flags: Mapping[str, str]) -> str:
+    """What --help prints: an introduction, the modes, the flags and their texts."""
+    return f"""{introduction}
+modes (--mode=train if not given):
+{_columns(MODES)}
+
+flags:
+{_columns({f"--{name}": text for name, text in flags.items()})}
+
+Any key of a config is overridden by its name, --config.train.epochs=5; a variant
+follows a colon, --config=configs/resnet.py:seed. configs/base.py explains the keys."""
+
+
+def _columns(rows: Mapping[str, str]) -> str:
+    width = max(map(len, rows))
+    return "\n".join(f"  {name:{width}}  {text}" for name, text in rows.items())

@@ -1,0 +1,106 @@
+"""Trains every recipe over its seeds on SIGNS and records what each run reached.
+
+    SIGNJAX_DATA=folder-of-the-h5-files python benchmarks/accuracy.py
+
+Each run is the real command line in a fresh process, so its wall time counts imports,
+compilation, training, evaluation and saving. Called again, it goes on with the runs
+that have no row yet; no row is ever dropped or run twice. Rows go to
+results/accuracy.json, from which tables.py draws the README's table.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
+RECIPES = {
+    "cnn.py:seed": range(5),
+    "cnn.py": range(5),
+    "resnet.py:seed": range(3),
+    "resnet.py": range(3),
+}
+
+
+def main() -> None:
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    done = {(row["config"], row["seed"]) for row in rows}
+    for config, seeds in RECIPES.items():
+        for seed in seeds:
+            if (config, seed) in done:
+                continue
+            rows.append(train(config, seed))
+            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+            row = rows[-1]
+            print(
+                f"{config} seed {seed}: train {row['train_accuracy']:.4f}, "
+                f"test {row['test_accuracy']:.4f}, {row['wall_seconds']:.0f} s",
+                flush=True,
+            )
+
+
+def train(config: str, seed: int) -> dict[str, Any]:
+    """The row of one run; raises CalledProcessError if it fails."""
+    with tempfile.TemporaryDirectory() as workdir:
+        started = time.perf_counter()
+        command = [
+            sys.executable,
+            "main.py",
+            f"--config=configs/{config}",
+            f"--config.seed={seed}",
+            "--config.data.source=signs",
+            f"--workdir={workdir}",
+        ]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        wall_seconds = time.perf_counter() - started
+        result = json.loads((Path(workdir) / "result.json").read_text())
+        stored = json.loads((Path(workdir) / "run.json").read_text())
+    return {
+        "config": config,
+        "seed": seed,
+        "epochs": stored["config"]["train"]["epochs"],
+        "train_accuracy": result["train"]["accuracy"],
+        "test_accuracy": result["test"]["accuracy"],
+        "test_interval95": result["test"]["interval95"],
+        "leak_free_test_accuracy": result["test"]["leak_free"]["accuracy"],
+        "train_loss": result["train"]["loss"],
+        "test_loss": result["test"]["loss"],
+        "train_seconds": round(result["train_seconds"], 1),
+        "wall_seconds": round(wall_seconds, 1),
+        "data_sha256": result["data"]["sha256"],
+        "device": result["device"],
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": result["versions"],
+        "git_commit": git_commit(),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def processor() -> str:
+    """The CPU's name, where Linux tells it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def git_commit() -> str:
+    """The commit measured, with `+` where the tree differs from it."""
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    changed = ["git", "status", "--porcelain", "--", "signjax", "configs", "main.py"]
+    commit, changes = (
+        subprocess.run(args, cwd=ROOT, check=True, capture_output=True, text=True)
+        for args in (head, changed)
+    )
+    return commit.stdout.strip() + ("+" if changes.stdout else "")
+
+
+if __name__ == "__main__":
+    main()

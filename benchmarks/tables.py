@@ -1,0 +1,84 @@
+"""Draws the tables of README.md from the files in results/.
+
+    python benchmarks/tables.py
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what is between them
+is replaced. A test sees that what is committed is what this would write.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+# What the Keras project reports of its own networks: (train, test) accuracy.
+REFERENCE = {"cnn": (0.8861, 0.8083), "resnet": (0.9583, 0.8667)}
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    readme.write_text(redraw(readme.read_text()))
+
+
+def redraw(text: str) -> str:
+    """`text` with every table drawn anew."""
+    return re.sub(
+        r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)",
+        lambda match: match[1] + TABLES[match[2]]() + match[3],
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def accuracy() -> str:
+    """Accuracy of every recipe over its seeds, beside the reference's."""
+    rows = json.loads((RESULTS / "accuracy.json").read_text())
+    lines = [
+        "| recipe | epochs | n | train | test, 120 | test, 108 leak-free "
+        "| wall time, min |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for network, (train, test) in REFERENCE.items():
+        lines.append(
+            f"| {network}, the Keras reference | {100 if network == 'cnn' else 10} "
+            f"| 1 | {train:.4f} | {test:.4f} | | |"
+        )
+        for config in (f"{network}.py:seed", f"{network}.py"):
+            runs = [row for row in rows if row["config"] == config]
+            lines.append(_accuracy_line(config, runs))
+    first = rows[0]
+    versions = first["versions"]
+    note = (
+        f"n seeds, mean ± standard deviation. {first['processor']}, {first['cores']} "
+        f"cores, Python {versions['python']}, jax {versions['jax']}, flax "
+        f"{versions['flax']}; `benchmarks/results/accuracy.json`, written by "
+        "`python benchmarks/accuracy.py`."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _accuracy_line(config: str, runs: Sequence[dict[str, Any]]) -> str:
+    columns = [
+        _spread([run[key] for run in runs])
+        for key in ("train_accuracy", "test_accuracy", "leak_free_test_accuracy")
+    ]
+    minutes = mean(run["wall_seconds"] for run in runs) / 60
+    return (
+        f"| `configs/{config}` | {runs[0]['epochs']} | {len(runs)} | "
+        f"{' | '.join(columns)} | {minutes:.1f} |"
+    )
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.4f} ± {stdev(values):.4f}"
+
+
+TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""ResNet-50 from scratch. Variant `:seed` is the Keras network to the parameter.
+
+python main.py --config=configs/resnet.py
+python main.py --config=configs/resnet.py:seed
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = base.get_config()
+    config.model.name = "resnet50"
+    if variant == "seed":
+        config.name = "resnet-seed"
+        config.model.init = "keras"
+        config.model.stride_on = "1x1"
+        config.model.pool_padding = 0
+        config.model.conv_bias = True
+        config.model.zero_init_last_scale = False
+        config.model.bn_momentum = 0.99
+        config.model.bn_epsilon = 1e-3
+        return config
+    if variant:
+        raise ValueError(f"resnet.py has no variant {variant!r}: it has seed")
+    config.name = "resnet"
+    config.model.init = "he"
+    config.data.mean = (0.5, 0.5, 0.5)
+    config.data.std = (0.25, 0.25, 0.25)
+    config.augment.flip = True
+    config.augment.rotation = 15.0
+    config.augment.scale = 0.15
+    config.augment.translation = 0.08
+    config.augment.brightness = 0.2
+    config.augment.contrast = 0.2
+    config.augment.saturation = 0.2
+    config.train.epochs = 30
+    config.train.label_smoothing = 0.1
+    config.optimizer.name = "sgd"
+    config.optimizer.learning_rate = 0.05
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_epochs = 3.0
+    config.optimizer.weight_decay = 5e-4
+    return config

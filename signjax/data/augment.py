@@ -1,0 +1,117 @@
+"""Random changes of a batch of images, in jnp, inside the jitted train step."""
+
+import jax
+import jax.numpy as jnp
+
+
+def augment(
+    images: jax.Array,
+    key: jax.Array,
+    *,
+    flip: bool,
+    rotation: float,
+    scale: float,
+    translation: float,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+) -> jax.Array:
+    """Each image changed in its own way, drawn from `key`.
+
+    images: float [B, H, W, 3] in [0, 1]; the result too. Every range is symmetric
+    and 0 leaves that property as it is: rotation in degrees, scale as a factor's
+    logarithm, translation as a share of the side, brightness, contrast and saturation
+    as a factor's distance from 1. flip mirrors half of the images. Outside the image
+    its border goes on.
+    """
+    geometry_key, colour_key = jax.random.split(key)
+    if flip or rotation or scale or translation:
+        matrices = _random_affine(
+            geometry_key, images.shape[0], flip, rotation, scale, translation
+        )
+        images = affine(images, matrices)
+    if brightness or contrast or saturation:
+        factors = jax.random.uniform(
+            colour_key, (3, images.shape[0], 1, 1, 1), minval=-1.0, maxval=1.0
+        )
+        images = _jitter_colour(
+            images,
+            brightness=1 + brightness * factors[0],
+            contrast=1 + contrast * factors[1],
+            saturation=1 + saturation * factors[2],
+        )
+    return images
+
+
+def _random_affine(
+    key: jax.Array,
+    count: int,
+    flip: bool,
+    rotation: float,
+    scale: float,
+    translation: float,
+) -> jax.Array:
+    """float [count, 2, 3]: output position -> input position, see `affine`."""
+    flip_key, range_key = jax.random.split(key)
+    draws = jax.random.uniform(range_key, (4, count), minval=-1.0, maxval=1.0)
+    angle = jnp.deg2rad(rotation) * draws[0]
+    zoom = jnp.exp(scale * draws[1])
+    sign = jnp.where(jax.random.bernoulli(flip_key, 0.5 * flip, (count,)), -1.0, 1.0)
+    # Positions run over [-1, 1], twice the side's share that translation speaks of.
+    shift = 2 * translation * draws[2:]
+    cos, sin = zoom * jnp.cos(angle), zoom * jnp.sin(angle)
+    rows = [[cos, -sin, shift[0]], [sign * sin, sign * cos, shift[1]]]
+    return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
+
+
+def affine(images: jax.Array, matrices: jax.Array) -> jax.Array:
+    """Images resampled bilinearly where `matrices` say.
+
+    images: float [B, H, W, C]. matrices: float [B, 2, 3], applied to (y, x, 1) of an
+    output pixel, with y and x in [-1, 1] from the image's centre to its edges; the
+    result is the position that pixel is read from, clamped to the image.
+    """
+    height, width = images.shape[1:3]
+    y, x = jnp.meshgrid(
+        (jnp.arange(height) + 0.5) * 2 / height - 1,
+        (jnp.arange(width) + 0.5) * 2 / width - 1,
+        indexing="ij",
+    )
+    grid = jnp.stack([y, x, jnp.ones_like(y)]).reshape(3, -1)
+    # HIGHEST: positions need all their bits where products default to fewer (TPU).
+    source = jnp.matmul(matrices, grid, precision=jax.lax.Precision.HIGHEST)
+    source_y = jnp.clip((source[:, 0] + 1) * height / 2 - 0.5, 0, height - 1)
+    source_x = jnp.clip((source[:, 1] + 1) * width / 2 - 0.5, 0, width - 1)
+    resampled = jax.vmap(_bilinear)(images, source_y, source_x)
+    return resampled.reshape(images.shape)
+
+
+def _bilinear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+    """Values [P, C] of image [H, W, C] at positions y and x, float [P], inside it."""
+    height, width, channels = image.shape
+    pixels = image.reshape(-1, channels)
+    top, left = jnp.floor(y).astype(jnp.int32), jnp.floor(x).astype(jnp.int32)
+    bottom = jnp.minimum(top + 1, height - 1)
+    right = jnp.minimum(left + 1, width - 1)
+    down, across = (y - top)[:, None], (x - left)[:, None]
+    upper = pixels[top * width + left] * (1 - across)
+    upper += pixels[top * width + right] * across
+    lower = pixels[bottom * width + left] * (1 - across)
+    lower += pixels[bottom * width + right] * across
+    return upper * (1 - down) + lower * down
+
+
+def _jitter_colour(
+    images: jax.Array,
+    *,
+    brightness: jax.Array,
+    contrast: jax.Array,
+    saturation: jax.Array,
+) -> jax.Array:
+    """images times brightness, spread about their mean and their grey; clipped."""
+    images = images * brightness
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    images = mean + (images - mean) * contrast
+    grey = images.mean(axis=-1, keepdims=True)
+    images = grey + (images - grey) * saturation
+    return jnp.clip(images, 0.0, 1.0)

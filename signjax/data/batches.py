@@ -1,0 +1,56 @@
+"""Which images make up each batch: index arrays, a permutation an epoch."""
+
+import numpy as np
+
+
+def epoch_batches(
+    count: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    shuffle: bool,
+    drop_remainder: bool,
+) -> np.ndarray:
+    """The batches of one epoch: int32 [steps, batch_size], -1 is padding.
+
+    The order depends on (seed, epoch) alone, so a resumed run goes on with it. The
+    images that do not fill the last batch are dropped (others each epoch, if
+    shuffled) or kept with padding after them.
+    """
+    order = np.arange(count, dtype=np.int32)
+    if shuffle:
+        order = np.random.default_rng((seed, epoch)).permutation(order)
+    if drop_remainder:
+        order = order[: count - count % batch_size]
+    return padded_batches(order, batch_size)
+
+
+def padded_batches(indices: np.ndarray, batch_size: int) -> np.ndarray:
+    """int [N] -> int32 [ceil(N / batch_size), batch_size], the rest filled with -1."""
+    steps = -(-len(indices) // batch_size)
+    padded = np.full(steps * batch_size, -1, np.int32)
+    padded[: len(indices)] = indices
+    return padded.reshape(steps, batch_size)
+
+
+def steps_per_epoch(count: int, batch_size: int, *, drop_remainder: bool) -> int:
+    """Number of batches that `epoch_batches` makes."""
+    return count // batch_size if drop_remainder else -(-count // batch_size)
+
+
+def stratified_holdout(
+    labels: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted indices (kept, held out) with `fraction` of each class held out.
+
+    labels: int [N]. fraction in (0, 1); each class gives at least one image.
+    """
+    rng = np.random.default_rng(seed)
+    held: list[np.ndarray] = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        held.append(members[: max(1, round(fraction * len(members)))])
+    held_out = np.sort(np.concatenate(held))
+    kept = np.setdiff1d(np.arange(len(labels)), held_out)
+    return kept, held_out

@@ -1,0 +1,178 @@
+"""Files fetched once into the user's cache, each checked against a known digest."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from signjax.errors import RunError
+
+_TIMEOUT_SECONDS = 10
+_CHUNK_BYTES = 1 << 16
+
+
+class RemoteFile(NamedTuple):
+    """A file at fixed addresses and what it must be.
+
+    mirrors: addresses, tried in order. size: bytes. sha256: of the content, hex.
+    git_blob: the content's git object id, hex; either digest vouches for the file.
+    """
+
+    name: str
+    mirrors: tuple[str, ...]
+    size: int
+    sha256: str
+    git_blob: str
+
+
+def _signs_mirrors(name: str) -> tuple[str, ...]:
+    host = "https://raw.githubusercontent.com"
+    return (
+        f"{host}/DrAlexSanz/CNN-in-TF/5f0da09b23d8920755c2d0087debebdfe3ce8bf0/{name}",
+        f"{host}/trtrgfh/Sign-Language-Digits-"
+        f"/d73aea4eacbce435a8667a2cf90dd515e103dae9/datasets/{name}",
+    )
+
+
+SIGNS_FILES = (
+    RemoteFile(
+        name="train_signs.h5",
+        mirrors=_signs_mirrors("train_signs.h5"),
+        size=13_281_872,
+        sha256="47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74",
+        git_blob="15904fbeb148848aea50d42c96a539b7bd11c4e5",
+    ),
+    RemoteFile(
+        name="test_signs.h5",
+        mirrors=_signs_mirrors("test_signs.h5"),
+        size=1_477_712,
+        sha256="539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be",
+        git_blob="ac34131b87c829b90f5c0913f90d509f1c1f8ed0",
+    ),
+)
+
+
+def cache_directory() -> Path:
+    """$SIGNJAX_CACHE, else $XDG_CACHE_HOME/signjax, else ~/.cache/signjax."""
+    if own := os.environ.get("SIGNJAX_CACHE"):
+        return Path(own)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "signjax"
+    return Path.home() / ".cache" / "signjax"
+
+
+def fetch(file: RemoteFile, directory: Path) -> Path:
+    """Download `file` into `directory`, or find it there: the path of a checked file.
+
+    Nothing stands under the final name but a complete, checked file: the download
+    goes to a .part file beside it, which is renamed at the end. A terminal sees a
+    progress bar. Raises RunError, naming each address and why it failed.
+    """
+    target = directory / file.name
+    if target.is_file() and _is_genuine(target, file):
+        return target
+    # One .part a process: two runs that start together do not write into one file.
+    part = directory / f"{file.name}.{os.getpid()}.part"
+    failures = []
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for url in file.mirrors:
+            failure = _try_download(url, file, part)
+            if failure is None:
+                part.replace(target)
+                return target
+            failures.append(f"{url}: {failure}")
+    except OSError as error:
+        raise RunError(
+            f"cannot write {file.name} to {directory}: {error.strerror}"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    raise RunError(f"cannot download {file.name}: {'; '.join(failures)}")
+
+
+def _try_download(url: str, file: RemoteFile, part: Path) -> str | None:
+    """Write what `url` serves to `part` and check it: None, or why it is refused."""
+    with open(part, "wb") as output:
+        try:
+            request = urllib.request.Request(url, headers={"User-Agent": "signjax"})
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+                received = _copy(response, output, file)
+        except (OSError, http.client.HTTPException) as error:
+            return _reason(error)
+    if received != file.size:
+        over = "or more " if received > file.size else ""
+        return f"{received:,} bytes {over}came where {file.size:,} were expected"
+    if not _is_genuine(part, file):
+        return "wrong checksum: neither the sha256 nor the git blob id is the known one"
+    return None
+
+
+def _copy(response: IO[bytes], output: IO[bytes], file: RemoteFile) -> int:
+    """Copy until the end, or until more came than the file has; return the bytes."""
+    received = 0
+    with _progress(file) as advance:
+        while received <= file.size and (chunk := response.read(_CHUNK_BYTES)):
+            output.write(chunk)
+            received += len(chunk)
+            advance(len(chunk))
+    return received
+
+
+@contextlib.contextmanager
+def _progress(file: RemoteFile) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal, nothing elsewhere; call it with the bytes moved."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(file.name, total=file.size)
+        yield lambda count: bar.advance(task, count)
+
+
+def _is_genuine(path: Path, file: RemoteFile) -> bool:
+    """Whether the content has the expected sha256 or the expected git blob id."""
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() == file.sha256:
+        return True
+    # Git names a file by the sha1 of this header and the content.
+    blob = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
+    blob.update(content)
+    return blob.hexdigest() == file.git_blob
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return f"HTTP {error.code} {error.reason}"
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer for {_TIMEOUT_SECONDS} s"
+    if isinstance(cause, socket.gaierror):
+        return f"host not found; no network? ({cause.strerror})"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    return f"broken transfer ({cause!r})"

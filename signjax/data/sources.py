@@ -1,0 +1,160 @@
+"""From the name of a data source to its images: signs, folder, synthetic or auto."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from signjax.data.dataset import Dataset, Splits
+from signjax.data.download import SIGNS_FILES, cache_directory, fetch
+from signjax.data.folder import read_folder, read_labelled
+from signjax.data.image import resize_images
+from signjax.data.signs import TEST_FILE, TRAIN_FILE, read_signs, read_signs_file
+from signjax.errors import InputError, RunError
+
+SOURCES = ("auto", "signs", "folder", "synthetic")
+
+# What a network is built for where no data is at hand.
+SIGNS_CLASSES = ("0", "1", "2", "3", "4", "5")
+
+_SIGNS_ADVICE = (
+    f"put {TRAIN_FILE} and {TEST_FILE} into a folder and name it with "
+    "--config.data.dir=DIR or SIGNJAX_DATA=DIR"
+)
+
+
+def resolve(
+    source: str,
+    *,
+    directory: str | Path | None,
+    image_size: int,
+    test_fraction: float,
+    seed: int,
+    synthetic_train: int,
+    synthetic_test: int,
+    synthetic_classes: int,
+    warn: Callable[[str], None],
+) -> Splits:
+    """Read the images of one of `SOURCES`, each uint8 [N, image_size, image_size, 3].
+
+    signs: the h5 files of `directory`, else of $SIGNJAX_DATA, else of the user's
+    cache, to which they are downloaded. folder: class-named folders in `directory`,
+    split by `test_fraction` and `seed`. synthetic: as many hands as asked for, of the
+    first `synthetic_classes` digits, drawn from `seed`. auto: signs, and where nothing
+    was named and nothing can be downloaded, synthetic, after telling so by `warn`.
+
+    Raises InputError where what was named is not there or wrong; RunError where signs
+    was asked for and cannot be downloaded.
+    """
+    if source not in SOURCES:
+        raise InputError(
+            f"data source {source!r} is unknown; expected one of {', '.join(SOURCES)}"
+        )
+    synthetic = partial(
+        _synthetic,
+        seed=seed,
+        train_size=synthetic_train,
+        test_size=synthetic_test,
+        classes=synthetic_classes,
+        image_size=image_size,
+    )
+    if source == "synthetic":
+        _refuse_directory(directory)
+        return synthetic()
+    if source == "folder":
+        return _folder(directory, image_size, test_fraction, seed)
+    try:
+        path, named_by = _locate_signs(directory)
+    except RunError as error:
+        if source == "signs":
+            raise RunError(f"{error}. Without a network: {_SIGNS_ADVICE}") from error
+        warn(
+            f"NO SIGNS DATA: {error}. This run uses SYNTHETIC hands instead, and its "
+            f"results say nothing about SIGNS. For the real data {_SIGNS_ADVICE}"
+        )
+        return synthetic()
+    return _signs(path, named_by, image_size)
+
+
+def load_labelled(path: str | Path, image_size: int) -> Dataset:
+    """Read one labelled set to evaluate on: uint8 [N, image_size, image_size, 3].
+
+    path: an h5 file of the SIGNS layout, a folder with the SIGNS files or with train/
+    and test/ (of both the test part), or a folder of class-named folders.
+    Raises InputError where it is none of these.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return _resized(read_signs_file(path, None), image_size)
+    if (path / TEST_FILE).exists() or (path / TRAIN_FILE).exists():
+        return _resized(read_signs_file(path / TEST_FILE, "test"), image_size)
+    return read_labelled(path, image_size=image_size)
+
+
+def _refuse_directory(directory: str | Path | None) -> None:
+    if directory:
+        raise InputError(
+            f"data source synthetic reads no folder, but {directory} is named; "
+            "choose signs or folder to read it, or leave the folder out"
+        )
+
+
+def _locate_signs(directory: str | Path | None) -> tuple[Path, str]:
+    """The folder of the SIGNS files, downloaded where need be, and who named it.
+
+    Raises RunError where nobody named one and the download fails.
+    """
+    if directory:
+        return Path(directory), (
+            "--config.data.dir; for class-named folders say --config.data.source=folder"
+        )
+    if named := os.environ.get("SIGNJAX_DATA"):
+        return Path(named), "$SIGNJAX_DATA"
+    cache = cache_directory()
+    for file in SIGNS_FILES:
+        # A file that is there already need not be the published one: it may be the
+        # person's own. Reading checks its content.
+        if not (cache / file.name).is_file():
+            fetch(file, cache)
+    return cache, "the user's cache; a file deleted there is downloaded again"
+
+
+def _signs(path: Path, named_by: str, image_size: int) -> Splits:
+    try:
+        train, test = read_signs(path)
+    except InputError as error:
+        raise InputError(f"{error} (the folder comes from {named_by})") from error
+    return Splits(
+        _resized(train, image_size), _resized(test, image_size), "signs", str(path)
+    )
+
+
+def _folder(
+    directory: str | Path | None,
+    image_size: int,
+    test_fraction: float,
+    seed: int,
+) -> Splits:
+    if not directory:
+        raise InputError(
+            "data source folder needs the folder's name: --config.data.dir=DIR"
+        )
+    train, test = read_folder(
+        directory,
+        image_size=image_size,
+        test_fraction=test_fraction,
+        seed=seed,
+    )
+    return Splits(train, test, "folder", str(directory))
+
+
+def _synthetic(**options: Any) -> Splits:
+    # The only source that needs jax: reading files starts without it.
+    from signjax.data.synthetic import synthetic_splits
+
+    return synthetic_splits(**options)
+
+
+def _resized(data: Dataset, image_size: int) -> Dataset:
+    return data._replace(images=resize_images(data.images, image_size))

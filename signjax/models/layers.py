@@ -1,0 +1,54 @@
+"""The convolution and normalisation layers that the networks are made of."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.typing import Dtype, Initializer
+
+from signjax.models.convolution import Formulation, conv2d
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+class Conv(nn.Module):
+    """Convolution over float [B, H, W, C] images, NHWC x HWIO -> NHWC.
+
+    Parameters: kernel float32 [kh, kw, C, features] and, with `use_bias`, bias
+    float32 [features]; they do not depend on `formulation`, the arithmetic that
+    computes the result (see `convolution.conv2d`). padding: zeros added before and
+    after each of H and W. Computes in `dtype`.
+    """
+
+    features: int
+    kernel_size: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))
+    use_bias: bool = True
+    formulation: Formulation = "xla"
+    dtype: Dtype = jnp.float32
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        y = conv2d(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            strides=self.strides,
+            padding=self.padding,
+            formulation=self.formulation,
+        )
+        if self.use_bias:
+            zeros = nn.initializers.zeros_init()
+            bias = self.param("bias", zeros, (self.features,), jnp.float32)
+            y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return y
+
+
+# Networks build their layers through these two, so that a block states only what
+# is its own (features, strides) and the network what all blocks share.
+ConvFactory = Callable[..., Conv]
+NormFactory = Callable[..., nn.BatchNorm]

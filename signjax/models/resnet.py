@@ -1,0 +1,146 @@
+"""ResNet-50 (He et al., arXiv:1512.03385) in the variants people have weights for."""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.typing import Dtype, Initializer
+
+from signjax.models.convolution import Formulation, max_pool
+from signjax.models.layers import Conv, ConvFactory, NormFactory
+
+he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions, each with BatchNorm, around a shortcut.
+
+    The shortcut is the input itself, or a 1x1 convolution and BatchNorm where
+    `project` says so (the first block of a stage). strides go to the first 1x1
+    (v1, He et al.; Keras) or to the 3x3 (v1.5; torchvision) by `stride_on`.
+    """
+
+    features: int
+    strides: tuple[int, int]
+    project: bool
+    stride_on: Literal["1x1", "3x3"]
+    conv: ConvFactory
+    norm: NormFactory
+    last_scale_init: Initializer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x: float [B, H, W, C] -> float [B, H', W', 4 * features]."""
+        first, second = (
+            (self.strides, (1, 1))
+            if self.stride_on == "1x1"
+            else ((1, 1), self.strides)
+        )
+        y = self.conv(self.features, (1, 1), strides=first, name="conv1")(x)
+        y = nn.relu(self.norm(name="bn1")(y))
+        y = self.conv(
+            self.features,
+            (3, 3),
+            strides=second,
+            padding=((1, 1), (1, 1)),
+            name="conv2",
+        )(y)
+        y = nn.relu(self.norm(name="bn2")(y))
+        y = self.conv(4 * self.features, (1, 1), name="conv3")(y)
+        y = self.norm(scale_init=self.last_scale_init, name="bn3")(y)
+        if self.project:
+            x = self.conv(
+                4 * self.features, (1, 1), strides=self.strides, name="conv_shortcut"
+            )(x)
+            x = self.norm(name="bn_shortcut")(x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """Stem, four stages of bottlenecks, global average pool, dense head.
+
+    At 64 x 64 input the last maps are 2 x 2, so the global average is the 2 x 2
+    average pool of the Keras reference.
+
+    stage_sizes: blocks per stage. pool_padding: padding of the stem's 3x3/2 max-pool
+    (0 is Keras' 'valid', 1 torchvision's). block_init: initialiser of the convolutions
+    in blocks without projection; kernel_init of all other kernels. bn_momentum: weight
+    of the old running statistic in each update.
+    """
+
+    num_classes: int
+    stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+    stride_on: Literal["1x1", "3x3"] = "3x3"
+    pool_padding: int = 1
+    conv_bias: bool = False
+    bn_momentum: float = 0.9
+    bn_epsilon: float = 1e-5
+    zero_init_last_scale: bool = True
+    kernel_init: Initializer = he_normal
+    block_init: Initializer = he_normal
+    head_init: Initializer = nn.initializers.lecun_normal()
+    formulation: Formulation = "xla"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """images: float [B, H, W, 3]. Returns float32 logits [B, num_classes].
+
+        With train=True BatchNorm uses the statistics of this batch and updates the
+        running ones in `batch_stats`, which must then be mutable; with train=False
+        it uses the running ones.
+        """
+        conv = partial(
+            Conv,
+            use_bias=self.conv_bias,
+            formulation=self.formulation,
+            dtype=self.dtype,
+        )
+        norm = partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=self.bn_momentum,
+            epsilon=self.bn_epsilon,
+            dtype=self.dtype,
+        )
+        x = conv(
+            64,
+            (7, 7),
+            strides=(2, 2),
+            padding=((3, 3), (3, 3)),
+            kernel_init=self.kernel_init,
+            name="conv_stem",
+        )(images)
+        x = nn.relu(norm(name="bn_stem")(x))
+        pad = (self.pool_padding, self.pool_padding)
+        x = max_pool(
+            x,
+            window=(3, 3),
+            strides=(2, 2),
+            padding=(pad, pad),
+            formulation=self.formulation,
+        )
+        zero_or_one = (
+            nn.initializers.zeros if self.zero_init_last_scale else nn.initializers.ones
+        )
+        for stage, size in enumerate(self.stage_sizes):
+            for block in range(size):
+                project = block == 0
+                init = self.kernel_init if project else self.block_init
+                x = Bottleneck(
+                    features=64 * 2**stage,
+                    strides=(2, 2) if project and stage > 0 else (1, 1),
+                    project=project,
+                    stride_on=self.stride_on,
+                    conv=partial(conv, kernel_init=init),
+                    norm=norm,
+                    last_scale_init=zero_or_one,
+                    name=f"stage{stage + 1}_block{block + 1}",
+                )(x)
+        x = jnp.mean(x, axis=(1, 2))
+        head = nn.Dense(
+            self.num_classes, dtype=self.dtype, kernel_init=self.head_init, name="head"
+        )
+        return head(x).astype(jnp.float32)

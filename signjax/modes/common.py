@@ -1,0 +1,91 @@
+"""What the modes need before their own work: a device, a config, a workdir."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from signjax import build
+from signjax.data.dataset import Dataset
+from signjax.data.download import cache_directory
+from signjax.data.twins import leak_free
+from signjax.errors import InputError
+from signjax.modes.options import Options
+from signjax.training.evaluation import predict_logits, score
+
+
+def require_devices(options: Options) -> list[jax.Device]:
+    """All local devices, of the kind that --require_device names."""
+    devices = jax.local_devices()
+    found = devices[0].platform
+    wanted = options.require_device
+    if wanted and wanted != found:
+        raise InputError(
+            f"--require_device={wanted}, but JAX found only {found}: install jax for "
+            f'it (pip install "signjax[{"cuda" if wanted == "gpu" else wanted}]") and '
+            "see that the driver works, or leave the flag out"
+        )
+    return devices
+
+
+def require_config(options: Options) -> ConfigDict:
+    """The checked config of --config."""
+    if options.config is None:
+        raise InputError(
+            "--config is missing: expected a config file such as "
+            "--config=configs/resnet.py"
+        )
+    build.check(options.config)
+    return options.config
+
+
+def require_workdir(options: Options) -> Path:
+    """The directory of --workdir."""
+    if not options.workdir:
+        raise InputError(
+            "--workdir is missing: expected the directory of a trained model, such as "
+            "--workdir=runs/resnet"
+        )
+    return Path(options.workdir)
+
+
+def refuse_arguments(options: Options) -> None:
+    """Only predict takes arguments that are not flags."""
+    if options.arguments:
+        raise InputError(
+            f"unexpected argument {options.arguments[0]!r}: this mode takes only flags"
+        )
+
+
+def keep_compiled_programs() -> None:
+    """Lets later processes load what this one compiles, from the user's cache."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        directory = cache_directory() / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+
+
+def describe_device(devices: list[jax.Device]) -> str:
+    """For people: how many devices of what kind, such as `1 x cpu`."""
+    return f"{len(devices)} x {devices[0].device_kind}"
+
+
+def score_images(
+    network: build.Network, variables: Any, data: Dataset
+) -> dict[str, Any]:
+    """`evaluation.score` of a network on `data`, whose labels are its outputs.
+
+    On the SIGNS test set `leak_free` holds accuracy, interval95 and count of the
+    images that are not in the training set too.
+    """
+    logits = predict_logits(
+        network.eval_step, variables, data.images, network.eval_batch_size
+    )
+    scores = score(logits, data.labels, data.classes)
+    kept = leak_free(data)
+    if kept is not None:
+        rest = score(logits[kept], data.labels[kept], data.classes)
+        keys = ("accuracy", "interval95", "count")
+        scores["leak_free"] = {key: rest[key] for key in keys}
+    return scores

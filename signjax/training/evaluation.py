@@ -1,0 +1,83 @@
+"""Logits of every image exactly once, and the scores drawn from them."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def predict_logits(
+    eval_step: Callable[[Any, np.ndarray], jax.Array],
+    variables: Any,
+    images: np.ndarray,
+    batch_size: int,
+) -> np.ndarray:
+    """Float32 logits [N, C] of images uint8 [N, H, W, 3], in order, each once.
+
+    The last batch is filled with black images, so that one program serves all, and
+    their logits dropped here.
+    """
+    logits = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        missing = batch_size - len(batch)
+        batch = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        logits.append(eval_step(variables, batch))
+    return np.concatenate(jax.device_get(logits))[: len(images)]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, float64 [N, C], of logits [N, C]."""
+    shifted = logits.astype(np.float64)
+    shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def score(
+    logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
+    """What `evaluate` reports, as plain numbers.
+
+    logits: float [N, C]. labels: int [N]. Returns accuracy and its 95% Wilson
+    interval (both in [0, 1]), loss (mean cross-entropy, nats), count, classes,
+    confusion (int [C][C], rows: true class) and per_class (count, precision, recall;
+    null where undefined).
+    """
+    probabilities = softmax(logits)
+    true_probability = probabilities[np.arange(len(labels)), labels]
+    tiny = np.finfo(np.float64).tiny
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (labels, probabilities.argmax(axis=-1)), 1)
+    correct, count = int(np.trace(confusion)), len(labels)
+    return {
+        "accuracy": correct / count,
+        "interval95": wilson_interval(correct, count),
+        "loss": float(-np.log(np.maximum(true_probability, tiny)).mean()),
+        "count": count,
+        "classes": list(classes),
+        "confusion": confusion.tolist(),
+        "per_class": {
+            name: {
+                "count": int(confusion[i].sum()),
+                "precision": _ratio(confusion[i, i], confusion[:, i].sum()),
+                "recall": _ratio(confusion[i, i], confusion[i].sum()),
+            }
+            for i, name in enumerate(classes)
+        },
+    }
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def wilson_interval(correct: int, count: int) -> list[float]:
+    """The 95% score interval [low, high] of a proportion (Wilson, JASA 1927)."""
+    z = 1.959963984540054
+    p = correct / count
+    centre = p + z * z / (2 * count)
+    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return [max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)]

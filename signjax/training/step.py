@@ -1,0 +1,134 @@
+"""The pure train and eval steps, and the one place that jits and donates them.
+
+The data set lies on the device whole, as uint8; a batch is an array of indices into
+it, of which -1 is padding. All arrays are global: over several devices a mesh splits
+the indices, so the images, activations and gradients follow, and BatchNorm statistics
+are those of the whole batch.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from signjax.training.metrics import Metrics
+from signjax.training.state import TrainState
+
+# float [B, H, W, 3] in [0, 1] and a key -> the same, changed at random.
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
+# float [B, H, W, 3] in [0, 1] -> the network's input.
+Normalize = Callable[[jax.Array], jax.Array]
+
+
+def make_mesh(devices: list[jax.Device]) -> Mesh:
+    """All devices along one axis, `data`."""
+    return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batched(mesh: Mesh) -> NamedSharding:
+    """The first axis split over the devices."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def train_step(
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array,
+    indices: jax.Array,
+    key: jax.Array,
+    *,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    augment: Augment,
+    normalize: Normalize,
+    label_smoothing: float,
+) -> tuple[TrainState, Metrics]:
+    """One update on the batch at `indices`; the new state and the batch's metrics.
+
+    images: uint8 [N, H, W, 3]. labels: int32 [N]. indices: int32 [B], -1 is padding
+    (it enters no loss; a network with BatchNorm must not be given any, as its
+    statistics would count it). key: the run's key; the step number is folded in, so a
+    resumed run draws what it would have drawn.
+    """
+    mask = indices >= 0
+    batch = images[indices].astype(jnp.float32) / 255.0
+    inputs = normalize(augment(batch, jax.random.fold_in(key, state.step)))
+    targets = labels[indices]
+
+    def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array, jax.Array]]:
+        logits, updates = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            inputs,
+            train=True,
+            mutable=["batch_stats"],
+        )
+        losses = cross_entropy(logits, targets, label_smoothing)
+        loss = jnp.sum(losses, where=mask) / jnp.sum(mask)
+        return loss, (updates.get("batch_stats", {}), losses, logits)
+
+    gradients, (batch_stats, losses, logits) = jax.grad(loss_fn, has_aux=True)(
+        state.params
+    )
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    metrics = Metrics.of_batch(losses, logits, targets, mask, state.step)
+    state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        metrics=state.metrics.merge(metrics),
+    )
+    return state, metrics
+
+
+def cross_entropy(
+    logits: jax.Array, labels: jax.Array, label_smoothing: float
+) -> jax.Array:
+    """Categorical cross-entropy in nats. float [B, C], int [B] -> float [B].
+
+    label_smoothing in [0, 1) is the share of the target spread evenly over all
+    classes (Szegedy et al., arXiv:1512.00567).
+    """
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    targets = optax.smooth_labels(targets, label_smoothing)
+    return optax.softmax_cross_entropy(logits, targets)
+
+
+def eval_step(
+    variables: Any, images: jax.Array, *, model: nn.Module, normalize: Normalize
+) -> jax.Array:
+    """Logits, float32 [B, C], of images uint8 [B, H, W, 3] by running statistics."""
+    inputs = normalize(images.astype(jnp.float32) / 255.0)
+    return model.apply(variables, inputs, train=False)
+
+
+def compile_train_step(mesh: Mesh, **kwargs: Any) -> Callable[..., Any]:
+    """`train_step` with its keyword arguments bound, jitted; donates the state."""
+    whole, split = replicated(mesh), batched(mesh)
+    return jax.jit(
+        partial(train_step, **kwargs),
+        in_shardings=(whole, whole, whole, split, whole),
+        out_shardings=whole,
+        donate_argnums=0,
+    )
+
+
+def compile_eval_step(mesh: Mesh, **kwargs: Any) -> Callable[..., jax.Array]:
+    """`eval_step` with its keyword arguments bound, jitted; donates nothing."""
+    whole, split = replicated(mesh), batched(mesh)
+    return jax.jit(
+        partial(eval_step, **kwargs),
+        in_shardings=(whole, split),
+        out_shardings=whole,
+    )

@@ -1,0 +1,172 @@
+"""What a workdir holds, and how a trained model is taken out of it again.
+
+run.json: config, class names, data (source, origin, sha256, sizes), versions.
+checkpoints/: the states. metrics.jsonl: one line an epoch. result.json: the final
+scores. learning_curves.png: where the plots extra is installed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+import signjax
+from signjax import build
+from signjax.data.dataset import Splits
+from signjax.errors import InputError
+from signjax.reporting.logs import read_json, write_json
+from signjax.training.checkpoint import Checkpoints
+from signjax.training.state import TrainState
+
+VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The contents of run.json. train_size: images trained on."""
+
+    config: ConfigDict
+    classes: tuple[str, ...]
+    data: dict[str, Any]
+    train_size: int
+
+
+def describe(config: ConfigDict, splits: Splits, train_size: int) -> Run:
+    """The record of a run that trains on train_size images of `splits`."""
+    data = {
+        "source": splits.source,
+        "origin": splits.origin,
+        "sha256": splits.sha256,
+        "train_count": len(splits.train.labels),
+        "test_count": len(splits.test.labels),
+    }
+    return Run(config, splits.train.classes, data, train_size)
+
+
+def begin(workdir: Path, run: Run) -> None:
+    """Writes run.json, or checks that the one there is of the same run.
+
+    Raises InputError with the keys that differ, if any of them changes results: all
+    of the config but `name`, `run` and `data.dir` (the pixels themselves are
+    compared).
+    """
+    path = workdir / "run.json"
+    if not path.exists():
+        if workdir.is_file():
+            raise InputError(f"--workdir {workdir} is a file: expected a directory")
+        write_json(
+            path,
+            {
+                "config": run.config.to_dict(),
+                "classes": list(run.classes),
+                "data": run.data,
+                "train_size": run.train_size,
+                "versions": versions(),
+            },
+        )
+        return
+    old = read(workdir)
+    before, now = _decisive(old), _decisive(run)
+    changed = [
+        f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise InputError(
+            f"{workdir} holds another run: {'; '.join(changed)}. Give the old values "
+            "to go on with it, or another --workdir to begin anew"
+        )
+
+
+def _decisive(run: Run) -> dict[str, Any]:
+    """Flat key -> value of all that decides a run's result."""
+    flat = {
+        "data's source": run.data["source"],
+        "data's sha256": run.data["sha256"],
+        "classes": list(run.classes),
+    }
+    for key, value in _flatten(run.config.to_dict()):
+        if key not in ("name", "data.dir", "data.source") and key[:4] != "run.":
+            flat[f"config.{key}"] = value
+    return flat
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            pairs += _flatten(value, f"{prefix}{name}.")
+        else:
+            # JSON knows no tuples.
+            value = list(value) if isinstance(value, tuple) else value
+            pairs.append((prefix + name, value))
+    return pairs
+
+
+def read(workdir: Path) -> Run:
+    """The run in a workdir; InputError where there is none."""
+    path = workdir / "run.json"
+    if not path.exists():
+        raise InputError(
+            f"--workdir {workdir} holds no run (no run.json): train one there first, "
+            "or give the workdir of a trained model"
+        )
+    stored = read_json(path)
+    try:
+        return Run(
+            config=ConfigDict(stored["config"]),
+            classes=tuple(stored["classes"]),
+            data=stored["data"],
+            train_size=stored["train_size"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not what training writes ({error!r}): restore it, or train "
+            "again in another --workdir"
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Package name -> installed version, of those that decide a result."""
+    packages = {name: version(name) for name in VERSIONS_OF}
+    return {"signjax": signjax.__version__, "python": python_version(), **packages}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with the variables of a checkpoint, and what its outputs mean."""
+
+    run: Run
+    network: build.Network
+    state: TrainState
+    step: int
+
+
+def load_trained(
+    workdir: Path,
+    *,
+    devices: list[jax.Device],
+    warn: Callable[[str], None],
+    best: bool = False,
+) -> TrainedModel:
+    """The model of a workdir's latest checkpoint, or of its best."""
+    run = read(workdir)
+    network = build.make_network(run.config, len(run.classes), devices)
+    recipe = build.make_recipe(run.config, network, run.train_size)
+    abstract = build.abstract_state(network, recipe)
+    with Checkpoints(workdir / "checkpoints", warn=warn) as checkpoints:
+        restore = checkpoints.restore_best if best else checkpoints.restore
+        restored = restore(abstract)
+    if restored is None:
+        raise InputError(
+            f"{workdir} holds no finished checkpoint yet: train it with "
+            f"--config=... --workdir={workdir}"
+        )
+    state, step = restored
+    return TrainedModel(run=run, network=network, state=state, step=step)

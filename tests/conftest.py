@@ -1,0 +1,36 @@
+"""Settings that every test runs under, and what several of them share."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+# Set through jax.config rather than the environment, so that the command line's own
+# processes, which tests start, run with what a user has.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 8)
+if "JAX_PLATFORMS" not in os.environ:
+    jax.config.update("jax_platforms", "cpu")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and jax.default_backend() != "gpu":
+        pytest.skip("needs an NVIDIA GPU and JAX_PLATFORMS=cuda,cpu")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root, where main.py is."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and weights beside the checkout; skips without it."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder shared/ is not beside this checkout")
+    return SHARED

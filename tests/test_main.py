@@ -1,0 +1,372 @@
+"""The command line as people run it: real processes, their output and exit status."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from signjax.workdir import load_trained
+
+ROOT = Path(__file__).resolve().parents[1]
+CNN = (
+    "--config=configs/cnn.py:seed",
+    "--config.data.source=synthetic",
+    "--config.data.synthetic_train=72",
+    "--config.data.synthetic_test=24",
+    "--config.train.batch_size=16",
+    "--config.run.checkpoint_every_epochs=1",
+)
+RESNET = (
+    "--config=configs/resnet.py",
+    "--config.data.source=synthetic",
+    "--config.data.synthetic_train=24",
+    "--config.data.synthetic_test=12",
+    "--config.data.image_size=32",
+    "--config.train.batch_size=4",
+    "--config.train.epochs=3",
+    "--config.optimizer.warmup_epochs=1",
+)
+TIMINGS = ("seconds", "images_per_second")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-W", "error", "main.py", *arguments]
+
+
+def main(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def metrics(workdir: Path) -> list[dict]:
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    return [{k: v for k, v in r.items() if k not in TIMINGS} for r in records]
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """The same bits in every array of the last checkpoints, the same metrics."""
+    states = [
+        load_trained(workdir, devices=jax.devices()[:1], warn=pytest.fail)
+        for workdir in (one, other)
+    ]
+    assert states[0].step == states[1].step
+    leaves = [jax.tree_util.tree_leaves_with_path(s.state) for s in states]
+    assert len(leaves[0]) == len(leaves[1]) > 10
+    for (path, a), (_, b) in zip(*leaves, strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), path
+    assert metrics(one) == metrics(other)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache for all runs here: compiled programs are shared, no home is touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("SIGNJAX_DATA", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CNN trained for 6 epochs on synthetic hands."""
+    workdir = tmp_path_factory.mktemp("cnn")
+    done = main(*CNN, "--config.train.epochs=6", f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return workdir
+
+
+@pytest.mark.smoke
+def test_training_leaves_what_the_documentation_says(trained: Path) -> None:
+    records = metrics(trained)
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert [record["step"] for record in records] == [5, 10, 15, 20, 25, 30]
+    assert {record["data"] for record in records} == {"synthetic"}
+    result = json.loads((trained / "result.json").read_text())
+    assert result["data"]["source"] == "synthetic"
+    assert result["train"]["count"] == 72
+    assert result["test"]["count"] == 24
+    assert result["test"]["accuracy"] == records[-1]["test_accuracy"]
+    with Image.open(trained / "learning_curves.png") as curves:
+        assert curves.format == "PNG"
+
+
+def test_a_finished_run_says_so_and_evaluates(trained: Path) -> None:
+    before = (trained / "metrics.jsonl").read_bytes()
+    again = main(*CNN, "--config.train.epochs=6", f"--workdir={trained}")
+    assert again.returncode == 0, again.stderr
+    assert "finished" in again.stdout
+    assert "test  accuracy" in again.stdout
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_config_is_refused_by_the_keys_that_differ(trained: Path) -> None:
+    other = main(
+        *CNN,
+        "--config.train.epochs=7",
+        "--config.optimizer.learning_rate=0.5",
+        f"--workdir={trained}",
+    )
+    assert other.returncode == 2
+    assert other.stderr.count("\n") == 1
+    assert "config.train.epochs was 6 and is now 7" in other.stderr
+    assert "config.optimizer.learning_rate was 0.001 and is now 0.5" in other.stderr
+
+
+@pytest.mark.smoke
+def test_evaluate_repeats_what_training_reported(trained: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.json"
+    done = main("--mode=evaluate", f"--workdir={trained}", f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(output.read_text())
+    assert scores["accuracy"] == metrics(trained)[-1]["test_accuracy"]
+    assert scores["loss"] == pytest.approx(metrics(trained)[-1]["test_loss"])
+    confusion = np.array(scores["confusion"])
+    assert confusion.sum() == scores["count"] == 24
+    assert np.trace(confusion) / 24 == scores["accuracy"]
+    assert scores["classes"] == list("012345")
+    low, high = scores["interval95"]
+    assert low < scores["accuracy"] < high
+
+
+def test_evaluate_matches_classes_by_name_and_counts_the_rest(
+    trained: Path, tmp_path: Path
+) -> None:
+    # Folders in another order than the model's classes, one of them unknown to it.
+    rng = np.random.default_rng(0)
+    for name, count in (("5", 3), ("0", 2), ("banana", 4)):
+        (tmp_path / "hands" / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (80, 64, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "hands" / name / f"{i}.png")
+    output = tmp_path / "scores.json"
+    done = main(
+        "--mode=evaluate",
+        f"--workdir={trained}",
+        f"--data={tmp_path / 'hands'}",
+        f"--output={output}",
+    )
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(output.read_text())
+    assert scores["count"] == 5
+    assert scores["left_out"] == {"banana": 4}
+    assert [sum(row) for row in scores["confusion"]] == [2, 0, 0, 0, 0, 3]
+
+
+@pytest.mark.smoke
+def test_predict_goes_on_past_a_bad_image(trained: Path, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
+    Image.fromarray(np.full((300, 200, 3), 200, np.uint8)).save(good)
+    bad.write_text("<!DOCTYPE html>")
+    done = main("--mode=predict", f"--workdir={trained}", "--json", str(bad), str(good))
+    assert done.returncode == 2
+    assert str(bad) in done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = done.stdout.splitlines()
+    answer = json.loads(line)
+    assert answer["path"] == str(good)
+    assert answer["label"] == max(
+        answer["probabilities"], key=answer["probabilities"].get
+    )
+    assert answer["confidence"] == max(answer["probabilities"].values())
+    assert sum(answer["probabilities"].values()) == pytest.approx(1.0)
+
+
+def test_predict_sees_a_photo_as_training_saw_it(trained: Path, tmp_path: Path) -> None:
+    """One decoding path: h5, PNG and a sideways JPEG with EXIF give one answer."""
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    upright, sideways = tmp_path / "upright.png", tmp_path / "sideways.png"
+    Image.fromarray(pixels).save(upright)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    Image.fromarray(np.rot90(pixels)).save(sideways, exif=exif)
+    done = main("--mode=predict", f"--workdir={trained}", "--json", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == 2
+    assert answers[0]["probabilities"] == answers[1]["probabilities"]
+
+
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        ("cnn.py", "total 1,310 parameters, 1,310 trainable"),
+        ("resnet.py:seed", "total 23,600,006 parameters, 23,546,886 trainable"),
+    ],
+)
+def test_summary_ends_with_the_totals(config: str, total: str) -> None:
+    done = main("--mode=summary", f"--config=configs/{config}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == total
+
+
+@pytest.mark.smoke
+def test_help_is_short_and_succeeds() -> None:
+    done = main("--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) < 40
+    for word in ("train", "evaluate", "predict", "summary", "--workdir"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--mode=fly"], "train, evaluate"),
+        (["--confg=x"], "confg"),
+        ([], "--config is missing"),
+        (["--config=configs/none.py"], "configs/none.py"),
+        (["--config=configs/cnn.py:sed"], "no variant 'sed'"),
+        (["--config=configs/cnn.py", "--config.train.epoch=3"], "epochs"),
+        (["--config=configs/cnn.py", "--config.train.epochs=many"], "many"),
+        (["--config=configs/cnn.py", "--config.train.epochs=0"], "at least 1"),
+        (["--config=configs/cnn.py", "--config.data.dir=nowhere"], "nowhere"),
+        (["--config=configs/cnn.py", "--require_device=tpu"], "only cpu"),
+        (["--config=configs/cnn.py", "photo.jpg"], "photo.jpg"),
+        (["--mode=evaluate"], "--workdir is missing"),
+        (["--mode=evaluate", "--workdir=nowhere"], "nowhere"),
+        (["--mode=predict", "--workdir=nowhere", "x.jpg"], "nowhere"),
+    ],
+)
+def test_wrong_input_gets_one_line_and_status_2(
+    arguments: list[str], told: str, tmp_path: Path
+) -> None:
+    if "--config=configs/cnn.py" in arguments:
+        arguments = [*arguments, f"--workdir={tmp_path / 'run'}"]
+    done = main(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert told in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused(
+    tmp_path: Path,
+) -> None:
+    done = main(*CNN, f"--workdir={tmp_path / 'run'}", JAX_NUM_CPU_DEVICES="3")
+    assert done.returncode == 2
+    assert "config.train.batch_size is 16" in done.stderr
+    assert "3 devices" in done.stderr
+
+
+def test_a_run_on_synthetic_hands_never_goes_on_with_signs(
+    trained: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 6)):
+        with h5py.File(tmp_path / f"{split}_signs.h5", "w") as file:
+            file[f"{split}_set_x"] = rng.integers(0, 256, (count, 64, 64, 3), np.uint8)
+            file[f"{split}_set_y"] = np.arange(count) % 6
+            file["list_classes"] = np.arange(6)
+    arguments = [a for a in CNN if "source" not in a]
+    done = main(
+        *arguments,
+        "--config.train.epochs=6",
+        f"--workdir={trained}",
+        SIGNJAX_DATA=str(tmp_path),
+    )
+    assert done.returncode == 2
+    assert "source was 'synthetic' and is now 'signs'" in done.stderr
+
+
+def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None:
+    arguments = [a for a in CNN if "source" not in a]
+    environment = {
+        "SIGNJAX_CACHE": str(tmp_path / "cache"),
+        "https_proxy": "http://127.0.0.1:9",  # nothing listens there
+    }
+    done = main(
+        *arguments,
+        "--config.train.epochs=1",
+        f"--workdir={tmp_path / 'run'}",
+        **environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" in done.stderr
+    assert "SYNTHETIC" in done.stderr
+    assert "synthetic" in done.stdout
+    assert metrics(tmp_path / "run")[0]["data"] == "synthetic"
+
+
+def run_killed_at_random(
+    arguments: tuple[str, ...], workdir: Path, kills: int, number: signal.Signals
+) -> int:
+    """Runs to the end, killed `kills` times at moments of training; counts restarts."""
+    rng = random.Random(0)
+    for _ in range(kills):
+        process = subprocess.Popen(
+            command(*arguments, f"--workdir={workdir}"),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        lines = _line_count(workdir)
+        while process.poll() is None and _line_count(workdir) == lines:
+            time.sleep(0.005)
+        # An epoch's line is written just before its save begins.
+        time.sleep(rng.choice([0.0, 0.01, 0.03, 0.1]))
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=120)
+        if number == signal.SIGTERM:
+            assert process.returncode == 1
+            assert b"stopped by SIGTERM" in stderr
+        else:
+            assert process.returncode in (-number, 0)
+    done = main(*arguments, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    return kills
+
+
+def _line_count(workdir: Path) -> int:
+    path = workdir / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+EPOCHS = "--config.train.epochs=40"
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("whole")
+    done = main(*CNN, EPOCHS, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
+    never_stopped: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    run_killed_at_random((*CNN, EPOCHS), tmp_path, 4, number)
+    assert_same_end(never_stopped, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_resnet_ends_with_the_bits_of_one_never_stopped(
+    tmp_path: Path,
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = main(*RESNET, f"--workdir={whole}")
+    assert done.returncode == 0, done.stderr
+    run_killed_at_random(RESNET, killed, 2, signal.SIGKILL)
+    assert_same_end(whole, killed)
