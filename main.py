@@ -39,12 +39,8 @@ def main(argv: list[str]) -> int:
     if values["deterministic"]:  # read by XLA when a mode imports jax
         given = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true"
-    names = Options.__dataclass_fields__.keys() - {"arguments"}
-    options = Options(
-        **{name: values[name] for name in names}, arguments=tuple(arguments)
-    )
     try:
-        run(values["mode"], options)
+        run(values["mode"], Options.of(values, arguments))
     except SignjaxError as error:
         return _fail(str(error), error.exit_status)
     return 0

@@ -36,6 +36,11 @@ def check(config: ConfigDict) -> None:
         )
 
 
+def default_workdir(config: ConfigDict) -> str:
+    """Where a run goes when the person names no place."""
+    return f"runs/{config.name}"
+
+
 def load_splits(config: ConfigDict, warn: Callable[[str], None]) -> Splits:
     """The training and test images that `config.data` names."""
     data = config.data
@@ -67,6 +72,7 @@ def hold_out_validation(
 class Network:
     """A network with its preprocessing, on the devices it runs on."""
 
+    name: str
     model: nn.Module
     mesh: Mesh
     normalize: step.Normalize
@@ -94,6 +100,7 @@ def make_network(
         std=np.asarray(config.data.std, np.float32),
     )
     return Network(
+        name=config.name,
         model=model,
         mesh=mesh,
         normalize=normalize,
@@ -144,6 +151,7 @@ class Recipe:
     schedule: optax.Schedule
     train_step: Callable[..., Any]
     batches: Callable[[int], np.ndarray]
+    seed: int
     key: jax.Array
     epochs: int
     steps_per_epoch: int
@@ -191,6 +199,7 @@ def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe
             shuffle=train.shuffle,
             drop_remainder=train.drop_remainder,
         ),
+        seed=config.seed,
         # Not the key of the initial weights: see make_state.
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
         epochs=train.epochs,

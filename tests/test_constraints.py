@@ -105,7 +105,9 @@ def test_the_patterns_tell(pattern: re.Pattern[str], text: str, named: bool) -> 
     assert bool(pattern.search(text)) is named
 
 
-@pytest.mark.parametrize("pattern", [MACHINE_PATH, PACKAGE_INDEX])
+@pytest.mark.parametrize(
+    "pattern", [MACHINE_PATH, PACKAGE_INDEX], ids=["path", "index"]
+)
 def test_tracked_files_name_no_machine(root: Path, pattern: re.Pattern[str]) -> None:
     found = []
     for path in tracked_files(root):

@@ -44,13 +44,15 @@ def stratified_holdout(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices (kept, held out) with `fraction` of each class held out.
 
-    labels: int [N]. fraction in (0, 1); each class gives at least one image.
+    labels: int [N]. fraction in (0, 1); each class gives at least one image and keeps
+    at least one, which comes first where it has but one.
     """
     rng = np.random.default_rng(seed)
     held: list[np.ndarray] = []
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        held.append(members[: max(1, round(fraction * len(members)))])
+        share = max(1, round(fraction * len(members)))
+        held.append(members[: min(share, len(members) - 1)])
     held_out = np.sort(np.concatenate(held))
     kept = np.setdiff1d(np.arange(len(labels)), held_out)
     return kept, held_out

@@ -44,7 +44,7 @@ _BEHIND = -4.0  # a height below every part of a hand, in half frames
 # Uniform draws that each step of a picture takes.
 _DRAWS = {"view": 9, "pose": 30, "wall": 68, "skin": 56, "camera": 7}
 _BATCH = 16  # pictures drawn together: their planes fit a CPU's cache
-_CHUNK = 256  # pictures in one compiled call
+_CHUNK = 128  # pictures in one compiled call
 
 
 def _flexion_table() -> np.ndarray:
@@ -53,7 +53,7 @@ def _flexion_table() -> np.ndarray:
     for digit in range(10):
         touching = 9 - digit  # 6 touches the little finger, 9 the index finger
         for finger in range(4):
-            up = digit == 4 or digit >= 5 or finger < min(digit, 2)
+            up = digit >= 4 or finger < min(digit, 2)
             table[digit, finger] = _EXTENDED if up else _FOLDED
         if digit >= 6:
             table[digit, touching] = _TOUCHING[touching]
@@ -120,7 +120,7 @@ def _between(unit: jax.Array, low: float, high: float) -> jax.Array:
 def _choose_pose(draw: jax.Array, digit: jax.Array) -> _Pose:
     """The pose of `digit` (int32 []) for draws [30] in [0, 1).
 
-    Draws of 0.5 give the exemplary right hand, seen from the front.
+    Draws of 0.5 give the exemplary right hand, upright.
     """
     draw = 2 * draw - 1
     common, spread, turn, tip, roll, side, girth = draw[:7]
@@ -129,15 +129,19 @@ def _choose_pose(draw: jax.Array, digit: jax.Array) -> _Pose:
     single = draw[18:].reshape(4, 3)
     bend = jnp.where(extended, 9 * single + 9 * common, 5 * single)
     is_ring = digit == 0
+    middle = jnp.where(is_ring, 82, jnp.where(digit >= 6, 12, 5))
+    sweep = jnp.where(is_ring, 21, jnp.where(digit >= 6, 20, 28))
     return _Pose(
         flexion=flexion + bend,
-        fan=_FAN * jnp.where(is_ring, 0.2, 0.9 + 0.6 * spread) + 2 * draw[7:11],
+        fan=jnp.asarray(_FAN) * jnp.where(is_ring, 0.2, 0.9 + 0.6 * spread)
+        + 2 * draw[7:11],
         thumb_target=jnp.asarray(_THUMB_TARGET, jnp.float32)[digit],
         thumb_shift=0.4 * draw[11:14],
         length=1 + 0.08 * draw[14:18],
         girth=1.02 + 0.12 * girth,
         wrist=-12 * turn + 14 * tip,
-        yaw=jnp.where(is_ring, 66 + 22 * turn, 5 + 28 * turn),
+        # The views in which rings and meeting fingertips can be seen.
+        yaw=middle + sweep * turn,
         pitch=jnp.where(is_ring, 12, 18) * tip,
         # Steep hands are rarer than upright ones.
         roll=20 * roll + 40 * roll**3,
@@ -277,7 +281,8 @@ def _project(
 def _grid(size: int) -> tuple[jax.Array, jax.Array]:
     """x to the right and y upwards at the pixel centres, [size, size] in (-1, 1)."""
     at = (jnp.arange(size) + 0.5) * 2 / size - 1
-    return jnp.meshgrid(at, -at)
+    x, y = jnp.meshgrid(at, -at)
+    return x, y
 
 
 def _trace(capsules: _Capsules, size: int) -> _Surface:

@@ -1,6 +1,8 @@
 """What the command line says, as plain values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -17,3 +19,9 @@ class Options:
     json: bool
     require_device: str
     arguments: tuple[str, ...]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], arguments: Sequence[str]) -> "Options":
+        """From the values of all flags, by name, and the arguments after them."""
+        names = [field.name for field in fields(cls) if field.name != "arguments"]
+        return cls(**{name: values[name] for name in names}, arguments=tuple(arguments))

@@ -23,7 +23,7 @@ def run(options: Options) -> None:
     network = build.make_network(config, SIGNS_CLASSES, require_devices(options))
     shape = (1, network.image_size, network.image_size, 3)
     console = Console()
-    console.info(f"{config.name}: {SIGNS_CLASSES} classes, input {_shape(shape[1:])}")
+    console.info(f"{network.name}: {SIGNS_CLASSES} classes, input {_shape(shape[1:])}")
     console.info(f"{'layer':32} {'output':>16} {'trainable':>12} {'other':>8}")
     outputs, variables = _trace(network.model, shape)
     params = _count_by_layer(variables["params"])

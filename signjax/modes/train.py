@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from signjax import build, workdir
 from signjax.data.dataset import Dataset, Splits
@@ -36,7 +35,7 @@ def run(options: Options) -> None:
     keep_compiled_programs()
     devices = require_devices(options)
     console = Console()
-    directory = Path(options.workdir or Path("runs") / config.name)
+    directory = Path(options.workdir or build.default_workdir(config))
 
     splits = build.load_splits(config, console.warning)
     train, validation = build.hold_out_validation(config, splits.train)
@@ -58,7 +57,7 @@ def run(options: Options) -> None:
         if recipe.tensorboard:
             tensorboard = TensorBoard(directory / "tensorboard", first_step=first_step)
             stack.callback(tensorboard.close)
-        console.header(_header(config, directory, splits, network, recipe, state))
+        console.header(_header(directory, splits, network, recipe, state))
         loop = Loop(
             train_step=_bind_data(network, recipe, train),
             batches=recipe.batches,
@@ -82,11 +81,10 @@ def run(options: Options) -> None:
             "train": score_images(network, state.variables, train),
             "test": score_images(network, state.variables, splits.test),
         }
-    _report(console, directory, config, splits, scores, metrics_file.read())
+    _report(console, directory, network, recipe, splits, scores, metrics_file.read())
 
 
 def _header(
-    config: ConfigDict,
     directory: Path,
     splits: Splits,
     network: build.Network,
@@ -102,7 +100,7 @@ def _header(
         "device": describe_device(network.mesh.devices.ravel().tolist()),
         "data": f"{splits.source}: {splits.origin}; {len(splits.train.labels)} train, "
         f"{len(splits.test.labels)} test images, {len(splits.train.classes)} classes",
-        "model": f"{config.name}, {network.dtype}",
+        "model": f"{network.name}, {network.dtype}",
         "parameters": f"{count:,} trainable",
         "steps": steps,
     }
@@ -136,7 +134,8 @@ def _make_evaluate(
 def _report(
     console: Console,
     directory: Path,
-    config: ConfigDict,
+    network: build.Network,
+    recipe: build.Recipe,
     splits: Splits,
     scores: dict[str, dict[str, Any]],
     records: list[dict[str, Any]],
@@ -158,11 +157,11 @@ def _report(
     write_json(
         directory / "result.json",
         {
-            "config": config.name,
-            "seed": config.seed,
+            "config": network.name,
+            "seed": recipe.seed,
             "data": {"source": splits.source, "sha256": splits.sha256},
             "train_seconds": sum(record["seconds"] for record in records),
-            "device": describe_device(jax.local_devices()),
+            "device": describe_device(network.mesh.devices.ravel().tolist()),
             "versions": workdir.versions(),
             **scores,
         },
@@ -171,7 +170,7 @@ def _report(
         return  # metrics.jsonl was deleted
     if plots.available():
         path = directory / "learning_curves.png"
-        plots.learning_curves(records, path, title=f"{config.name} on {splits.source}")
+        plots.learning_curves(records, path, title=f"{network.name} on {splits.source}")
         console.info(f"learning curves: {path}")
     else:
         console.info(plots.HOW_TO_GET)

@@ -4,7 +4,8 @@ A place is a path into the variables of `models.resnet.ResNet`, such as
 ("params", "stage1_block1", "conv1", "kernel").
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import count
 from typing import NamedTuple
 
 Path = tuple[str, ...]
@@ -55,38 +56,66 @@ Naming = Callable[[Unit], tuple[str, str]]
 STEM = Unit(0, 0, "stem")
 
 
+class Layout(NamedTuple):
+    """How a source names its leaves.
+
+    head: its name of the classifier. leaves: its leaf names to ours, by layer kind.
+    join: what stands between the two. collections: whether `params/` or `batch_stats/`
+    comes first.
+    """
+
+    naming: Naming
+    head: str | None
+    leaves: Mapping[str, Mapping[str, str]]
+    join: str
+    collections: bool = False
+
+
 def units(blocks: tuple[int, ...] = BLOCKS) -> Iterator[Unit]:
     """Every unit of a ResNet with bottlenecks, in the order they are computed."""
     yield STEM
-    for stage, count in enumerate(blocks, start=1):
-        for block in range(1, count + 1):
+    for stage, size in enumerate(blocks, start=1):
+        for block in range(1, size + 1):
             branches = ("1", "2", "3", "shortcut") if block == 1 else ("1", "2", "3")
             yield from (Unit(stage, block, branch) for branch in branches)
 
 
-def table(
-    naming: Naming, head: str | None, leaves: Mapping[str, Mapping[str, str]], join: str
-) -> dict[str, Path]:
-    """The names of every leaf that a source may have, to their places.
-
-    head: its name of the classifier. leaves: its leaf names to ours, by layer kind.
-    join: what stands between the two names.
-    """
+def table(layout: Layout) -> dict[str, Path]:
+    """The name of every leaf that a source may have, to its place."""
     places = {}
 
-    def add(kind: str, source: str, target: Path) -> None:
-        for leaf, ours in leaves[kind].items():
+    def add(kind: str, source: str, target: str) -> None:
+        for leaf, ours in layout.leaves[kind].items():
             collection = "batch_stats" if ours in ("mean", "var") else "params"
-            places[f"{source}{join}{leaf}"] = (collection, *target, ours)
+            name = f"{source}{layout.join}{leaf}"
+            name = f"{collection}/{name}" if layout.collections else name
+            places[name] = (collection, *target.split("/"), ours)
 
     for unit in units():
-        conv, norm = naming(unit)
+        conv, norm = layout.naming(unit)
         own_conv, own_norm = own(unit)
-        add("conv", conv, tuple(own_conv.split("/")))
-        add("norm", norm, tuple(own_norm.split("/")))
-    if head is not None:
-        add("dense", head, ("head",))
+        add("conv", conv, own_conv)
+        add("norm", norm, own_norm)
+    if layout.head is not None:
+        add("dense", layout.head, "head")
     return places
+
+
+def depth(layout: Layout, held: Collection[str]) -> int:
+    """Convolutions on the main path, and the classifier: 50 of a ResNet-50.
+
+    Blocks are counted from the first on, so a hole ends a stage's count.
+    """
+    leaf = next(iter(layout.leaves["conv"]))
+    first = "params/" if layout.collections else ""
+
+    def has(unit: Unit) -> bool:
+        return f"{first}{layout.naming(unit)[0]}{layout.join}{leaf}" in held
+
+    blocks = 0
+    for stage in range(1, len(BLOCKS) + 1):
+        blocks += next(n for n in count() if not has(Unit(stage, n + 1, "1")))
+    return 2 + blocks * (3 if has(Unit(1, 1, "3")) else 2)
 
 
 def own(unit: Unit) -> tuple[str, str]:
@@ -118,7 +147,7 @@ def keras_applications_old(unit: Unit) -> tuple[str, str]:
 
 
 def _letter(number: int) -> str:
-    return "abcdefghijklmnopqrstuvwxyz"[number - 1]
+    return chr(ord("a") + number - 1)
 
 
 def torchvision(unit: Unit) -> tuple[str, str]:
@@ -151,15 +180,22 @@ def keras_layer_order() -> dict[str, list[str]]:
     Keras sorts by depth, so a projection's convolution stands beside the third of the
     main path, which is as far from the output.
     """
-    convs, norms = [], []
-    for stage, count in enumerate(BLOCKS):
-        for block in range(1, count + 1):
-            first = stage == 0 and block == 1
-            if first:
-                convs, norms = ["conv1_conv"], ["conv1_bn"]
-            branches = ("1", "2", "shortcut", "3") if block == 1 else ("1", "2", "3")
-            for branch in branches:
-                conv, norm = keras_applications(Unit(stage + 1, block, branch))
-                convs.append(conv)
-                norms.append(norm)
-    return {"conv2d": convs, "batch_normalization": norms, "dense": ["predictions"]}
+    branches = ("stem", "1", "2", "shortcut", "3")
+    order = sorted(units(), key=lambda u: (u.stage, u.block, branches.index(u.branch)))
+    names = [keras_applications(unit) for unit in order]
+    return {
+        "conv2d": [conv for conv, _ in names],
+        "batch_normalization": [norm for _, norm in names],
+        "dense": ["predictions"],
+    }
+
+
+LAYOUTS = {
+    "keras_applications": Layout(keras_applications, "predictions", KERAS_LEAVES, "/"),
+    "keras_applications_old": Layout(
+        keras_applications_old, "fc1000", KERAS_LEAVES, "/"
+    ),
+    "torchvision": Layout(torchvision, "fc", TORCH_LEAVES, "."),
+    "hugging_face": Layout(hugging_face, "classifier.1", TORCH_LEAVES, "."),
+    "flax": Layout(own, "head", OWN_LEAVES, "/", collections=True),
+}

@@ -4,7 +4,7 @@ A checkpoint is a directory named after its step, holding the arrays as Orbax wr
 them (its v1 API, used here only) and a manifest::
 
     00000120/
-      manifest.json    metrics, every leaf's shape and dtype, every file's size and CRC
+      manifest.json    metrics, every leaf's dtype and shape, every file's CRC-32
       state/           Orbax
 
 It is written under another name and renamed once it is whole, so a directory with a
@@ -220,7 +220,7 @@ def _accuracy(saved: _Saved) -> float:
 
 def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
     files = {
-        file.relative_to(directory).as_posix(): _size_and_crc(file)
+        file.relative_to(directory).as_posix(): _crc_of_file(file)
         for file in sorted(directory.rglob("*"))
         if file.is_file()
     }
@@ -238,7 +238,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except (ValueError, LookupError) as error:
         raise _Damaged(f"{_MANIFEST}: {error}") from error
     if crc != _crc_of_json(manifest):
-        raise _Damaged(f"{_MANIFEST}: content changed, CRC-32 differs")
+        raise _Damaged(f"{_MANIFEST}: not what was written, its CRC-32 differs")
     return manifest
 
 
@@ -248,25 +248,22 @@ def _crc_of_json(value: dict[str, Any]) -> int:
 
 def _verified_manifest(path: Path) -> dict[str, Any]:
     manifest = _read_manifest(path)
-    for name, (size, crc) in manifest["files"].items():
+    for name, crc in manifest["files"].items():
         try:
-            found_size, found_crc = _size_and_crc(path / name)
+            found = _crc_of_file(path / name)
         except OSError as error:
             raise _Damaged(f"{name}: {error.strerror}") from error
-        if found_size != size:
-            raise _Damaged(f"{name}: {found_size} bytes instead of {size}")
-        if found_crc != crc:
-            raise _Damaged(f"{name}: content changed, CRC-32 differs")
+        if found != crc:
+            raise _Damaged(f"{name}: not what was written, its CRC-32 differs")
     return manifest
 
 
-def _size_and_crc(file: Path) -> tuple[int, int]:
-    size = crc = 0
+def _crc_of_file(file: Path) -> int:
+    crc = 0
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
-            size += len(block)
             crc = zlib.crc32(block, crc)
-    return size, crc
+    return crc
 
 
 def _describe_leaves(tree: PyTree) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import Self
 class StopRequest:
     """While entered, the first SIGTERM or SIGINT is only noted, in `received`.
 
-    A second one acts as the system does by default, for someone who cannot wait.
+    A second one of either kind acts as the system does by default, for someone who
+    cannot wait.
     """
 
     received: str | None = None
@@ -26,4 +27,5 @@ class StopRequest:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.received = signal.Signals(number).name
-        signal.signal(number, signal.SIG_DFL)
+        for either in self._old:
+            signal.signal(either, signal.SIG_DFL)
