@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     data.test_fraction = 0.2  # (0, 1): share of a folder without train/ and test/
     data.synthetic_train = 1080  # images drawn for training
     data.synthetic_test = 120  # images drawn for the test
-    data.synthetic_classes = 6  # digits drawn, from 0 on: 2 to 10
+    data.synthetic_classes = 6  # digits drawn: 6 (0 to 5, as in SIGNS), 10
     data.mean = (0.0, 0.0, 0.0)  # subtracted from RGB in [0, 1]
     data.std = (1.0, 1.0, 1.0)  # > 0, divides what is left
 

@@ -297,7 +297,7 @@ _RULES = [
     ("data.test_fraction", *_SHARE),
     ("data.synthetic_train", *_at_least(1)),
     ("data.synthetic_test", *_at_least(1)),
-    ("data.synthetic_classes", lambda x: 2 <= x <= 10, "2 to 10"),
+    ("data.synthetic_classes", *_one_of(6, 10)),
     ("data.mean", *_three()),
     ("data.std", *_three(above=0)),
     ("augment.rotation", *_within(0, 181)),

@@ -77,7 +77,11 @@ def build(
         y = convolve(y, filters[2], 1, 1, f"{label}_branch2c", initializer=initializer)
         if project:
             shortcut = convolve(
-                x, filters[2], 1, strides, f"{label}_branch1",
+                x,
+                filters[2],
+                1,
+                strides,
+                f"{label}_branch1",
                 initializer=initializer,
             )
         return layers.Activation("relu")(layers.Add()([y, shortcut]))

@@ -299,7 +299,9 @@ def _network_shapes(
 ) -> dict[Path, tuple[int, ...]]:
     model = ResNet(num_classes, **(variant | {"conv_bias": conv_bias}))
     images = np.zeros((1, 64, 64, 3), np.float32)
-    abstract = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
+    abstract = jax.eval_shape(
+        partial(model.init, train=False), jax.random.key(0), images
+    )
     return {place: leaf.shape for place, leaf in flatten_dict(abstract).items()}
 
 
