@@ -21,10 +21,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
 RECIPES = {
-    "cnn.py:seed": range(5),
-    "cnn.py": range(5),
-    "resnet.py:seed": range(3),
     "resnet.py": range(3),
+    "resnet.py:seed": range(3),
+    "cnn.py": range(5),
+    "cnn.py:seed": range(5),
 }
 
 

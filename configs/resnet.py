@@ -35,11 +35,12 @@ def get_config(variant: str = "") -> ConfigDict:
     config.augment.brightness = 0.2
     config.augment.contrast = 0.2
     config.augment.saturation = 0.2
-    config.train.epochs = 30
+    config.train.epochs = 20
     config.train.label_smoothing = 0.1
-    config.optimizer.name = "sgd"
-    config.optimizer.learning_rate = 0.05
+    config.optimizer.name = "adamw"
+    config.optimizer.learning_rate = 1e-3
     config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_epochs = 3.0
-    config.optimizer.weight_decay = 5e-4
+    config.optimizer.warmup_epochs = 1.0
+    config.optimizer.weight_decay = 0.05
+    config.optimizer.epsilon = 1e-8
     return config

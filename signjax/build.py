@@ -160,18 +160,16 @@ class Recipe:
     tensorboard: bool
 
 
-def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe:
-    """The optimizer and the train step of `config`."""
-    train = config.train
-    _check_batch_size(config, train_size, network.mesh.size)
-    steps_per_epoch = batches.steps_per_epoch(
-        train_size, train.batch_size, drop_remainder=train.drop_remainder
-    )
+def make_optimizer(
+    config: ConfigDict, train_size: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimizer of `config.optimizer` and its learning rate by step."""
+    steps_per_epoch = _steps_per_epoch(config, train_size)
     schedule = optim.make_schedule(
         config.optimizer.schedule,
         learning_rate=config.optimizer.learning_rate,
         warmup_steps=round(config.optimizer.warmup_epochs * steps_per_epoch),
-        total_steps=train.epochs * steps_per_epoch,
+        total_steps=config.train.epochs * steps_per_epoch,
     )
     optimizer = optim.make_optimizer(
         config.optimizer.name,
@@ -180,6 +178,22 @@ def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe
         epsilon=config.optimizer.epsilon,
         weight_decay=config.optimizer.weight_decay,
     )
+    return optimizer, schedule
+
+
+def _steps_per_epoch(config: ConfigDict, train_size: int) -> int:
+    return batches.steps_per_epoch(
+        train_size,
+        config.train.batch_size,
+        drop_remainder=config.train.drop_remainder,
+    )
+
+
+def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe:
+    """The optimizer and the train step of `config`."""
+    train = config.train
+    _check_batch_size(config, train_size, network.mesh.size)
+    optimizer, schedule = make_optimizer(config, train_size)
     return Recipe(
         optimizer=optimizer,
         schedule=schedule,
@@ -203,7 +217,7 @@ def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe
         # Not the key of the initial weights: see make_state.
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
         epochs=train.epochs,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=_steps_per_epoch(config, train_size),
         batch_size=train.batch_size,
         checkpoint_every_epochs=config.run.checkpoint_every_epochs,
         tensorboard=config.run.tensorboard,
@@ -219,10 +233,12 @@ def make_state(config: ConfigDict, network: Network, recipe: Recipe) -> TrainSta
     return jax.jit(create, out_shardings=step.replicated(network.mesh))(key)
 
 
-def abstract_state(network: Network, recipe: Recipe) -> TrainState:
+def abstract_state(
+    network: Network, optimizer: optax.GradientTransformation
+) -> TrainState:
     """Shapes, dtypes and shardings of that state, for a restore."""
     create = partial(
-        create_state, network.model, recipe.optimizer, image_size=network.image_size
+        create_state, network.model, optimizer, image_size=network.image_size
     )
     sharding = step.replicated(network.mesh)
     return jax.tree.map(
@@ -254,6 +270,8 @@ def _check_batch_size(config: ConfigDict, train_size: int, device_count: int) ->
 
 def _field(config: ConfigDict, key: str) -> Any:
     for part in key.split("."):
+        if part not in config:
+            raise InputError(f"config.{key} is missing: configs/base.py has every key")
         config = config[part]
     return config
 
@@ -278,6 +296,7 @@ def _three(above: float | None = None) -> tuple[Callable[[Any], bool], str]:
     return legal, "three numbers" + ("" if above is None else f" above {above:g}")
 
 
+_SWITCH = _one_of(True, False)
 _POSITIVE = (lambda value: value > 0), "more than 0"
 _SHARE = (lambda value: 0 < value < 1), "between 0 and 1"
 
@@ -289,6 +308,8 @@ _RULES = [
     ("model.init", *_one_of("keras", "he")),
     ("model.stride_on", *_one_of("1x1", "3x3")),
     ("model.pool_padding", *_one_of(0, 1)),
+    ("model.conv_bias", *_SWITCH),
+    ("model.zero_init_last_scale", *_SWITCH),
     ("model.bn_momentum", *_SHARE),
     ("model.bn_epsilon", *_POSITIVE),
     ("data.source", *_one_of("auto", "signs", "folder", "synthetic")),
@@ -300,6 +321,7 @@ _RULES = [
     ("data.synthetic_classes", *_one_of(6, 10)),
     ("data.mean", *_three()),
     ("data.std", *_three(above=0)),
+    ("augment.flip", *_SWITCH),
     ("augment.rotation", *_within(0, 181)),
     ("augment.scale", *_at_least(0)),
     ("augment.translation", *_within(0, 1)),
@@ -308,6 +330,8 @@ _RULES = [
     ("augment.saturation", *_within(0, 1)),
     ("train.epochs", *_at_least(1)),
     ("train.batch_size", *_at_least(1)),
+    ("train.shuffle", *_SWITCH),
+    ("train.drop_remainder", *_SWITCH),
     ("train.label_smoothing", *_within(0, 1)),
     ("optimizer.name", *_one_of("sgd", "adam", "adamw")),
     ("optimizer.learning_rate", *_POSITIVE),
@@ -318,4 +342,5 @@ _RULES = [
     ("optimizer.epsilon", *_POSITIVE),
     ("run.eval_batch_size", *_at_least(1)),
     ("run.checkpoint_every_epochs", *_at_least(1)),
+    ("run.tensorboard", *_SWITCH),
 ]

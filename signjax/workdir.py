@@ -52,8 +52,8 @@ def begin(workdir: Path, run: Run) -> None:
     """Writes run.json, or checks that the one there is of the same run.
 
     Raises InputError with the keys that differ, if any of them changes results: all
-    of the config but `name`, `run` and `data.dir` (the pixels themselves are
-    compared).
+    of the config but `name`, `run`, `data.dir` and `data.source` (where the data were
+    found, and the pixels themselves, are compared).
     """
     path = workdir / "run.json"
     if not path.exists():
@@ -92,7 +92,9 @@ def _decisive(run: Run) -> dict[str, Any]:
         "classes": list(run.classes),
     }
     for key, value in _flatten(run.config.to_dict()):
-        if key not in ("name", "data.dir", "data.source") and key[:4] != "run.":
+        if key not in ("name", "data.dir", "data.source") and not key.startswith(
+            "run."
+        ):
             flat[f"config.{key}"] = value
     return flat
 
@@ -125,7 +127,7 @@ def read(workdir: Path) -> Run:
             data=stored["data"],
             train_size=stored["train_size"],
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is not what training writes ({error!r}): restore it, or train "
             "again in another --workdir"
@@ -157,9 +159,10 @@ def load_trained(
 ) -> TrainedModel:
     """The model of a workdir's latest checkpoint, or of its best."""
     run = read(workdir)
+    build.check(run.config)
     network = build.make_network(run.config, len(run.classes), devices)
-    recipe = build.make_recipe(run.config, network, run.train_size)
-    abstract = build.abstract_state(network, recipe)
+    optimizer, _ = build.make_optimizer(run.config, run.train_size)
+    abstract = build.abstract_state(network, optimizer)
     with Checkpoints(workdir / "checkpoints", warn=warn) as checkpoints:
         restore = checkpoints.restore_best if best else checkpoints.restore
         restored = restore(abstract)

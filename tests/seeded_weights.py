@@ -10,6 +10,9 @@ import numpy as np
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+# Of 60 tried, the noise [8, 32, 32, 3] that leaves ReLUs' inputs farthest from zero.
+STEP_SEED = 29
+
 
 def draw(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
     """float32 arrays by name, in the order given; activations stay within range.
@@ -36,9 +39,21 @@ def _leaf(
     return 0.1 * generator.standard_normal(shape, np.float32)
 
 
-def random_images(count: int, size: int) -> np.ndarray:
+def calm(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """torchvision's arrays with the blocks' last scales made small.
+
+    Else rounding errors grow until they flip ReLUs, and gradients in float32, PyTorch's
+    too, differ from those in float64 by up to a third of the largest.
+    """
+    return {
+        name: array * np.float32(0.2) if name.endswith("bn3.weight") else array
+        for name, array in arrays.items()
+    }
+
+
+def random_images(count: int, size: int, seed: int = 1) -> np.ndarray:
     """uint8 [count, size, size, 3] of noise."""
-    generator = np.random.default_rng(1)
+    generator = np.random.default_rng(seed)
     return generator.integers(0, 256, (count, size, size, 3), np.uint8)
 
 

@@ -48,7 +48,7 @@ def run(options: Options) -> None:
         memory_advice(recipe.batch_size, network.image_size),
         ExitStack() as stack,
     ):
-        restored = checkpoints.restore(build.abstract_state(network, recipe))
+        restored = checkpoints.restore(build.abstract_state(network, recipe.optimizer))
         state = restored[0] if restored else build.make_state(config, network, recipe)
         first_step = int(state.step)
         metrics_file = MetricsFile(directory / "metrics.jsonl")

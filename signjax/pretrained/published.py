@@ -111,7 +111,9 @@ def named(name: str) -> Published:
 
 def preprocessing_of(sha256: str) -> Preprocessing | None:
     """How images are prepared for a published file, told by its content."""
-    for published in PUBLISHED.values():
-        if published.file.sha256 == sha256:
-            return published.preprocessing
-    return None
+    known = {
+        published.file.sha256: published.preprocessing
+        for published in PUBLISHED.values()
+        if published.file.sha256
+    }
+    return known.get(sha256)

@@ -1,5 +1,6 @@
 """The training loop: its side effects, in order."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -72,12 +73,16 @@ class Loop:
                 seconds = time.perf_counter() - started
                 trained = state.metrics.compute()
                 state = state.replace(metrics=_zero_like(state.metrics))
+                scores = self.evaluate(state)
+                if not all(map(math.isfinite, scores.values())):
+                    # Ruined by the epoch's last update, which no loss has seen yet.
+                    raise self._diverged(f"after step {step} the held-out loss", step)
                 record = {
                     "epoch": epoch + 1,
                     "step": step,
                     **self.constants,
                     **{f"train_{name}": value for name, value in trained.items()},
-                    **self.evaluate(state),
+                    **scores,
                     "learning_rate": float(self.schedule(step - 1)),
                     "seconds": round(seconds, 3),
                     "images_per_second": round(
@@ -111,7 +116,8 @@ class Loop:
             now = time.perf_counter()
             if previous is not None and now - shown > PROGRESS_INTERVAL:
                 # Of the step before, so that the device has the next one to work on.
-                self._check_finite(previous)
+                if int(previous.bad_step) >= 0:
+                    break  # the state's sums know the first such step
                 progress.update(
                     done + count - 1,
                     **previous.compute(),
@@ -129,14 +135,17 @@ class Loop:
 
     def _check_finite(self, metrics: Metrics) -> None:
         bad_step = int(metrics.bad_step)
-        if bad_step < 0:
-            return
+        if bad_step >= 0:
+            raise self._diverged(f"the loss of step {bad_step + 1}", bad_step + 1)
+
+    def _diverged(self, what: str, step: int) -> RunError:
+        """The error for `what` that is not finite, seen in or after update `step`."""
         self.checkpoints.wait()
         saved = self.checkpoints.steps()
         kept = f"the checkpoint of step {saved[0]} is kept" if saved else "none saved"
-        raise RunError(
-            f"the loss of step {bad_step + 1} is not finite, at learning rate "
-            f"{float(self.schedule(bad_step)):.3g}; {kept}. Lower "
+        return RunError(
+            f"{what} is not finite, at learning rate "
+            f"{float(self.schedule(step - 1)):.3g}; {kept}. Lower "
             "config.optimizer.learning_rate or lengthen "
             "config.optimizer.warmup_epochs, with a new --workdir"
         )

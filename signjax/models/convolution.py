@@ -1,0 +1,346 @@
+"""Convolution and max pooling in the formulation that a backend runs fastest.
+
+Every function takes NHWC activations and HWIO kernels and gives the same result, up
+to rounding, in each formulation; parameters never depend on the choice:
+
+- "xla" leaves the operation to XLA, right for GPU and TPU;
+- "matmul" is for XLA:CPU, where the gradients of convolutions and max-pools fall
+  back to naive loops: forward and both gradients are matrix products and sums.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from operator import add
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+Formulation = Literal["xla", "matmul"]
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+Convolution = Callable[[Array, Array, Pair, Padding], Array]
+Arguments = tuple[Array, Array]
+Backward = Callable[[Pair, Padding, Arguments, Array], Arguments]
+Grid = Sequence[Sequence[Array]]
+
+
+def same_padding(size: int, window: int, stride: int) -> Pair:
+    """Returns TensorFlow's SAME padding (before, after) along one axis, in pixels."""
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    return total // 2, total - total // 2
+
+
+def conv2d(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: Pair,
+    padding: Padding,
+    formulation: Formulation,
+) -> Array:
+    """Correlates images with a kernel, which deep learning calls convolution.
+
+    Args:
+      x: float [B, H, W, C].
+      kernel: float [kh, kw, C, K] of x's dtype.
+      strides: pixels, along height and width.
+      padding: zeros before and after, along height and width.
+      formulation: "xla" or "matmul", see the module.
+
+    Returns:
+      float [B, OH, OW, K] of x's dtype, OH = (H + sum(padding[0]) - kh) // stride + 1.
+    """
+    if formulation == "xla":
+        return lax.conv_general_dilated(
+            x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    conv = _fastest_products(x, kernel, strides, padding)
+    # bfloat16 would be rounded after every partial product.
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    y = conv(x.astype(dtype), kernel.astype(dtype), strides, padding)
+    return y.astype(x.dtype)
+
+
+def max_pool(
+    x: Array,
+    *,
+    window: Pair,
+    strides: Pair,
+    padding: Padding,
+    formulation: Formulation,
+) -> Array:
+    """Takes the largest value of each window, channel by channel.
+
+    A window's gradient goes to one pixel: among equals the first, row by row, as in
+    XLA and PyTorch.
+
+    Args:
+      x: float [B, H, W, C].
+      window: height and width, pixels.
+      strides: pixels, along height and width.
+      padding: amounts of -inf before and after, along height and width.
+      formulation: "xla" or "matmul", see the module.
+
+    Returns:
+      float [B, OH, OW, C] of x's dtype.
+    """
+    if formulation == "xla":
+        return lax.reduce_window(
+            x,
+            -jnp.inf,
+            lax.max,
+            (1, *window, 1),
+            (1, *strides, 1),
+            ((0, 0), *padding, (0, 0)),
+        )
+    # Within rows first: the first row that holds the maximum then wins a tie.
+    x = _max_along(x, 2, window[1], strides[1], padding[1])
+    return _max_along(x, 1, window[0], strides[0], padding[0])
+
+
+def _fastest_products(
+    x: Array, kernel: Array, strides: Pair, padding: Padding
+) -> Convolution:
+    """Returns the function that was measured fastest for arrays of these shapes."""
+    kh, kw, channels, _ = kernel.shape
+    if channels < 32:
+        return _patches_conv
+    if (kh, kw) == (3, 3) and strides == (1, 1) and min(x.shape[1:3]) > 2:
+        return _winograd_conv
+    return _taps_conv
+
+
+def _output_size(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Pair:
+    """Returns the height and width of a convolution's result."""
+    height, width = (
+        (size + sum(pad) - window) // stride + 1
+        for size, window, stride, pad in zip(
+            x.shape[1:3], kernel.shape[:2], strides, padding, strict=True
+        )
+    )
+    return height, width
+
+
+def _derive(conv: Convolution, backward: Backward | None = None) -> Convolution:
+    """Gives a convolution a backward pass that needs nothing but its arguments.
+
+    The copies of x that are multiplied are several times x's size: making them again
+    costs less than keeping them. Without `backward` JAX derives the gradients.
+    """
+
+    def forward(*args: Any) -> tuple[Array, Arguments]:
+        return conv(*args), args[:2]
+
+    def recompute(
+        strides: Pair, padding: Padding, saved: Arguments, dy: Array
+    ) -> Arguments:
+        _, pull = jax.vjp(lambda x, kernel: conv(x, kernel, strides, padding), *saved)
+        return pull(dy)
+
+    derived = jax.custom_vjp(conv, nondiff_argnums=(2, 3))
+    derived.defvjp(forward, backward or recompute)
+    return derived
+
+
+@_derive
+def _taps_conv(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
+    """Adds one product for each kernel position, with the pixels that it meets.
+
+    No copy of x is larger than x, and padding is never multiplied: of a padded 3x3
+    on a 2x2 map 16 products in 36 remain.
+    """
+    height, width = _output_size(x, kernel, strides, padding)
+    y = jnp.zeros((x.shape[0], height, width, kernel.shape[-1]), x.dtype)
+    for i, j in np.ndindex(*kernel.shape[:2]):
+        rows = _meeting(i, x.shape[1], height, strides[0], padding[0][0])
+        columns = _meeting(j, x.shape[2], width, strides[1], padding[1][0])
+        if rows is None or columns is None:
+            continue
+        (top, bottom, y_rows), (left, right, y_columns) = rows, columns
+        term = _dot(x[:, y_rows, y_columns], kernel[i, j])
+        y += jnp.pad(term, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    return y
+
+
+def _meeting(
+    tap: int, size: int, outputs: int, stride: int, before: int
+) -> tuple[int, int, slice] | None:
+    """Finds where one kernel position meets pixels, along one axis.
+
+    Returns:
+      how many outputs before and after see only padding there, and the pixels that
+      the others see; None where no output sees a pixel.
+    """
+    first = max(0, -((tap - before) // stride))
+    last = min(outputs - 1, (size - 1 + before - tap) // stride)
+    if last < first:
+        return None
+    start, stop = (output * stride + tap - before for output in (first, last))
+    return first, outputs - 1 - last, slice(start, stop + 1, stride)
+
+
+def _dot(x: Array, matrix: Array) -> Array:
+    """Multiplies the last axis of [..., C] by [C, K], as one flat product."""
+    flat = x.reshape(-1, x.shape[-1]) @ matrix
+    return flat.reshape(*x.shape[:-1], -1)
+
+
+@_derive
+def _patches_conv(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
+    """Gathers the pixels under the kernel for each output, then makes one product."""
+    height, width = _output_size(x, kernel, strides, padding)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    patches = [
+        x[
+            :,
+            i : i + (height - 1) * strides[0] + 1 : strides[0],
+            j : j + (width - 1) * strides[1] + 1 : strides[1],
+        ]
+        for i, j in np.ndindex(*kernel.shape[:2])
+    ]
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    return _dot(jnp.concatenate(patches, axis=-1), matrix)
+
+
+# Winograd's F(2x2, 3x3) (Lavin and Gray, arXiv:1509.09308): a 3x3 convolution takes
+# 16 products for each 2x2 outputs in place of 36.
+_TILE_TRANSFORM = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
+_KERNEL_TRANSFORM = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
+_OUTPUT_TRANSFORM = ((1, 1, 1, 0), (0, 1, -1, -1))
+
+
+def _winograd_backward(
+    strides: Pair, padding: Padding, saved: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
+    del strides
+    x, kernel = saved
+    transformed, pull_kernel = jax.vjp(partial(_transform, _KERNEL_TRANSFORM), kernel)
+    _, pull = jax.vjp(lambda u: _winograd(x, u, padding), transformed)
+    (dkernel,) = pull_kernel(*pull(dy))
+    # dx is the convolution of dy with the kernel turned by 180 degrees, which swaps
+    # the first and last rows and columns of its transform.
+    order = (3, 1, 2, 0)
+    turned = [[transformed[i][j].T for j in order] for i in order]
+    (top, bottom), (left, right) = padding
+    dx = _winograd(dy, turned, ((2 - top, 2 - bottom), (2 - left, 2 - right)))
+    return dx, dkernel
+
+
+def _winograd_forward(
+    x: Array, kernel: Array, strides: Pair, padding: Padding
+) -> Array:
+    """Convolves with a 3x3 kernel at stride 1."""
+    del strides
+    return _winograd(x, _transform(_KERNEL_TRANSFORM, kernel), padding)
+
+
+_winograd_conv = _derive(_winograd_forward, _winograd_backward)
+
+
+def _winograd(x: Array, kernel: Grid, padding: Padding) -> Array:
+    """Convolves with a transformed kernel, a 4x4 grid of [C, K]."""
+    batch, *size, _ = x.shape
+    height, width = (n + sum(pad) - 2 for n, pad in zip(size, padding, strict=True))
+    rows, columns = -(-height // 2), -(-width // 2)  # of tiles, 2x2 outputs each
+    products = [
+        [_dot(tile, u) for tile, u in zip(tile_row, u_row, strict=True)]
+        for tile_row, u_row in zip(
+            _transform(_TILE_TRANSFORM, _tiles(x, rows, columns, padding)),
+            kernel,
+            strict=True,
+        )
+    ]
+    outputs = _transform(_OUTPUT_TRANSFORM, products)
+    y = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
+    return y.reshape(batch, 2 * rows, 2 * columns, -1)[:, :height, :width]
+
+
+def _tiles(x: Array, rows: int, columns: int, padding: Padding) -> Grid:
+    """Cuts x into overlapping 4x4 tiles: a 4x4 grid of [B, rows, columns, C]."""
+    (top, _), (left, _) = padding
+    height, width = 2 * rows + 2, 2 * columns + 2
+    bottom, right = height - x.shape[1] - top, width - x.shape[2] - left
+    margins = ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0))
+    x = lax.pad(x, jnp.zeros((), x.dtype), margins)
+    return [
+        [x[:, i : i + 2 * rows : 2, j : j + 2 * columns : 2] for j in range(4)]
+        for i in range(4)
+    ]
+
+
+def _transform(
+    matrix: Sequence[Sequence[float]], grid: Grid | Array
+) -> list[list[Array]]:
+    """Returns matrix @ grid @ matrix.T, where grid's elements are arrays."""
+    columns = [_combine(matrix, column) for column in zip(*grid, strict=True)]
+    return [_combine(matrix, row) for row in zip(*columns, strict=True)]
+
+
+def _combine(matrix: Sequence[Sequence[float]], blocks: Sequence[Array]) -> list[Array]:
+    """Returns matrix @ blocks without the products with zero."""
+    return [
+        reduce(add, (c * block for c, block in zip(row, blocks, strict=True) if c))
+        for row in matrix
+    ]
+
+
+def _max_along(x: Array, axis: int, window: int, stride: int, padding: Pair) -> Array:
+    """Pools one axis, height (1) or width (2), of [B, H, W, C]."""
+    outputs = (x.shape[axis] + sum(padding) - window) // stride + 1
+    size = (outputs - 1) * stride + window
+    margins = [(0, 0, 0)] * 4
+    margins[axis] = (padding[0], size - x.shape[axis] - padding[0], 0)
+    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), margins)
+    return _max_of_windows(x, axis, window, stride)
+
+
+def _largest(x: Array, axis: int, window: int, stride: int) -> tuple[Array, Array]:
+    """Returns each window's largest value, and its first place there (uint8)."""
+    reach = x.shape[axis] - window + 1
+    largest = lax.slice_in_dim(x, 0, reach, stride, axis)
+    first = jnp.zeros(largest.shape, jnp.uint8)
+    for place in range(1, window):
+        candidate = lax.slice_in_dim(x, place, place + reach, stride, axis)
+        first = jnp.where(candidate > largest, jnp.uint8(place), first)
+        largest = jnp.maximum(largest, candidate)
+    return largest, first
+
+
+def _max_backward(
+    axis: int, window: int, stride: int, first: Array, dy: Array
+) -> tuple[Array]:
+    terms = [jnp.where(first == place, dy, 0) for place in range(window)]
+    return (_overlap_add(terms, axis, stride),)
+
+
+_max_of_windows = jax.custom_vjp(
+    lambda *args: _largest(*args)[0], nondiff_argnums=(1, 2, 3)
+)
+_max_of_windows.defvjp(_largest, _max_backward)
+
+
+def _overlap_add(terms: Sequence[Array], axis: int, stride: int) -> Array:
+    """Adds terms[tap] at index o to index o * stride + tap of the result, for all o.
+
+    Each residue of the result's index modulo the stride is a sum of shifted terms;
+    the residues are then interleaved.
+    """
+    outputs = terms[0].shape[axis]
+    size = (outputs - 1) * stride + len(terms)
+    length = -(-size // stride)
+    shape = [*terms[0].shape]
+    shape[axis] = length
+    residues = []
+    for residue in range(stride):
+        total = jnp.zeros(shape, terms[0].dtype)
+        for shift, term in enumerate(terms[residue::stride]):
+            margins = [(0, 0)] * len(shape)
+            margins[axis] = (shift, length - outputs - shift)
+            total += jnp.pad(term, margins)
+        residues.append(total)
+    shape[axis] = length * stride
+    interleaved = jnp.stack(residues, axis + 1).reshape(shape)
+    return lax.slice_in_dim(interleaved, 0, size, axis=axis)

@@ -1,0 +1,198 @@
+"""Augmentation does what its ranges say, to each image on its own."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from signjax.data.augment import affine, augment
+
+NONE = {
+    "flip": False,
+    "rotation": 0.0,
+    "scale": 0.0,
+    "translation": 0.0,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "saturation": 0.0,
+}
+ALL = {
+    "flip": True,
+    "rotation": 20.0,
+    "scale": 0.2,
+    "translation": 0.1,
+    "brightness": 0.3,
+    "contrast": 0.3,
+    "saturation": 0.3,
+}
+KEY = jax.random.key(3)
+
+
+def apply(images: np.ndarray, key: jax.Array = KEY, **ranges: float) -> np.ndarray:
+    return np.asarray(augment(jnp.asarray(images), key, **(NONE | ranges)))  # type: ignore[arg-type]
+
+
+def random_images(count: int = 8, size: int = 16) -> np.ndarray:
+    return np.random.default_rng(0).random((count, size, size, 3), np.float32)
+
+
+def copies(count: int, size: int = 16) -> np.ndarray:
+    return np.repeat(random_images(1, size), count, axis=0)
+
+
+def sample(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Bilinear resampling, pixel by pixel in float64."""
+    height, width, _ = image.shape
+    image = image.astype(np.float64)
+    result = np.empty_like(image)
+    for row in range(height):
+        for column in range(width):
+            y = (row - (height - 1) / 2) / (height / 2)
+            x = (column - (width - 1) / 2) / (width / 2)
+            y, x = matrix @ (y, x, 1.0)
+            y = min(max(y * height / 2 + (height - 1) / 2, 0.0), height - 1.0)
+            x = min(max(x * width / 2 + (width - 1) / 2, 0.0), width - 1.0)
+            total = np.zeros(3)
+            for i in (math.floor(y), math.floor(y) + 1):
+                for j in (math.floor(x), math.floor(x) + 1):
+                    weight = max(0.0, 1 - abs(y - i)) * max(0.0, 1 - abs(x - j))
+                    if weight:
+                        total += weight * image[i, j]
+            result[row, column] = total
+    return result
+
+
+def dot(size: int, y: int, x: int, count: int) -> np.ndarray:
+    """Black images with a white 3 x 3 patch whose centre is at (y, x)."""
+    images = np.zeros((count, size, size, 3), np.float32)
+    images[:, y - 1 : y + 2, x - 1 : x + 2] = 1
+    return images
+
+
+def centres(images: np.ndarray) -> np.ndarray:
+    """float64 [B, 2]: where each image's light is centred, (y, x) from its middle."""
+    light = images.astype(np.float64).mean(-1)
+    steps = np.arange(light.shape[1]) - (light.shape[1] - 1) / 2
+    mass = light.sum((1, 2))
+    y = (light.sum(2) * steps).sum(1) / mass
+    x = (light.sum(1) * steps).sum(1) / mass
+    return np.stack([y, x], -1)
+
+
+def test_without_ranges_nothing_changes() -> None:
+    images = random_images()
+    assert np.array_equal(apply(images), images)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_range_changes_something(name: str) -> None:
+    images = random_images()
+    assert not np.array_equal(apply(images, **{name: ALL[name]}), images)
+
+
+def test_flip_mirrors_about_half_of_the_images_left_to_right() -> None:
+    images = random_images(200)
+    flipped = apply(images, flip=True)
+    unchanged = np.isclose(flipped, images, atol=1e-5).all((1, 2, 3))
+    mirrored = np.isclose(flipped, images[:, :, ::-1], atol=1e-5).all((1, 2, 3))
+    assert (unchanged ^ mirrored).all()
+    assert 70 <= mirrored.sum() <= 130  # 100 +- 4 standard deviations
+
+
+def test_affine_is_bilinear_with_the_border_going_on() -> None:
+    images = random_images(3, 12)
+    angle = 0.4
+    matrices = np.array(
+        [
+            [[1, 0, 0.3], [0, 1, -0.2]],
+            [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]],
+            [[0.7, 0.1, 1.5], [0.2, -1.3, 0.1]],
+        ]
+    )
+    found = affine(jnp.asarray(images), jnp.asarray(matrices, jnp.float32))
+    for image, matrix, result in zip(images, matrices, found, strict=True):
+        np.testing.assert_allclose(result, sample(image, matrix), atol=2e-5)
+
+
+def test_affine_knows_height_from_width() -> None:
+    image = np.random.default_rng(1).random((1, 6, 10, 3), np.float32)
+    matrix = np.array([[[0.9, 0.1, 0.2], [-0.2, 0.8, 0.1]]])
+    (found,) = affine(jnp.asarray(image), jnp.asarray(matrix, jnp.float32))
+    np.testing.assert_allclose(found, sample(image[0], matrix[0]), atol=2e-5)
+
+
+def test_rotation_is_in_degrees_both_ways_and_keeps_distances() -> None:
+    turned = centres(apply(dot(64, 32, 56, 400), rotation=30.0))
+    start = centres(dot(64, 32, 56, 1))[0]
+    angles = np.rad2deg(np.arctan2(turned[:, 0], turned[:, 1]))
+    angles -= np.rad2deg(np.arctan2(start[0], start[1]))
+    assert np.abs(angles).max() < 30.5
+    assert angles.max() > 28
+    assert angles.min() < -28
+    np.testing.assert_allclose(np.hypot(*turned.T), np.hypot(*start), atol=0.1)
+
+
+def test_scale_is_the_logarithm_of_the_zoom() -> None:
+    scaled = centres(apply(dot(64, 32, 48, 400), scale=0.3))
+    logarithms = np.log(scaled[:, 1] / centres(dot(64, 32, 48, 1))[0, 1])
+    assert np.abs(logarithms).max() < 0.32
+    assert logarithms.max() > 0.27
+    assert logarithms.min() < -0.27
+
+
+def test_translation_is_a_share_of_the_side_in_each_direction() -> None:
+    moved = centres(apply(dot(64, 32, 32, 400), translation=0.25))
+    moved = (moved - centres(dot(64, 32, 32, 1))) / 64
+    assert np.abs(moved).max() < 0.251
+    assert (moved.max(0) > 0.24).all()
+    assert (moved.min(0) < -0.24).all()
+    assert abs(np.corrcoef(moved.T)[0, 1]) < 0.2
+
+
+def test_brightness_multiplies_by_its_range() -> None:
+    images = np.full((400, 4, 4, 3), 0.5, np.float32)
+    factors = apply(images, brightness=0.4) / 0.5
+    assert np.ptp(factors, axis=(1, 2, 3)).max() < 1e-6
+    assert 0.6 <= factors.min() < 0.62
+    assert 1.38 < factors.max() <= 1.4
+
+
+def test_contrast_and_saturation_keep_mean_and_grey() -> None:
+    images = (0.4 + 0.2 * random_images(400, 4)).astype(np.float32)
+    spread = apply(images, contrast=0.5)
+    np.testing.assert_allclose(
+        spread.mean((1, 2, 3)), images.mean((1, 2, 3)), rtol=1e-5
+    )
+    factors = spread.std((1, 2, 3)) / images.std((1, 2, 3))
+    assert 0.5 <= factors.min() < 0.53
+    assert 1.47 < factors.max() <= 1.5001
+    coloured = apply(images, saturation=0.5)
+    np.testing.assert_allclose(coloured.mean(-1), images.mean(-1), rtol=1e-5)
+    factors = coloured.std(-1).mean((1, 2)) / images.std(-1).mean((1, 2))
+    assert 0.5 <= factors.min() < 0.53
+    assert 1.47 < factors.max() <= 1.5001
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_image_gets_its_own_draw(name: str) -> None:
+    changed = apply(copies(16), **{name: ALL[name]})
+    distinct = len(np.unique(changed.reshape(16, -1), axis=0))
+    assert distinct == (2 if name == "flip" else 16)
+
+
+def test_the_key_decides() -> None:
+    images = random_images()
+    first = apply(images, **ALL)
+    assert np.array_equal(first, apply(images, **ALL))
+    assert not np.array_equal(first, apply(images, jax.random.key(4), **ALL))
+
+
+def test_the_result_stays_an_image() -> None:
+    extremes = np.random.default_rng(0).integers(0, 2, (64, 16, 16, 3))
+    changed = apply(extremes.astype(np.float32), **ALL)
+    assert changed.dtype == np.float32
+    assert changed.shape == extremes.shape
+    assert changed.min() >= 0.0
+    assert changed.max() <= 1.0

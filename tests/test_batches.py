@@ -1,0 +1,90 @@
+"""Which images each batch holds."""
+
+import numpy as np
+import pytest
+
+from signjax.data.batches import (
+    epoch_batches,
+    padded_batches,
+    steps_per_epoch,
+    stratified_holdout,
+)
+
+
+def make(count: int = 100, batch_size: int = 32, **changes: object) -> np.ndarray:
+    options = {"seed": 0, "epoch": 0, "shuffle": True, "drop_remainder": False}
+    return epoch_batches(count, batch_size, **(options | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(("count", "batch_size"), [(120, 32), (64, 16), (5, 8), (1, 1)])
+def test_an_epoch_holds_every_image_once(
+    count: int, batch_size: int, shuffle: bool
+) -> None:
+    indices = make(count, batch_size, shuffle=shuffle).ravel()
+    assert sorted(indices[indices >= 0]) == list(range(count))
+
+
+def test_padding_is_minus_one_at_the_very_end() -> None:
+    batches = make(100, 32)
+    assert batches.shape == (4, 32)
+    assert batches.dtype == np.int32
+    assert (batches.ravel()[:100] >= 0).all()
+    assert (batches.ravel()[100:] == -1).all()
+
+
+def test_without_shuffling_the_order_is_that_of_the_data() -> None:
+    assert make(70, 32, shuffle=False).ravel()[:70].tolist() == list(range(70))
+
+
+def test_the_remainder_is_dropped_and_differs_between_epochs() -> None:
+    epochs = [make(100, 32, drop_remainder=True, epoch=epoch) for epoch in range(20)]
+    assert all(batches.shape == (3, 32) for batches in epochs)
+    assert all(len(set(batches.ravel())) == 96 for batches in epochs)
+    assert set(np.concatenate(epochs).ravel()) == set(range(100))
+
+
+def test_the_order_follows_from_seed_and_epoch_alone() -> None:
+    np.random.seed(1)
+    first = make(seed=3, epoch=7)
+    np.random.seed(2)
+    assert np.array_equal(first, make(seed=3, epoch=7))
+    for other in (make(seed=3, epoch=8), make(seed=4, epoch=7), make(seed=7, epoch=3)):
+        assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("drop_remainder", [False, True])
+@pytest.mark.parametrize("count", [31, 32, 33, 64, 100])
+def test_steps_per_epoch_counts_the_batches(count: int, drop_remainder: bool) -> None:
+    expected = len(make(count, 32, drop_remainder=drop_remainder))
+    assert steps_per_epoch(count, 32, drop_remainder=drop_remainder) == expected
+
+
+def test_padded_batches_keep_the_indices_in_order() -> None:
+    batches = padded_batches(np.array([9, 4, 7]), 2)
+    assert batches.tolist() == [[9, 4], [7, -1]]
+
+
+def test_holdout_takes_its_share_of_each_class() -> None:
+    labels = np.repeat([0, 1, 2], [50, 30, 20])[
+        np.random.default_rng(0).permutation(100)
+    ]
+    kept, held_out = stratified_holdout(labels, 0.2, seed=0)
+    assert np.bincount(labels[held_out]).tolist() == [10, 6, 4]
+    assert sorted([*kept, *held_out]) == list(range(100))
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+
+
+def test_holdout_leaves_and_takes_an_image_of_every_class() -> None:
+    labels = np.repeat([0, 1], [2, 40])
+    for fraction in (0.01, 0.99):
+        kept, held_out = stratified_holdout(labels, fraction, seed=0)
+        assert set(labels[kept]) == set(labels[held_out]) == {0, 1}
+
+
+def test_holdout_follows_the_seed() -> None:
+    labels = np.repeat([0, 1], 40)
+    first, again, other = (stratified_holdout(labels, 0.2, s)[1] for s in (5, 5, 6))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)

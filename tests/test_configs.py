@@ -1,0 +1,103 @@
+"""Every config file, in every variant, is complete and legal."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ml_collections import ConfigDict
+
+from signjax import build
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem != "base")
+
+
+def load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def variants(path: Path) -> list[str]:
+    """The default and what the file compares its argument with."""
+    return ["", *re.findall(r"variant == \"(\w+)\"", path.read_text("utf-8"))]
+
+
+CASES = [
+    pytest.param(path, variant, id=f"{path.stem}:{variant}")
+    for path in FILES
+    for variant in variants(path)
+]
+
+
+def keys(config: ConfigDict) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            found |= {f"{name}.{key}": x for key, x in keys(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def test_both_networks_and_their_seed_variants_are_there() -> None:
+    found = {case.id for case in CASES}
+    assert {"cnn:", "cnn:seed", "resnet:", "resnet:seed"} <= found
+
+
+@pytest.mark.parametrize(("path", "variant"), CASES)
+def test_it_is_legal(path: Path, variant: str) -> None:
+    build.check(load(path).get_config(variant))
+
+
+@pytest.mark.parametrize(("path", "variant"), CASES)
+def test_it_has_the_keys_and_types_of_base(path: Path, variant: str) -> None:
+    base = keys(load(ROOT / "configs" / "base.py").get_config())
+    found = keys(load(path).get_config(variant))
+    assert found.keys() == base.keys()
+    assert {key: type(value) for key, value in found.items()} == {
+        key: type(value) for key, value in base.items()
+    }
+
+
+@pytest.mark.parametrize(("path", "variant"), CASES)
+def test_its_name_is_that_of_its_workdir(path: Path, variant: str) -> None:
+    expected = "-".join(filter(None, (path.stem, variant)))
+    assert load(path).get_config(variant).name == expected
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_an_unknown_variant_is_refused_by_name(path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'nonsense'.*seed"):
+        load(path).get_config("nonsense")
+
+
+def test_every_key_of_base_is_explained() -> None:
+    lines = (ROOT / "configs" / "base.py").read_text("utf-8").splitlines()
+    assigned = [line for line in lines if re.match(r"    \w+\.\w+ = [^C]*$", line)]
+    assert len(assigned) >= 30
+    assert [
+        line for line in assigned if "#" not in line and "ConfigDict" not in line
+    ] == []
+
+
+def test_a_config_is_read_without_loading_jax() -> None:
+    program = (
+        "import sys; from configs import cnn, resnet; "
+        "cnn.get_config(); resnet.get_config(); print('jax' in sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.stdout == "False\n", ended.stderr

@@ -1,0 +1,64 @@
+"""The first signal is a request, the second an order."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from signjax.training.interruption import StopRequest
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_noted(number: signal.Signals) -> None:
+    with StopRequest() as stop:
+        assert stop.received is None
+        os.kill(os.getpid(), number)
+        assert stop.received == number.name
+
+
+def test_without_a_signal_nothing_is_received() -> None:
+    with StopRequest() as stop:
+        pass
+    assert stop.received is None
+
+
+@pytest.mark.parametrize("signalled", [False, True])
+def test_afterwards_signals_mean_what_they_meant(signalled: bool) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with StopRequest():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+        if signalled:
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_request_of_before_is_forgotten() -> None:
+    with StopRequest():
+        os.kill(os.getpid(), signal.SIGTERM)
+    with StopRequest() as stop:
+        assert stop.received is None
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("second", SIGNALS)
+def test_the_second_signal_ends_the_process(
+    first: signal.Signals, second: signal.Signals
+) -> None:
+    program = (
+        "import os\n"
+        "from signjax.training.interruption import StopRequest\n"
+        "with StopRequest():\n"
+        f"    os.kill(os.getpid(), {int(first)})\n"
+        "    print('noted', flush=True)\n"
+        f"    os.kill(os.getpid(), {int(second)})\n"
+        "    print('survived')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert ended.stdout == "noted\n"
+    assert ended.returncode == -second

@@ -1,0 +1,100 @@
+"""Each source's names, against what the sources themselves call their leaves."""
+
+import gzip
+import json
+from functools import cache
+from pathlib import Path
+
+import h5py
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from signjax.models.resnet import ResNet
+from signjax.pretrained import names
+
+SOURCES = [
+    "keras_applications",
+    "keras_applications_old",
+    "torchvision",
+    "hugging_face",
+]
+
+
+@cache
+def recorded_names(case: str) -> frozenset[str]:
+    """The names that Keras, PyTorch and transformers themselves gave."""
+    path = Path(__file__).parent / "golden" / "port.json.gz"
+    shapes = json.loads(gzip.decompress(path.read_bytes()))["shapes"][case]
+    return frozenset(n for n in shapes if not n.endswith("num_batches_tracked"))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_table_has_exactly_the_source_names(source: str) -> None:
+    assert names.table(names.LAYOUTS[source]).keys() == recorded_names(source)
+
+
+@pytest.mark.parametrize("source", [*SOURCES, "flax"])
+def test_a_table_fills_our_network(source: str) -> None:
+    places = list(names.table(names.LAYOUTS[source]).values())
+    assert len(places) == len(set(places))
+    has_bias = source.startswith("keras") or source == "flax"
+    model = ResNet(1000, conv_bias=has_bias)
+    images = np.zeros((1, 64, 64, 3), np.float32)
+    ours = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    assert set(places) == flatten_dict(ours).keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "place"),
+    [
+        (
+            "keras_applications",
+            "conv3_block1_0_bn/moving_variance",
+            "batch_stats/stage2_block1/bn_shortcut/var",
+        ),
+        (
+            "keras_applications_old",
+            "res4f_branch2c/kernel",
+            "params/stage3_block6/conv3/kernel",
+        ),
+        (
+            "torchvision",
+            "layer4.0.downsample.1.weight",
+            "params/stage4_block1/bn_shortcut/scale",
+        ),
+        (
+            "hugging_face",
+            "resnet.encoder.stages.2.layers.5.layer.1.normalization.running_mean",
+            "batch_stats/stage3_block6/bn2/mean",
+        ),
+        ("flax", "params/head/bias", "params/head/bias"),
+    ],
+)
+def test_a_name_has_its_place(source: str, name: str, place: str) -> None:
+    assert "/".join(names.table(names.LAYOUTS[source])[name]) == place
+
+
+def test_keras_layers_are_in_keras_order(shared: Path) -> None:
+    with h5py.File(shared / "weights" / "resnet50_imagenet_keras.h5") as file:
+        stored = [str(name) for name in file.attrs["layer_names"] if len(file[name])]
+    order = names.keras_layer_order()
+    assert [n for n in stored if n.endswith("_conv")] == order["conv2d"]
+    assert [n for n in stored if n.endswith("_bn")] == order["batch_normalization"]
+
+
+@pytest.mark.parametrize("source", [*SOURCES, "flax"])
+def test_a_resnet50_has_depth_50(source: str) -> None:
+    layout = names.LAYOUTS[source]
+    assert names.depth(layout, names.table(layout)) == 50
+
+
+def test_basic_blocks_have_two_convolutions() -> None:
+    held = [
+        f"layer{stage}.{block}.conv{i}.weight"
+        for stage in (1, 2, 3, 4)
+        for block in (0, 1)
+        for i in (1, 2)
+    ]
+    assert names.depth(names.LAYOUTS["torchvision"], held) == 18

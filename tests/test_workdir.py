@@ -1,0 +1,176 @@
+"""A workdir goes on with its own run only, and gives its model back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import cnn
+from signjax import build, workdir
+from signjax.data.dataset import Dataset, Splits
+from signjax.errors import InputError
+from signjax.training.checkpoint import Checkpoints
+
+
+def make_splits(source: str = "synthetic", shift: int = 0) -> Splits:
+    labels = np.arange(12, dtype=np.int32) % 3
+    images = np.full((12, 32, 32, 3), shift, np.uint8)
+    data = Dataset(images, labels, ("a", "b", "c"))
+    return Splits(data, data.take(np.arange(6)), source, "made here")
+
+
+def make_config(**changes: Any) -> ConfigDict:
+    config = cnn.get_config()
+    config.data.image_size = 32
+    config.update_from_flattened_dict(
+        {key.replace("__", "."): value for key, value in changes.items()}
+    )
+    return config
+
+
+def describe(splits: Splits | None = None, **changes: Any) -> workdir.Run:
+    return workdir.describe(make_config(**changes), splits or make_splits(), 12)
+
+
+def test_what_begins_is_read_back(tmp_path: Path) -> None:
+    run = describe()
+    workdir.begin(tmp_path / "new" / "run", run)
+    found = workdir.read(tmp_path / "new" / "run")
+    assert found.classes == ("a", "b", "c")
+    assert found.data == run.data
+    assert found.data["sha256"] == make_splits().sha256
+    assert found.train_size == 12
+    build.check(found.config)
+    stored = json.loads((tmp_path / "new" / "run" / "run.json").read_text())
+    assert stored["versions"].keys() >= {"jax", "python", "signjax"}
+
+
+def test_the_same_run_goes_on(tmp_path: Path) -> None:
+    workdir.begin(tmp_path, describe())
+    before = (tmp_path / "run.json").read_bytes()
+    workdir.begin(tmp_path, describe())
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "other"},
+        {"data__dir": "elsewhere"},
+        {"data__source": "synthetic"},
+        {"run__eval_batch_size": 7},
+        {"run__checkpoint_every_epochs": 3},
+        {"run__tensorboard": True},
+    ],
+)
+def test_what_changes_no_result_may_differ(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    workdir.begin(tmp_path, describe())
+    workdir.begin(tmp_path, describe(**changes))
+
+
+def test_every_key_that_differs_is_named_with_both_values(tmp_path: Path) -> None:
+    workdir.begin(tmp_path, describe())
+    with pytest.raises(InputError) as error:
+        workdir.begin(
+            tmp_path,
+            describe(
+                seed=3,
+                optimizer__learning_rate=0.5,
+                data__mean=(0.1, 0.2, 0.3),
+                name="x",
+            ),
+        )
+    message = str(error.value)
+    assert "config.seed was 0 and is now 3" in message
+    assert "config.optimizer.learning_rate was 0.001 and is now 0.5" in message
+    assert "config.data.mean was [0.0, 0.0, 0.0] and is now [0.1, 0.2, 0.3]" in message
+    assert message.count(" is now ") == 3
+    assert "\n" not in message
+
+
+def test_synthetic_never_goes_on_with_signs(tmp_path: Path) -> None:
+    workdir.begin(tmp_path, describe(make_splits("synthetic")))
+    with pytest.raises(InputError) as error:
+        workdir.begin(tmp_path, describe(make_splits("signs", shift=9)))
+    message = str(error.value)
+    assert "'synthetic'" in message and "'signs'" in message
+    assert "sha256" in message
+
+
+def test_changed_pixels_are_another_run(tmp_path: Path) -> None:
+    workdir.begin(tmp_path, describe())
+    with pytest.raises(InputError, match="sha256"):
+        workdir.begin(tmp_path, describe(make_splits(shift=1)))
+
+
+def test_a_refused_run_leaves_the_old_one(tmp_path: Path) -> None:
+    workdir.begin(tmp_path, describe())
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(InputError):
+        workdir.begin(tmp_path, describe(seed=1))
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_file_is_no_workdir(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt.*directory"):
+        workdir.begin(path, describe())
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": 1}', '{"config": {}}'])
+def test_a_damaged_run_json_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(InputError, match=r"run\.json"):
+        workdir.read(tmp_path)
+
+
+def test_an_empty_workdir_holds_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no run\.json"):
+        workdir.read(tmp_path / "nothing")
+    workdir.begin(tmp_path, describe())
+    with pytest.raises(InputError, match="no finished checkpoint"):
+        workdir.load_trained(tmp_path, devices=jax.devices()[:1], warn=pytest.fail)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """A workdir with two checkpoints, the first better, and their parameters."""
+    directory = tmp_path_factory.mktemp("trained")
+    config = make_config(train__batch_size=6)
+    workdir.begin(directory, workdir.describe(config, make_splits(), 12))
+    network = build.make_network(config, 3, jax.devices()[:1])
+    recipe = build.make_recipe(config, network, 12)
+    state = build.make_state(config, network, recipe)
+    params = []
+    with Checkpoints(directory / "checkpoints", warn=pytest.fail) as checkpoints:
+        for step, accuracy in ((2, 0.9), (4, 0.5)):
+            state = state.replace(
+                step=state.step * 0 + step,
+                params=jax.tree.map(lambda x: x + 1, state.params),
+            )
+            params.append(jax.tree.map(np.asarray, state.params))
+            checkpoints.save(step, state, {"accuracy": accuracy})
+    return directory, params
+
+
+@pytest.mark.parametrize(("best", "step", "place"), [(False, 4, 1), (True, 2, 0)])
+@pytest.mark.parametrize("devices", [1, 8])
+def test_the_trained_model_is_the_latest_or_the_best_on_any_device_count(
+    trained: tuple[Path, list[Any]], best: bool, step: int, place: int, devices: int
+) -> None:
+    """Whatever the batch size that it was trained with: 6 splits over no 8 devices."""
+    directory, params = trained
+    model = workdir.load_trained(
+        directory, devices=jax.devices()[:devices], warn=pytest.fail, best=best
+    )
+    assert model.step == step
+    jax.tree.map(np.testing.assert_array_equal, model.state.params, params[place])
+    assert model.run.classes == ("a", "b", "c")

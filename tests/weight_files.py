@@ -1,0 +1,114 @@
+"""Files of weights as Keras and PyTorch write them, small or sparse on disk."""
+
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from safetensors.numpy import save_file
+
+Arrays = Mapping[str, np.ndarray]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def zeros(shapes: Shapes, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+    """Arrays of any shape in next to no memory."""
+    zero = np.zeros((), dtype)
+    return {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()}
+
+
+def by_layer(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        layer, leaf = name.split("/")
+        layers.setdefault(layer, {})[leaf] = array
+    return layers
+
+
+def write_keras_h5(path: Path, arrays: Arrays, model_config: str | None = None) -> Path:
+    """Keras 1 and 2's layout: weights alone, or a whole model with model_config."""
+    with h5py.File(path, "w") as root:
+        group = root
+        if model_config is not None:
+            root.attrs["model_config"] = model_config
+            group = root.create_group("model_weights")
+        layers = by_layer(arrays)
+        group.attrs["layer_names"] = [name.encode() for name in layers]
+        for layer, leaves in layers.items():
+            stored = group.create_group(layer)
+            names = [f"{layer}/{leaf}:0" for leaf in leaves]
+            stored.attrs["weight_names"] = [name.encode() for name in names]
+            for name, array in zip(names, leaves.values(), strict=True):
+                write_dataset(stored, name, array)
+    return path
+
+
+def write_keras_3(root: h5py.Group, arrays: Arrays, *, named: bool = True) -> None:
+    """Keras 3's layout; `named`: with the layers' names, as its later versions do."""
+    counts: dict[str, int] = {}
+    for layer, leaves in by_layer(arrays).items():
+        kind = _class_of(leaves)
+        number = counts[kind] = counts.get(kind, -1) + 1
+        group = root.create_group(
+            f"layers/{kind}_{number}" if number else f"layers/{kind}"
+        )
+        variables = group.create_group("vars")
+        if named:
+            variables.attrs["name"] = layer
+        for index, array in enumerate(leaves.values()):
+            write_dataset(variables, str(index), array)
+
+
+def _class_of(leaves: Arrays) -> str:
+    if "gamma" in leaves:
+        return "batch_normalization"
+    return "conv2d" if leaves["kernel"].ndim == 4 else "dense"
+
+
+def write_keras_zip(path: Path, arrays: Arrays, model_config: str) -> Path:
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as root:
+        write_keras_3(root, arrays, named=False)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("config.json", model_config)
+        archive.writestr("model.weights.h5", weights.getvalue())
+    return path
+
+
+def write_dataset(group: h5py.Group, name: str, array: np.ndarray) -> None:
+    """Zeros as broadcast by `zeros` are not written: HDF5 reads them back all the same.
+
+    So a file of 100 MB takes none of the disk.
+    """
+    dataset = group.create_dataset(name, array.shape, array.dtype)
+    if any(array.strides):
+        dataset[...] = array
+
+
+def write_safetensors(path: Path, arrays: Arrays) -> Path:
+    save_file(dict(arrays), path, metadata={"format": "pt"})
+    return path
+
+
+def write_sparse_safetensors(path: Path, shapes: Shapes, dtype: str = "F32") -> Path:
+    """Zeros that take no space on disk. dtype: as the format names it."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + int(np.prod(shape)) * (4 if dtype == "F32" else 2)
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+    return path
