@@ -36,6 +36,7 @@ def main() -> None:
             if (config, seed) in done:
                 continue
             rows.append(train(config, seed))
+            RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
             row = rows[-1]
             print(
