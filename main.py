@@ -4,7 +4,6 @@ python main.py --config=configs/resnet.py
 python main.py --mode=predict --workdir=runs/resnet photo.jpg
 """
 
-import os
 import sys
 
 from absl import flags
@@ -18,6 +17,7 @@ flags.DEFINE_string("mode", "train", "what to do")
 flags.DEFINE_string("workdir", "", "directory of the run; train: runs/NAME by default")
 flags.DEFINE_string("data", "", "evaluate: an h5 file or a folder of images to score")
 flags.DEFINE_string("output", "", "evaluate: JSON file to write")
+flags.DEFINE_string("weights", "", "port: a file, a workdir or a published name")
 flags.DEFINE_bool("best", False, "evaluate, predict: the best checkpoint, not the last")
 flags.DEFINE_bool("json", False, "predict: one JSON object a line")
 flags.DEFINE_enum("require_device", "", ["", "cpu", "gpu", "tpu"], "refuse all others")
@@ -29,16 +29,15 @@ def main(argv: list[str]) -> int:
     """Runs one mode. Exit status: 0 done, 2 the input is wrong, 1 anything else."""
     try:
         arguments = flags.FLAGS(argv)[1:]
+        values = flags.FLAGS.flag_values_dict()
+        if values["config"] is not None:
+            values["config"].lock()  # raises now if the file could not be loaded
     except Exception as error:  # a config file is code and can raise anything
         return _fail(f"flags: {type(error).__name__}: {_last_line(error)}", 2)
-    values = flags.FLAGS.flag_values_dict()
     if values["help"]:
         own = flags.FLAGS.get_key_flags_for_module(argv[0])
         print(help_text(__doc__ or "", {flag.name: flag.help or "" for flag in own}))
         return 0
-    if values["deterministic"]:  # read by XLA when a mode imports jax
-        given = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true"
     try:
         run(values["mode"], Options.of(values, arguments))
     except SignjaxError as error:

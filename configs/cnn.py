@@ -6,11 +6,11 @@ python main.py --config=configs/cnn.py:seed
 
 from ml_collections import ConfigDict
 
-from configs import base
+from signjax.config import default_config
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    config = base.get_config()
+    config = default_config()
     config.model.name = "cnn"
     config.train.drop_remainder = False  # no BatchNorm, so padding harms nothing
     config.run.checkpoint_every_epochs = 10

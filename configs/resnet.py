@@ -6,11 +6,11 @@ python main.py --config=configs/resnet.py:seed
 
 from ml_collections import ConfigDict
 
-from configs import base
+from signjax.config import default_config
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    config = base.get_config()
+    config = default_config()
     config.model.name = "resnet50"
     if variant == "seed":
         config.name = "resnet-seed"

@@ -1,4 +1,4 @@
-"""config -> data, network, optimizer, steps: the only reader of config fields."""
+"""config -> data, network, optimizer, steps: the only user of config fields."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,27 +13,18 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from signjax.config import default_config, field
 from signjax.data import augment as augmentation
 from signjax.data import batches, sources
 from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
 from signjax.models.cnn import CNN
-from signjax.models.resnet import ResNet
+from signjax.models.resnet import ResNet, depth_below_head
+from signjax.pretrained.port import Ported, Variant, merge
+from signjax.pretrained.published import Preprocessing
 from signjax.training import optim, step
+from signjax.training.recalibration import recalibrate
 from signjax.training.state import TrainState, create_state
-
-
-def check(config: ConfigDict) -> None:
-    """Raises InputError naming the first key whose value is not legal."""
-    for key, legal, expected in _RULES:
-        value = _field(config, key)
-        if not legal(value):
-            raise InputError(f"config.{key} is {value!r}: expected {expected}")
-    if config.optimizer.name == "adam" and config.optimizer.weight_decay:
-        raise InputError(
-            f"config.optimizer.weight_decay is {config.optimizer.weight_decay}, which "
-            "adam does not take: choose adamw or sgd, or set it to 0"
-        )
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -145,12 +136,17 @@ def _normalize(images: jax.Array, *, mean: np.ndarray, std: np.ndarray) -> jax.A
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained on train_size images."""
+    """How a network is trained on train_size images.
+
+    finish: (state after the last step, training images) -> the state to keep.
+    """
 
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     train_step: Callable[..., Any]
+    finish: Callable[[TrainState, np.ndarray], TrainState]
     batches: Callable[[int], np.ndarray]
+    weights: str
     seed: int
     key: jax.Array
     epochs: int
@@ -178,6 +174,17 @@ def make_optimizer(
         epsilon=config.optimizer.epsilon,
         weight_decay=config.optimizer.weight_decay,
     )
+    layer_decay, head_epochs = (
+        config.optimizer.layer_decay,
+        config.optimizer.head_epochs,
+    )
+    if layer_decay < 1 or head_epochs:
+        by_depth = optim.scale_by_depth(
+            depth_below_head,
+            layer_decay=layer_decay,
+            head_steps=round(head_epochs * steps_per_epoch),
+        )
+        optimizer = optax.chain(optimizer, by_depth)
     return optimizer, schedule
 
 
@@ -204,7 +211,9 @@ def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe
             augment=partial(augmentation.augment, **config.augment.to_dict()),
             normalize=network.normalize,
             label_smoothing=train.label_smoothing,
+            freeze_backbone=train.freeze_backbone,
         ),
+        finish=_make_finish(config, network),
         batches=lambda epoch: batches.epoch_batches(
             train_size,
             train.batch_size,
@@ -213,6 +222,7 @@ def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe
             shuffle=train.shuffle,
             drop_remainder=train.drop_remainder,
         ),
+        weights=config.model.weights,
         seed=config.seed,
         # Not the key of the initial weights: see make_state.
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
@@ -224,22 +234,118 @@ def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe
     )
 
 
+def _make_finish(
+    config: ConfigDict, network: Network
+) -> Callable[[TrainState, np.ndarray], TrainState]:
+    if not config.train.recalibrate_batch_norm:
+        return lambda state, images: state
+    statistics = step.compile_batch_statistics(
+        network.mesh,
+        model=network.model,
+        normalize=network.normalize,
+        bn_momentum=config.model.bn_momentum,
+    )
+
+    def finish(state: TrainState, images: np.ndarray) -> TrainState:
+        devices = network.mesh.size
+        size = min(network.eval_batch_size, len(images) // devices * devices)
+        # Whole batches alone: padding would count.
+        whole = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
+        return recalibrate(state, statistics, whole)
+
+    return finish
+
+
 def make_state(config: ConfigDict, network: Network, recipe: Recipe) -> TrainState:
     """The state before the first step, a copy on each device."""
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    create = partial(
-        create_state, network.model, recipe.optimizer, image_size=network.image_size
-    )
+    create = _bind_create(config, network, recipe.optimizer)
     return jax.jit(create, out_shardings=step.replicated(network.mesh))(key)
 
 
+def _bind_create(
+    config: ConfigDict, network: Network, optimizer: optax.GradientTransformation
+) -> Callable[[jax.Array], TrainState]:
+    return partial(
+        create_state,
+        network.model,
+        optimizer,
+        image_size=network.image_size,
+        freeze_backbone=config.train.freeze_backbone,
+    )
+
+
+def start_from(
+    config: ConfigDict, network: Network, state: TrainState, ported: Ported
+) -> TrainState:
+    """`state` with pretrained weights; a head for other classes stays new.
+
+    Raises InputError where the config's network or preprocessing is another than that
+    the weights were trained in.
+    """
+    wanted = {
+        **{f"model.{key}": value for key, value in ported.variant.items()},
+        "data.mean": ported.preprocessing.mean,
+        "data.std": ported.preprocessing.std,
+    }
+    del wanted["model.bn_momentum"]  # of training alone
+    for key, value in wanted.items():
+        given = field(config, key)
+        if not np.array_equal(given, value):
+            raise InputError(
+                f"config.{key} is {given!r}, but the weights of config.model.weights "
+                f"need {value!r}"
+            )
+    initial = jax.device_get(state.variables)
+    same_head = (
+        ported.classes is not None and len(ported.classes) == network.model.num_classes
+    )
+    variables = merge(ported, initial, new=() if same_head else ("head",))
+    variables = jax.device_put(variables, step.replicated(network.mesh))
+    return state.replace(**variables)
+
+
+def ported_config(variant: Variant, preprocessing: Preprocessing) -> ConfigDict:
+    """The config of a workdir that holds ported weights and has not trained."""
+    config = default_config()
+    config.name = "ported"
+    config.model.name = "resnet50"
+    config.model.update(variant)
+    config.data.mean = preprocessing.mean
+    config.data.std = preprocessing.std
+    config.data.image_size = preprocessing.image_size
+    return config
+
+
+def ported_traits(config: ConfigDict) -> tuple[Variant, Preprocessing]:
+    """Of a workdir's own config, what `ported_config` takes."""
+    variant = Variant(**{key: config.model[key] for key in Variant.__annotations__})
+    preprocessing = Preprocessing(
+        mean=tuple(config.data.mean),
+        std=tuple(config.data.std),
+        image_size=config.data.image_size,
+        crop=1.0,
+        interpolation="bicubic",
+    )
+    return variant, preprocessing
+
+
+def ported_state(
+    config: ConfigDict, network: Network, variables: dict[str, Any]
+) -> TrainState:
+    """The state before any training of a network with these variables."""
+    optimizer, _ = make_optimizer(config, train_size=0)
+    create = _bind_create(config, network, optimizer)
+    sharding = step.replicated(network.mesh)
+    state = jax.jit(create, out_shardings=sharding)(jax.random.key(0))
+    return state.replace(**jax.device_put(variables, sharding))
+
+
 def abstract_state(
-    network: Network, optimizer: optax.GradientTransformation
+    config: ConfigDict, network: Network, optimizer: optax.GradientTransformation
 ) -> TrainState:
     """Shapes, dtypes and shardings of that state, for a restore."""
-    create = partial(
-        create_state, network.model, optimizer, image_size=network.image_size
-    )
+    create = _bind_create(config, network, optimizer)
     sharding = step.replicated(network.mesh)
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
@@ -266,81 +372,3 @@ def _check_batch_size(config: ConfigDict, train_size: int, device_count: int) ->
             f"padding of the last batch ({train_size} images in batches of "
             f"{batch_size}): set it to True"
         )
-
-
-def _field(config: ConfigDict, key: str) -> Any:
-    for part in key.split("."):
-        if part not in config:
-            raise InputError(f"config.{key} is missing: configs/base.py has every key")
-        config = config[part]
-    return config
-
-
-def _one_of(*values: Any) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: value in values), " or ".join(map(repr, values))
-
-
-def _at_least(low: float) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: value >= low), f"at least {low}"
-
-
-def _within(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: low <= value < high), f"at least {low} and below {high}"
-
-
-def _three(above: float | None = None) -> tuple[Callable[[Any], bool], str]:
-    def legal(value: Any) -> bool:
-        numbers = len(value) == 3 and all(isinstance(x, int | float) for x in value)
-        return numbers and (above is None or all(x > above for x in value))
-
-    return legal, "three numbers" + ("" if above is None else f" above {above:g}")
-
-
-_SWITCH = _one_of(True, False)
-_POSITIVE = (lambda value: value > 0), "more than 0"
-_SHARE = (lambda value: 0 < value < 1), "between 0 and 1"
-
-# (key, whether a value is legal, what a legal one is); types are the flags' matter.
-_RULES = [
-    ("seed", *_at_least(0)),
-    ("dtype", *_one_of("auto", "float32", "bfloat16")),
-    ("model.name", *_one_of("cnn", "resnet50")),
-    ("model.init", *_one_of("keras", "he")),
-    ("model.stride_on", *_one_of("1x1", "3x3")),
-    ("model.pool_padding", *_one_of(0, 1)),
-    ("model.conv_bias", *_SWITCH),
-    ("model.zero_init_last_scale", *_SWITCH),
-    ("model.bn_momentum", *_SHARE),
-    ("model.bn_epsilon", *_POSITIVE),
-    ("data.source", *_one_of("auto", "signs", "folder", "synthetic")),
-    ("data.image_size", lambda x: x > 0 and x % 32 == 0, "a multiple of 32"),
-    ("data.validation_fraction", *_within(0, 1)),
-    ("data.test_fraction", *_SHARE),
-    ("data.synthetic_train", *_at_least(1)),
-    ("data.synthetic_test", *_at_least(1)),
-    ("data.synthetic_classes", *_one_of(6, 10)),
-    ("data.mean", *_three()),
-    ("data.std", *_three(above=0)),
-    ("augment.flip", *_SWITCH),
-    ("augment.rotation", *_within(0, 181)),
-    ("augment.scale", *_at_least(0)),
-    ("augment.translation", *_within(0, 1)),
-    ("augment.brightness", *_within(0, 1)),
-    ("augment.contrast", *_within(0, 1)),
-    ("augment.saturation", *_within(0, 1)),
-    ("train.epochs", *_at_least(1)),
-    ("train.batch_size", *_at_least(1)),
-    ("train.shuffle", *_SWITCH),
-    ("train.drop_remainder", *_SWITCH),
-    ("train.label_smoothing", *_within(0, 1)),
-    ("optimizer.name", *_one_of("sgd", "adam", "adamw")),
-    ("optimizer.learning_rate", *_POSITIVE),
-    ("optimizer.schedule", *_one_of("constant", "cosine")),
-    ("optimizer.warmup_epochs", *_at_least(0)),
-    ("optimizer.weight_decay", *_at_least(0)),
-    ("optimizer.momentum", *_within(0, 1)),
-    ("optimizer.epsilon", *_POSITIVE),
-    ("run.eval_batch_size", *_at_least(1)),
-    ("run.checkpoint_every_epochs", *_at_least(1)),
-    ("run.tensorboard", *_SWITCH),
-]

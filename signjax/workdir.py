@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 import signjax
 from signjax import build
+from signjax.config import check
 from signjax.data.dataset import Splits
 from signjax.errors import InputError
 from signjax.reporting.logs import read_json, write_json
@@ -159,10 +160,10 @@ def load_trained(
 ) -> TrainedModel:
     """The model of a workdir's latest checkpoint, or of its best."""
     run = read(workdir)
-    build.check(run.config)
+    check(run.config)
     network = build.make_network(run.config, len(run.classes), devices)
     optimizer, _ = build.make_optimizer(run.config, run.train_size)
-    abstract = build.abstract_state(network, optimizer)
+    abstract = build.abstract_state(run.config, network, optimizer)
     with Checkpoints(workdir / "checkpoints", warn=warn) as checkpoints:
         restore = checkpoints.restore_best if best else checkpoints.restore
         restored = restore(abstract)

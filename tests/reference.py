@@ -14,10 +14,11 @@ Tree = Mapping[str, Any]
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
-def same(size: int, window: int, stride: int) -> tuple[int, int]:
+def same(size: int, window: int, stride: int) -> Padding:
     """TensorFlow's 'same': ceil(size / stride) outputs, the odd zero at the end."""
     total = max((-(-size // stride) - 1) * stride + window - size, 0)
-    return total // 2, total - total // 2
+    side = (total // 2, total - total // 2)
+    return side, side
 
 
 def windows(
@@ -47,8 +48,8 @@ def cnn(params: Tree, x: np.ndarray) -> np.ndarray:
     """Logits float64 [B, C] of x: float64 [B, H, W, 3]."""
     for name, kernel, pool in (("conv1", 4, 8), ("conv2", 2, 4)):
         side = x.shape[1]
-        x = relu(conv(x, params[name], 1, (same(side, kernel, 1),) * 2))
-        x = max_pool(x, pool, pool, (same(side, pool, pool),) * 2)
+        x = relu(conv(x, params[name], 1, same(side, kernel, 1)))
+        x = max_pool(x, pool, pool, same(side, pool, pool))
     return x.reshape(len(x), -1) @ params["head"]["kernel"] + params["head"]["bias"]
 
 
@@ -68,14 +69,15 @@ class ResNet:
     ) -> None:
         self.stage_sizes = stage_sizes
         self.stride_on = stride_on
-        self.pool_padding = (pool_padding, pool_padding)
+        side = (pool_padding, pool_padding)
+        self.pool_padding = (side, side)
         self.epsilon = epsilon
         self.batch_statistics: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __call__(self, params: Tree, x: np.ndarray) -> np.ndarray:
         x = conv(x, params["conv_stem"], 2, ((3, 3), (3, 3)))
         x = relu(self._norm(x, params["bn_stem"], "bn_stem"))
-        x = max_pool(x, 3, 2, (self.pool_padding,) * 2)
+        x = max_pool(x, 3, 2, self.pool_padding)
         for stage, size in enumerate(self.stage_sizes, 1):
             for block in range(1, size + 1):
                 name = f"stage{stage}_block{block}"

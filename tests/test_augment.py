@@ -148,13 +148,14 @@ def test_translation_is_a_share_of_the_side_in_each_direction() -> None:
     assert np.abs(moved).max() < 0.251
     assert (moved.max(0) > 0.24).all()
     assert (moved.min(0) < -0.24).all()
-    assert abs(np.corrcoef(moved.T)[0, 1]) < 0.2
+    correlations = np.asarray(np.corrcoef(moved.T))
+    assert abs(correlations[0, 1]) < 0.2
 
 
 def test_brightness_multiplies_by_its_range() -> None:
     images = np.full((400, 4, 4, 3), 0.5, np.float32)
     factors = apply(images, brightness=0.4) / 0.5
-    assert np.ptp(factors, axis=(1, 2, 3)).max() < 1e-6
+    assert (factors.max((1, 2, 3)) - factors.min((1, 2, 3))).max() < 1e-6
     assert 0.6 <= factors.min() < 0.62
     assert 1.38 < factors.max() <= 1.4
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base, cnn, resnet
+from configs import cnn, resnet
 from signjax import build
+from signjax.config import check, default_config
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
 
@@ -73,7 +74,7 @@ def test_a_wrong_value_is_one_line_with_key_value_and_what_was_expected(
     key: str, value: Any, expected: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        build.check(edit(cnn.get_config(), {key: value}))
+        check(edit(cnn.get_config(), {key: value}))
     message = str(error.value)
     assert f"config.{key} is {value!r}" in message
     assert expected in message
@@ -81,12 +82,12 @@ def test_a_wrong_value_is_one_line_with_key_value_and_what_was_expected(
 
 
 def test_a_missing_key_is_named() -> None:
-    for key in keys(base.get_config()) - {"name", "data.dir"}:
-        config = cnn.get_config()
+    for key in keys(default_config()) - {"name", "data.dir"}:
+        config: Any = cnn.get_config()
         parent, _, name = key.rpartition(".")
         del (config[parent] if parent else config)[name]
         with pytest.raises(InputError, match=rf"config\.{key} is missing"):
-            build.check(config)
+            check(config)
 
 
 def keys(config: ConfigDict, prefix: str = "") -> set[str]:
@@ -105,7 +106,7 @@ def test_adam_takes_no_weight_decay() -> None:
         {"optimizer.name": "adam", "optimizer.weight_decay": 0.1},
     )
     with pytest.raises(InputError, match=r"weight_decay is 0\.1.*adamw"):
-        build.check(config)
+        check(config)
 
 
 def network(config: ConfigDict, devices: int = 1) -> build.Network:
@@ -150,7 +151,7 @@ def test_evaluation_batches_split_over_the_devices() -> None:
 
 def test_the_seed_cnn_is_trained_as_the_reference() -> None:
     config = cnn.get_config("seed")
-    recipe = build.make_recipe(config, network(config), 1080)
+    recipe: Any = build.make_recipe(config, network(config), 1080)
     assert (recipe.epochs, recipe.steps_per_epoch, recipe.batch_size) == (100, 17, 64)
     batches = recipe.batches(3)
     assert batches.shape == (17, 64)
@@ -184,7 +185,7 @@ def test_the_schedule_counts_warm_up_in_epochs() -> None:
             "train.batch_size": 32,
         },
     )
-    _, schedule = build.make_optimizer(config, 320)
+    schedule: Any = build.make_optimizer(config, 320)[1]
     rates = [float(schedule(step)) for step in (0, 10, 20, 70, 120)]
     assert rates == pytest.approx([0, 0.1, 0.2, 0.1, 0], abs=1e-7)
 
@@ -194,7 +195,7 @@ def test_abstract_state_describes_the_state() -> None:
     small = network(config, 2)
     recipe = build.make_recipe(config, small, 1080)
     state = build.make_state(config, small, recipe)
-    abstract = build.abstract_state(small, recipe.optimizer)
+    abstract = build.abstract_state(config, small, recipe.optimizer)
     assert jax.tree.structure(state) == jax.tree.structure(abstract)
     for leaf, described in zip(
         jax.tree.leaves(state), jax.tree.leaves(abstract), strict=True
@@ -253,7 +254,7 @@ def test_holding_out_validation_images() -> None:
     labels = np.repeat(np.arange(6, dtype=np.int32), 20)
     images = np.arange(120, dtype=np.uint8).reshape(120, 1, 1, 1)
     train = Dataset(images, labels, CLASSES)
-    config = cnn.get_config()
+    config: Any = cnn.get_config()
     assert build.hold_out_validation(config, train) == (train, None)
     config.data.validation_fraction = 0.1
     rest, validation = build.hold_out_validation(config, train)
@@ -268,7 +269,7 @@ def test_holding_out_validation_images() -> None:
 # They change with the initial weights, the order, the augmentation and the recipe.
 GOLDEN = {
     ("cnn", "seed"): (2.27035, 2.29518),
-    ("resnet", "seed"): (2.04982, 1.79498),
+    ("resnet", "seed"): (2.43806, 2.03612),
 }
 
 
@@ -277,9 +278,10 @@ def test_the_first_losses_are_those_recorded(name: str, variant: str) -> None:
     config = {"cnn": cnn, "resnet": resnet}[name].get_config(variant)
     config.train.batch_size = 16
     small = network(config)
+    changes: dict[str, Any] = {"formulation": "xla"}  # which compiles faster
     if name == "resnet":
-        model = small.model.clone(stage_sizes=(2,))  # type: ignore[call-arg]
-        small = dataclasses.replace(small, model=model)
+        changes["stage_sizes"] = (2,)
+    small = dataclasses.replace(small, model=small.model.clone(**changes))
     recipe = build.make_recipe(config, small, 40 if name == "resnet" else 48)
     state = build.make_state(config, small, recipe)
     images = np.random.default_rng(0).integers(0, 256, (48, 64, 64, 3)).astype(np.uint8)

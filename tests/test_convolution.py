@@ -242,14 +242,14 @@ def test_the_rule_finds_what_xla_does_by_itself():
     assert {"reduce-window", "scatter"} <= {*slow_instructions(run)}
 
 
-@pytest.mark.parametrize("case", [CONVOLUTIONS[i] for i in (0, 4, 9, 14)], **named)
-def test_a_batch_on_eight_devices_gives_the_same(case):
-    _, (_, *image), kernel_shape, stride, padding = case
-    x, kernel, _, dy = conv_inputs((8, *image), kernel_shape, stride, padding)
+@pytest.mark.parametrize("case", [CONVOLUTIONS[i] for i in (0, 9, 14)], **named)
+def test_a_batch_on_two_devices_gives_the_same(case):
+    _, x_shape, kernel_shape, stride, padding = case
+    x, kernel, *_ = conv_inputs(x_shape, kernel_shape, stride, padding)
     conv, pool = make_conv("matmul", stride, padding), make_pool("matmul", 3, 2, ONE)
     run = with_gradients(lambda x, kernel: jnp.sum(pool(conv(x, kernel)) ** 2))
     expected = run((x, kernel), jnp.ones(()))
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
     shard, copy = (
         NamedSharding(mesh, spec) for spec in (PartitionSpec("data"), PartitionSpec())
     )

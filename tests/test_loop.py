@@ -32,7 +32,7 @@ from signjax.training.step import (
 )
 
 EPOCHS, STEPS, BATCH, SIZE = 3, 4, 16, 32
-SCHEDULE = make_schedule(
+SCHEDULE: Any = make_schedule(
     "cosine", learning_rate=0.05, warmup_steps=2, total_steps=EPOCHS * STEPS
 )
 RNG = np.random.default_rng(0)
@@ -111,6 +111,7 @@ class Workdir:
                 shuffle=True,
                 drop_remainder=True,
             ),
+            "finish": lambda state: state,
             "evaluate": self.setup.evaluate,
             "best_metric": "test_accuracy",
             "schedule": SCHEDULE,

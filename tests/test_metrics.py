@@ -15,7 +15,8 @@ def batch(rng: np.random.Generator, size: int = 7) -> tuple[np.ndarray, ...]:
 
 
 def of_batch(parts: tuple[np.ndarray, ...], step: int = 0) -> Metrics:
-    return Metrics.of_batch(*map(jnp.asarray, parts), jnp.int32(step))
+    losses, logits, labels, mask = map(jnp.asarray, parts)
+    return Metrics.of_batch(losses, logits, labels, mask, jnp.int32(step))
 
 
 def test_means_over_batches_count_what_the_mask_lets_through() -> None:

@@ -13,7 +13,7 @@ from signjax.training.optim import is_kernel, make_optimizer, make_schedule
 RATE = 0.1
 
 
-def schedule(name: Any, warmup: int, total: int = 100) -> optax.Schedule:
+def schedule(name: Any, warmup: int, total: int = 100) -> Any:
     return make_schedule(
         name, learning_rate=RATE, warmup_steps=warmup, total_steps=total
     )

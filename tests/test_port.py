@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 from flax import serialization
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 from seeded_weights import STEP_SEED, calm, draw, random_images, sample
 from weight_files import (
     write_keras_3,
@@ -29,7 +29,13 @@ from signjax.data.image import load_image
 from signjax.errors import InputError
 from signjax.models.resnet import ResNet
 from signjax.pretrained import names
-from signjax.pretrained.port import Ported, imagenet_classes, merge, port
+from signjax.pretrained.port import (
+    Ported,
+    flatten,
+    imagenet_classes,
+    merge,
+    port,
+)
 from signjax.pretrained.read import Source, read_weights
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -192,8 +198,8 @@ def test_a_training_step_equals_torch_in_float64() -> None:
 
     gradient = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
     (loss, statistics), gradients = gradient(ported.variables["params"])
-    found = flatten_dict({"params": gradients, "batch_stats": statistics})
-    before = flatten_dict(ported.variables)
+    found = flatten({"params": gradients, "batch_stats": statistics})
+    before = flatten(ported.variables)
     assert error("step", "loss", np.asarray(loss), 40) <= TOLERANCE
     errors = {}
     for name, place in names.table(names.LAYOUTS["torchvision"]).items():
@@ -240,9 +246,9 @@ def test_folded_biases_train_as_biases_do() -> None:
         results.append(apply(ported.variables, prepare(ported, images)))
     (logits, statistics), (expected, expected_statistics) = results
     assert np.abs(logits - expected).max() <= TOLERANCE * np.abs(expected).max()
-    biases = flatten_dict(kept.variables["params"])
-    found = flatten_dict(statistics["batch_stats"])
-    for place, wanted in flatten_dict(expected_statistics["batch_stats"]).items():
+    biases = flatten(kept.variables["params"])
+    found = flatten(statistics["batch_stats"])
+    for place, wanted in flatten(expected_statistics["batch_stats"]).items():
         if place[-1] == "mean":
             conv = place[-2].replace("bn", "conv")
             wanted = wanted - biases[*place[:-2], conv, "bias"]
@@ -325,7 +331,7 @@ def test_keras_3_weights_of_the_published_network(named: bool, tmp_path: Path) -
 
 
 def assert_same_tree(found: Any, expected: Any) -> None:
-    found, expected = flatten_dict(found), flatten_dict(expected)
+    found, expected = flatten(found), flatten(expected)
     assert found.keys() == expected.keys()
     for place, leaf in expected.items():
         np.testing.assert_array_equal(found[place], leaf, str(place))

@@ -286,8 +286,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_counters_of_batches_are_left_out(tmp_path: Path) -> None:
-    arrays = {"layer1.0.conv1.weight": np.ones((1, 1, 1, 1), np.float32)}
-    arrays["bn1.num_batches_tracked"] = np.array(7, np.int64)
+    arrays: dict[str, np.ndarray] = {
+        "layer1.0.conv1.weight": np.ones((1, 1, 1, 1), np.float32),
+        "bn1.num_batches_tracked": np.array(7, np.int64),
+    }
     source = read_weights(write_safetensors(tmp_path / "x", arrays))
     assert list(source.arrays) == ["layer1.0.conv1.weight"]
 

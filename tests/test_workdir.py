@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import cnn
 from signjax import build, workdir
+from signjax.config import check
 from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
 from signjax.training.checkpoint import Checkpoints
@@ -24,7 +25,7 @@ def make_splits(source: str = "synthetic", shift: int = 0) -> Splits:
 
 
 def make_config(**changes: Any) -> ConfigDict:
-    config = cnn.get_config()
+    config: Any = cnn.get_config("seed")
     config.data.image_size = 32
     config.update_from_flattened_dict(
         {key.replace("__", "."): value for key, value in changes.items()}
@@ -44,7 +45,7 @@ def test_what_begins_is_read_back(tmp_path: Path) -> None:
     assert found.data == run.data
     assert found.data["sha256"] == make_splits().sha256
     assert found.train_size == 12
-    build.check(found.config)
+    check(found.config)
     stored = json.loads((tmp_path / "new" / "run" / "run.json").read_text())
     assert stored["versions"].keys() >= {"jax", "python", "signjax"}
 

@@ -159,10 +159,12 @@ class Golden:
         for name, value in tensors.items():
             kept = sample(value, count).astype(np.float32)
             self.arrays[f"{case}/{name}"] = kept
-            self.arrays[f"{case}/{name}/scale"] = np.float32(np.abs(value).max())
+            self.arrays[f"{case}/{name}/scale"] = np.array(
+                np.abs(value).max(), np.float32
+            )
 
     def write(self, model_config: str) -> None:
-        np.savez_compressed(GOLDEN / "port.npz", **self.arrays)
+        np.savez_compressed(GOLDEN / "port.npz", allow_pickle=False, **self.arrays)
         text = json.dumps({"shapes": self.shapes, "model_config": model_config})
         # No time stamp, so that the same values give the same file.
         (GOLDEN / "port.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
@@ -184,6 +186,13 @@ def add_real(golden: Golden, weights: Path) -> None:
         golden.add(f"keras-imagenet/{name}", keras_tensors(model, caffe(images)))
 
 
+def stored_configuration(model: keras.Model) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/resnet50.h5")
+        with h5py.File(f"{folder}/resnet50.h5") as file:
+            return str(file.attrs["model_config"])
+
+
 def add_seeded(golden: Golden) -> str:
     images = random_images(2, 64)
     keras_models = {
@@ -200,12 +209,8 @@ def add_seeded(golden: Golden) -> str:
     for case, (model, prepare) in keras_models.items():
         keras_seed(model)
         golden.shapes[case] = keras_shapes(model)
-        if case == "keras_model":
-            with tempfile.TemporaryDirectory() as folder:
-                model.save(f"{folder}/resnet50.h5")
-                with h5py.File(f"{folder}/resnet50.h5") as file:
-                    model_config = str(file.attrs["model_config"])
         golden.add(case, keras_tensors(model, prepare(images)))
+    model_config = stored_configuration(keras_models["keras_model"][0])
     hugging_face = transformers.ResNetForImageClassification(
         transformers.ResNetConfig(num_labels=6)
     )

@@ -21,15 +21,17 @@ _CHUNK_BYTES = 1 << 16
 class RemoteFile(NamedTuple):
     """A file at fixed addresses and what it must be.
 
-    mirrors: addresses, tried in order. size: bytes. sha256: of the content, hex.
-    git_blob: the content's git object id, hex; either digest vouches for the file.
+    mirrors: addresses, tried in order. size: bytes, None if not known. sha256, md5:
+    of the content, hex. git_blob: the content's git object id, hex. Any one of the
+    digests that are given vouches for the file.
     """
 
     name: str
     mirrors: tuple[str, ...]
-    size: int
-    sha256: str
-    git_blob: str
+    size: int | None = None
+    sha256: str = ""
+    git_blob: str = ""
+    md5: str = ""
 
 
 def _signs_mirrors(name: str) -> tuple[str, ...]:
@@ -108,11 +110,11 @@ def _try_download(url: str, file: RemoteFile, part: Path) -> str | None:
                 received = _copy(response, output, file)
         except (OSError, http.client.HTTPException) as error:
             return _reason(error)
-    if received != file.size:
+    if file.size is not None and received != file.size:
         over = "or more " if received > file.size else ""
         return f"{received:,} bytes {over}came where {file.size:,} were expected"
     if not _is_genuine(part, file):
-        return "wrong checksum: neither the sha256 nor the git blob id is the known one"
+        return "wrong checksum: the content is not the known one"
     return None
 
 
@@ -120,7 +122,8 @@ def _copy(response: IO[bytes], output: IO[bytes], file: RemoteFile) -> int:
     """Copy until the end, or until more came than the file has; return the bytes."""
     received = 0
     with _progress(file) as advance:
-        while received <= file.size and (chunk := response.read(_CHUNK_BYTES)):
+        limit = sys.maxsize if file.size is None else file.size
+        while received <= limit and (chunk := response.read(_CHUNK_BYTES)):
             output.write(chunk)
             received += len(chunk)
             advance(len(chunk))
@@ -154,14 +157,16 @@ def _progress(file: RemoteFile) -> Iterator[Callable[[int], None]]:
 
 
 def _is_genuine(path: Path, file: RemoteFile) -> bool:
-    """Whether the content has the expected sha256 or the expected git blob id."""
+    """Whether the content has one of the digests that are given."""
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() == file.sha256:
-        return True
     # Git names a file by the sha1 of this header and the content.
-    blob = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
-    blob.update(content)
-    return blob.hexdigest() == file.git_blob
+    header = b"blob %d\0" % len(content)
+    return (
+        hashlib.sha256(content).hexdigest() == file.sha256
+        or hashlib.md5(content, usedforsecurity=False).hexdigest() == file.md5
+        or hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+        == file.git_blob
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -144,3 +144,10 @@ class ResNet(nn.Module):
             self.num_classes, dtype=self.dtype, kernel_init=self.head_init, name="head"
         )
         return head(x).astype(jnp.float32)
+
+
+def depth_below_head(layer: str) -> int:
+    """How far a top-level layer is from the head: 0 head, 1 stage4, ... 5 stem."""
+    if layer == "head":
+        return 0
+    return 5 - int(layer[5]) if layer.startswith("stage") else 5

@@ -1,5 +1,6 @@
 """What a person can ask for, a file each; imported when asked, as jax loads slowly."""
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -10,6 +11,7 @@ MODES = {
     "train": "train --config, evaluate and save; run again, it resumes",
     "evaluate": "score the model of --workdir on its own test images or on --data",
     "predict": "label the images and folders that are named after the flags",
+    "port": "turn --weights of another program into a --workdir",
     "summary": "list the layers and parameters of --config",
 }
 
@@ -18,6 +20,9 @@ def run(mode: str, options: Options) -> None:
     """Does what `mode` says; raises SignjaxError with one line where it cannot."""
     if mode not in MODES:
         raise InputError(f"--mode={mode}: expected one of {', '.join(MODES)}")
+    if options.deterministic:  # XLA reads it when the mode imports jax
+        given = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true"
     import_module(f"signjax.modes.{mode}").run(options)
 
 
@@ -31,7 +36,7 @@ flags:
 {_columns({f"--{name}": text for name, text in flags.items()})}
 
 Any key of a config is overridden by its name, --config.train.epochs=5; a variant
-follows a colon, --config=configs/resnet.py:seed. configs/base.py explains the keys."""
+follows a colon, --config=configs/resnet.py:seed. signjax/config.py explains them."""
 
 
 def _columns(rows: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from signjax import build
+from signjax.config import check
 from signjax.data.dataset import Dataset
 from signjax.data.download import cache_directory
 from signjax.data.twins import leak_free
@@ -37,7 +38,7 @@ def require_config(options: Options) -> ConfigDict:
             "--config is missing: expected a config file such as "
             "--config=configs/resnet.py"
         )
-    build.check(options.config)
+    check(options.config)
     return options.config
 
 

@@ -15,9 +15,11 @@ class Options:
     workdir: str
     data: str
     output: str
+    weights: str
     best: bool
     json: bool
     require_device: str
+    deterministic: bool
     arguments: tuple[str, ...]
 
     @classmethod

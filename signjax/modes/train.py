@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from signjax import build, workdir
 from signjax.data.dataset import Dataset, Splits
@@ -26,6 +27,7 @@ from signjax.training.checkpoint import Checkpoints
 from signjax.training.loop import Loop, memory_advice
 from signjax.training.state import TrainState
 from signjax.training.step import replicated
+from signjax.weights import open_weights
 
 
 def run(options: Options) -> None:
@@ -48,8 +50,12 @@ def run(options: Options) -> None:
         memory_advice(recipe.batch_size, network.image_size),
         ExitStack() as stack,
     ):
-        restored = checkpoints.restore(build.abstract_state(network, recipe.optimizer))
-        state = restored[0] if restored else build.make_state(config, network, recipe)
+        abstract = build.abstract_state(config, network, recipe.optimizer)
+        restored = checkpoints.restore(abstract)
+        if restored:
+            state, _ = restored
+        else:
+            state = _initial_state(config, network, recipe, console)
         first_step = int(state.step)
         metrics_file = MetricsFile(directory / "metrics.jsonl")
         metrics_file.truncate_after(first_step)
@@ -61,6 +67,7 @@ def run(options: Options) -> None:
         loop = Loop(
             train_step=_bind_data(network, recipe, train),
             batches=recipe.batches,
+            finish=lambda state: recipe.finish(state, train.images),
             evaluate=_make_evaluate(network, splits.test, validation),
             best_metric="validation_accuracy" if validation else "test_accuracy",
             schedule=recipe.schedule,
@@ -82,6 +89,18 @@ def run(options: Options) -> None:
             "test": score_images(network, state.variables, splits.test),
         }
     _report(console, directory, network, recipe, splits, scores, metrics_file.read())
+
+
+def _initial_state(
+    config: ConfigDict, network: build.Network, recipe: build.Recipe, console: Console
+) -> TrainState:
+    """A new state, from pretrained weights if the config names some."""
+    state = build.make_state(config, network, recipe)
+    if not recipe.weights:
+        return state
+    devices = network.mesh.devices.ravel().tolist()
+    weights = open_weights(recipe.weights, devices=devices, warn=console.warning)
+    return build.start_from(config, network, state, weights.ported)
 
 
 def _header(

@@ -71,7 +71,7 @@ def parse_layers(model: dict[str, Any]) -> list[Layer]:
 def storage_names(layers: list[Layer]) -> dict[str, str]:
     """Keras 3's group in a weights file -> the layer's name.
 
-    The group is named after the class, in snake case, and numbered in the model's order.
+    It is named after the class, in snake case, and numbered in the model's order.
     """
     counts: dict[str, int] = {}
     found = {}
@@ -104,7 +104,7 @@ def _tensors(value: Any) -> Iterator[str]:
 
 
 def find_resnet50(layers: list[Layer]) -> KerasNetwork:
-    """The ResNet-50 that `layers` are; ValueError naming the first layer that differs."""
+    """The ResNet-50 that `layers` are; ValueError names the first that differs."""
     blocks = sum(layer.kind == "Add" for layer in layers)
     if blocks != sum(BLOCKS):
         raise ValueError(

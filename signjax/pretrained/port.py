@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from signjax import pretrained
 from signjax.errors import InputError
 from signjax.models.resnet import ResNet
 from signjax.pretrained import names
@@ -96,7 +97,7 @@ def port(source: Source, *, keep_conv_bias: bool = False) -> Ported:
     classes, class_notes = _class_names(source, leaves)
     return Ported(
         variables=unflatten_dict(leaves),
-        variant=traits.variant | {"conv_bias": conv_bias},
+        variant={**traits.variant, "conv_bias": conv_bias},
         preprocessing=traits.preprocessing,
         classes=classes,
         coverage=_coverage(held, leaves),
@@ -112,10 +113,10 @@ def merge(ported: Ported, initial: Variables, *, new: Sequence[str] = ()) -> Var
     Raises InputError, one line that lists each missing, unexpected and mis-shaped leaf
     elsewhere, and names in `new` that are no layers.
     """
-    wanted = flatten_dict(initial)
+    wanted = flatten(initial)
     found = {
         place: leaf
-        for place, leaf in flatten_dict(ported.variables).items()
+        for place, leaf in flatten(ported.variables).items()
         if place[1] not in new
     }
     unknown = set(new) - {place[1] for place in wanted}
@@ -134,12 +135,17 @@ def merge(ported: Ported, initial: Variables, *, new: Sequence[str] = ()) -> Var
     return unflatten_dict({**kept, **found})
 
 
+def flatten(tree: Mapping[str, Any]) -> dict[Path, Any]:
+    """A nested dict's leaves by their paths."""
+    return cast(dict[Path, Any], flatten_dict(tree))
+
+
 def imagenet_classes() -> tuple[str, ...]:
     """The 1000 classes' names (WordNet's first lemma), in the order of the outputs.
 
     Two of the same name are told apart in parentheses.
     """
-    text = resources.files(__package__).joinpath("imagenet_classes.txt").read_text()
+    text = resources.files(pretrained).joinpath("imagenet_classes.txt").read_text()
     return tuple(text.splitlines())
 
 
@@ -219,8 +225,8 @@ def _traits(source: Source) -> _Traits:
     if network.batch_statistics:
         notes.append(
             f"{len(network.batch_statistics)} BatchNorm layers are called with "
-            "training=True: in Keras they normalise by each batch's own statistics even "
-            "when predicting, here by the running ones, so predictions differ"
+            "training=True: in Keras they normalise by each batch's own statistics "
+            "even when predicting, here by the running ones, so predictions differ"
         )
     variant = _variant(
         network.stride_on,
@@ -297,12 +303,12 @@ def _num_classes(table: dict[str, Path], held: Mapping[str, np.ndarray]) -> int:
 def _network_shapes(
     *, num_classes: int, conv_bias: bool, variant: Variant
 ) -> dict[Path, tuple[int, ...]]:
-    model = ResNet(num_classes, **(variant | {"conv_bias": conv_bias}))
+    model = ResNet(num_classes, **{**variant, "conv_bias": conv_bias})
     images = np.zeros((1, 64, 64, 3), np.float32)
     abstract = jax.eval_shape(
         partial(model.init, train=False), jax.random.key(0), images
     )
-    return {place: leaf.shape for place, leaf in flatten_dict(abstract).items()}
+    return {place: leaf.shape for place, leaf in flatten(abstract).items()}
 
 
 def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 import h5py
 import msgpack
@@ -141,9 +141,9 @@ def _keras_kind(layers: list[str]) -> Kind:
     weighted = [name for name in layers if name.startswith(("conv2d", "batch_norm"))]
     if weighted:
         raise _Unreadable(
-            f"Keras weights under automatic layer names ({_some(weighted)}) without the "
-            "model's configuration, which alone tells what they are: save the whole "
-            "model, model.save('X.keras')"
+            f"Keras weights under automatic layer names ({_some(weighted)}) without "
+            "the model's configuration, which alone tells what they are: save the "
+            "whole model, model.save('X.keras')"
         )
     raise _Unreadable(
         f"Keras weights of another network (its layers are {_some(layers)}): expected "
@@ -168,8 +168,8 @@ def _by_variable(group: h5py.Group, given: dict[str, str]) -> dict[str, np.ndarr
     given: the layers' names, for files of the Keras versions that stored none.
     """
     arrays = {}
-    for key in group:
-        variables = _group(_group(group, key), "vars")
+    for key in map(str, group):
+        variables = _group(group, f"{key}/vars")
         name = _text(variables.attrs.get("name", given.get(key, key)))
         arrays |= _leaves(name, [variables[str(i)] for i in range(len(variables))])
     return arrays
@@ -194,7 +194,7 @@ def _published_names() -> dict[str, str]:
 
 
 def _network(stored: str) -> tuple[keras_graph.KerasNetwork, dict[str, str]]:
-    """The network of a stored configuration, and what Keras 3 files its layers under."""
+    """The network of a stored configuration; Keras 3's group -> layer's name."""
     try:
         layers = keras_graph.parse_layers(json.loads(stored))
         network = keras_graph.find_resnet50(layers)
@@ -273,7 +273,8 @@ def _read_flax(path: Path) -> Read:
             f"msgpack without params (it holds {_some(tree)}): expected a Flax "
             "variables file, with params and batch_stats"
         )
-    return "flax", _float32(flatten_dict(tree, sep="/")), None
+    arrays = cast(dict[str, np.ndarray], flatten_dict(tree, sep="/"))
+    return "flax", _float32(arrays), None
 
 
 def _float32(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -300,7 +301,8 @@ def _group(group: h5py.Group, name: str) -> h5py.Group:
     return found
 
 
-def _strings(values: Iterable[Any]) -> list[str]:
+def _strings(values: Any) -> list[str]:
+    """Of an HDF5 attribute."""
     return [_text(value) for value in values]
 
 

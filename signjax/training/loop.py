@@ -28,13 +28,15 @@ class Loop:
     """All that training needs, but the state it starts from.
 
     train_step: (state, indices) -> (state, metrics of the batch); donates the state.
-    batches: epoch -> int32 [steps_per_epoch, batch_size]. evaluate: state -> numbers
+    batches: epoch -> int32 [steps_per_epoch, batch_size]. finish: what is done to the
+    state after the last step. evaluate: state -> numbers
     of one epoch's record, among them `best_metric`, the accuracy that the best
     checkpoint has most of. constants: what else goes into every record.
     """
 
     train_step: Callable[[TrainState, np.ndarray], tuple[TrainState, Metrics]]
     batches: Callable[[int], np.ndarray]
+    finish: Callable[[TrainState], TrainState]
     evaluate: Callable[[TrainState], dict[str, float]]
     best_metric: str
     schedule: optax.Schedule
@@ -73,6 +75,8 @@ class Loop:
                 seconds = time.perf_counter() - started
                 trained = state.metrics.compute()
                 state = state.replace(metrics=_zero_like(state.metrics))
+                if step == self.total_steps:
+                    state = self.finish(state)
                 scores = self.evaluate(state)
                 if not all(map(math.isfinite, scores.values())):
                     # Ruined by the epoch's last update, which no loss has seen yet.

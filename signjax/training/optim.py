@@ -1,8 +1,10 @@
 """Numbers -> learning-rate schedule and optimizer."""
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -50,6 +52,39 @@ def make_optimizer(
         optax.add_decayed_weights(weight_decay, mask=is_kernel),
         optax.sgd(schedule, momentum=momentum, nesterov=True),
     )
+
+
+class _ScaleByDepthState(NamedTuple):
+    count: jax.Array
+
+
+def scale_by_depth(
+    depth_below_head: Callable[[str], int], *, layer_decay: float, head_steps: int
+) -> optax.GradientTransformation:
+    """Smaller updates for layers further below the head, and none of theirs at first.
+
+    Follows the optimizer and scales its updates: those of a top-level layer by
+    layer_decay ** depth (Howard & Ruder, arXiv:1801.06146), depth 0 being the head;
+    in the first head_steps steps only the head's are not zero.
+    """
+
+    def init(params: Any) -> _ScaleByDepthState:
+        del params
+        return _ScaleByDepthState(jnp.zeros([], jnp.int32))
+
+    def update(
+        updates: Any, state: _ScaleByDepthState, params: Any = None
+    ) -> tuple[Any, _ScaleByDepthState]:
+        del params
+        others_learn = state.count >= head_steps
+        scaled = {}
+        for name, tree in updates.items():
+            depth = depth_below_head(name)
+            scale = jnp.where(others_learn, layer_decay**depth, 0.0) if depth else 1.0
+            scaled[name] = jax.tree.map(lambda u, s=scale: u * s, tree)
+        return scaled, _ScaleByDepthState(state.count + 1)
+
+    return optax.GradientTransformation(init, update)
 
 
 def is_kernel(params: Any) -> Any:

@@ -30,11 +30,17 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
+def trainable(params: dict[str, Any], *, freeze_backbone: bool) -> dict[str, Any]:
+    """The parameters that are trained: all, or those of the layer `head` alone."""
+    return {"head": params["head"]} if freeze_backbone else params
+
+
 def create_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     image_size: int,
+    freeze_backbone: bool = False,
 ) -> TrainState:
     """A new state for square RGB images of image_size pixels; pure, so jit-able."""
     images = np.zeros((1, image_size, image_size, 3), np.float32)
@@ -44,6 +50,6 @@ def create_state(
         step=np.int32(0),  # type: ignore[arg-type]
         params=params,
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
+        opt_state=optimizer.init(trainable(params, freeze_backbone=freeze_backbone)),
         metrics=Metrics.zero(),
     )

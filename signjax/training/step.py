@@ -18,7 +18,7 @@ from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from signjax.training.metrics import Metrics
-from signjax.training.state import TrainState
+from signjax.training.state import TrainState, trainable
 
 # float [B, H, W, 3] in [0, 1] and a key -> the same, changed at random.
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
@@ -53,13 +53,15 @@ def train_step(
     augment: Augment,
     normalize: Normalize,
     label_smoothing: float,
+    freeze_backbone: bool = False,
 ) -> tuple[TrainState, Metrics]:
     """One update on the batch at `indices`; the new state and the batch's metrics.
 
     images: uint8 [N, H, W, 3]. labels: int32 [N]. indices: int32 [B], -1 is padding
     (it enters no loss; a network with BatchNorm must not be given any, as its
     statistics would count it). key: the run's key; the step number is folded in, so a
-    resumed run draws what it would have drawn.
+    resumed run draws what it would have drawn. freeze_backbone: only `head` learns;
+    all else, BatchNorm statistics included, keeps its bits.
     """
     mask = indices >= 0
     batch = images[indices].astype(jnp.float32) / 255.0
@@ -68,23 +70,23 @@ def train_step(
 
     def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array, jax.Array]]:
         logits, updates = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+            {"params": {**state.params, **params}, "batch_stats": state.batch_stats},
             inputs,
-            train=True,
+            train=not freeze_backbone,
             mutable=["batch_stats"],
         )
         losses = cross_entropy(logits, targets, label_smoothing)
         loss = jnp.sum(losses, where=mask) / jnp.sum(mask)
         return loss, (updates.get("batch_stats", {}), losses, logits)
 
-    gradients, (batch_stats, losses, logits) = jax.grad(loss_fn, has_aux=True)(
-        state.params
-    )
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = trainable(state.params, freeze_backbone=freeze_backbone)
+    gradients, aux = jax.grad(loss_fn, has_aux=True)(params)
+    batch_stats, losses, logits = aux
+    updates, opt_state = optimizer.update(gradients, state.opt_state, params)
     metrics = Metrics.of_batch(losses, logits, targets, mask, state.step)
     state = state.replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
+        params={**state.params, **optax.apply_updates(params, updates)},
         batch_stats=batch_stats,
         opt_state=opt_state,
         metrics=state.metrics.merge(metrics),
@@ -113,6 +115,27 @@ def eval_step(
     return model.apply(variables, inputs, train=False)
 
 
+def batch_statistics(
+    variables: Any,
+    images: jax.Array,
+    *,
+    model: nn.Module,
+    normalize: Normalize,
+    bn_momentum: float,
+) -> Any:
+    """The batch_stats of one batch, images uint8 [B, H, W, 3], without history."""
+    empty = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+    inputs = normalize(images.astype(jnp.float32) / 255.0)
+    _, updates = model.apply(
+        {"params": variables["params"], "batch_stats": empty},
+        inputs,
+        train=True,
+        mutable=["batch_stats"],
+    )
+    # BatchNorm has mixed its history, which is zero, with the batch.
+    return jax.tree.map(lambda s: s / (1 - bn_momentum), updates["batch_stats"])
+
+
 def compile_train_step(mesh: Mesh, **kwargs: Any) -> Callable[..., Any]:
     """`train_step` with its keyword arguments bound, jitted; donates the state."""
     whole, split = replicated(mesh), batched(mesh)
@@ -129,6 +152,16 @@ def compile_eval_step(mesh: Mesh, **kwargs: Any) -> Callable[..., jax.Array]:
     whole, split = replicated(mesh), batched(mesh)
     return jax.jit(
         partial(eval_step, **kwargs),
+        in_shardings=(whole, split),
+        out_shardings=whole,
+    )
+
+
+def compile_batch_statistics(mesh: Mesh, **kwargs: Any) -> Callable[..., Any]:
+    """`batch_statistics` with its keyword arguments bound, jitted."""
+    whole, split = replicated(mesh), batched(mesh)
+    return jax.jit(
+        partial(batch_statistics, **kwargs),
         in_shardings=(whole, split),
         out_shardings=whole,
     )

@@ -1,0 +1,193 @@
+"""Every key of a config, with its unit and legal values; configs/*.py set them.
+
+A key is overridden on the command line by its name: --config.train.epochs=5.
+All keys change the result of a run, but those under `run`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from signjax.errors import InputError
+
+
+def default_config() -> ConfigDict:
+    """All keys, with values that leave everything optional switched off."""
+    config = ConfigDict()
+    config.name = "base"  # names the default workdir, runs/NAME
+    config.seed = 0  # int >= 0: initial weights, data order, augmentation, splits
+    config.dtype = "auto"  # compute: float32, bfloat16, auto (bfloat16 off the CPU)
+
+    config.model = model = ConfigDict()
+    model.name = "cnn"  # cnn, resnet50
+    model.weights = ""  # pretrained: a file, a workdir or a published name; "": none
+    model.init = "keras"  # keras (glorot-uniform, in identity blocks +-0.05), he
+    # The rest is for resnet50 alone.
+    model.stride_on = "3x3"  # layer that strides: 1x1 (v1, Keras), 3x3 (v1.5)
+    model.pool_padding = 1  # pixels around the stem's max-pool: 0, 1
+    model.conv_bias = False  # biases in convolutions
+    model.zero_init_last_scale = True  # each block starts as the identity
+    model.bn_momentum = 0.9  # (0, 1): weight of the old running statistics
+    model.bn_epsilon = 1e-5  # > 0, added to variances
+
+    config.data = data = ConfigDict()
+    data.source = "auto"  # signs, folder, synthetic, auto (see README)
+    data.dir = ""  # where signs or folder data lie; "": the usual places
+    data.image_size = 64  # pixels a side, a multiple of 32
+    data.validation_fraction = 0.0  # [0, 1): share of training images held out
+    data.test_fraction = 0.2  # (0, 1): share of a folder without train/ and test/
+    data.synthetic_train = 1080  # images drawn for training
+    data.synthetic_test = 120  # images drawn for the test
+    data.synthetic_classes = 6  # digits drawn: 6 (0 to 5, as in SIGNS), 10
+    data.mean = (0.0, 0.0, 0.0)  # subtracted from RGB in [0, 1]
+    data.std = (1.0, 1.0, 1.0)  # > 0, divides what is left
+
+    config.augment = augment = ConfigDict()
+    augment.flip = False  # mirror half of the images: a left hand for a right one
+    augment.rotation = 0.0  # degrees, up to this either way
+    augment.scale = 0.0  # zoom by a factor of exp(+-scale)
+    augment.translation = 0.0  # share of the side, up to this in each direction
+    augment.brightness = 0.0  # [0, 1): factor 1 +- brightness
+    augment.contrast = 0.0  # [0, 1): factor 1 +- contrast about the mean
+    augment.saturation = 0.0  # [0, 1): factor 1 +- saturation about grey
+
+    config.train = train = ConfigDict()
+    train.epochs = 10  # int >= 1
+    train.batch_size = 32  # images a step over all devices, int >= 1
+    train.shuffle = True  # a new order each epoch
+    train.drop_remainder = True  # drop, not pad, an epoch's last partial batch
+    train.label_smoothing = 0.0  # [0, 1)
+    train.freeze_backbone = False  # train the head alone
+    train.recalibrate_batch_norm = False  # statistics taken anew after the last step
+
+    config.optimizer = optimizer = ConfigDict()
+    optimizer.name = "adam"  # sgd (Nesterov), adam, adamw
+    optimizer.learning_rate = 1e-3  # > 0, the peak
+    optimizer.schedule = "constant"  # constant, cosine (to 0)
+    optimizer.warmup_epochs = 0.0  # >= 0, linear from 0 to the peak
+    optimizer.layer_decay = 1.0  # (0, 1]: learning rate's factor a stage further down
+    optimizer.head_epochs = 0.0  # >= 0, in which only the head learns
+    optimizer.weight_decay = 0.0  # >= 0, of kernels alone; sgd and adamw
+    optimizer.momentum = 0.9  # [0, 1), sgd
+    optimizer.epsilon = 1e-7  # > 0, adam and adamw
+
+    config.run = run = ConfigDict()
+    run.eval_batch_size = 120  # images an evaluation step
+    run.checkpoint_every_epochs = 1  # int >= 1; the last epoch is always saved
+    run.tensorboard = False  # write event files too (extra: tensorboard)
+    return config
+
+
+def check(config: ConfigDict) -> None:
+    """Raises InputError naming the first key whose value is not legal."""
+    for key, legal, expected in _RULES:
+        value = field(config, key)
+        if not legal(value):
+            raise InputError(f"config.{key} is {value!r}: expected {expected}")
+    if config.optimizer.name == "adam" and config.optimizer.weight_decay:
+        raise InputError(
+            f"config.optimizer.weight_decay is {config.optimizer.weight_decay}, which "
+            "adam does not take: choose adamw or sgd, or set it to 0"
+        )
+    if config.model.name != "resnet50":
+        for key in _RESNET_ONLY:
+            if field(config, key) != field(default_config(), key):
+                raise InputError(
+                    f"config.{key} is {field(config, key)!r}, which only resnet50 "
+                    f"takes: leave it out for {config.model.name}"
+                )
+
+
+def field(config: ConfigDict, key: str) -> Any:
+    """The value at a dotted key; InputError where the config has no such key."""
+    value: Any = config
+    for part in key.split("."):
+        if part not in value:
+            raise InputError(
+                f"config.{key} is missing: signjax/config.py has every key"
+            )
+        value = value[part]
+    return value
+
+
+def _one_of(*values: Any) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: value in values), " or ".join(map(repr, values))
+
+
+def _at_least(low: float) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: value >= low), f"at least {low}"
+
+
+def _within(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: low <= value < high), f"at least {low} and below {high}"
+
+
+def _three(above: float | None = None) -> tuple[Callable[[Any], bool], str]:
+    def legal(value: Any) -> bool:
+        numbers = len(value) == 3 and all(isinstance(x, int | float) for x in value)
+        return numbers and (above is None or all(x > above for x in value))
+
+    return legal, "three numbers" + ("" if above is None else f" above {above:g}")
+
+
+_SWITCH = _one_of(True, False)
+_POSITIVE = (lambda value: value > 0), "more than 0"
+_SHARE = (lambda value: 0 < value < 1), "between 0 and 1"
+
+_RESNET_ONLY = (
+    "model.weights",
+    "train.freeze_backbone",
+    "train.recalibrate_batch_norm",
+    "optimizer.layer_decay",
+    "optimizer.head_epochs",
+)
+
+# (key, whether a value is legal, what a legal one is); types are the flags' matter.
+_RULES = [
+    ("seed", *_at_least(0)),
+    ("dtype", *_one_of("auto", "float32", "bfloat16")),
+    ("model.name", *_one_of("cnn", "resnet50")),
+    ("model.init", *_one_of("keras", "he")),
+    ("model.stride_on", *_one_of("1x1", "3x3")),
+    ("model.pool_padding", *_one_of(0, 1)),
+    ("model.conv_bias", *_SWITCH),
+    ("model.zero_init_last_scale", *_SWITCH),
+    ("model.bn_momentum", *_SHARE),
+    ("model.bn_epsilon", *_POSITIVE),
+    ("data.source", *_one_of("auto", "signs", "folder", "synthetic")),
+    ("data.image_size", lambda x: x > 0 and x % 32 == 0, "a multiple of 32"),
+    ("data.validation_fraction", *_within(0, 1)),
+    ("data.test_fraction", *_SHARE),
+    ("data.synthetic_train", *_at_least(1)),
+    ("data.synthetic_test", *_at_least(1)),
+    ("data.synthetic_classes", *_one_of(6, 10)),
+    ("data.mean", *_three()),
+    ("data.std", *_three(above=0)),
+    ("augment.flip", *_SWITCH),
+    ("augment.rotation", *_within(0, 181)),
+    ("augment.scale", *_at_least(0)),
+    ("augment.translation", *_within(0, 1)),
+    ("augment.brightness", *_within(0, 1)),
+    ("augment.contrast", *_within(0, 1)),
+    ("augment.saturation", *_within(0, 1)),
+    ("train.epochs", *_at_least(1)),
+    ("train.batch_size", *_at_least(1)),
+    ("train.shuffle", *_SWITCH),
+    ("train.drop_remainder", *_SWITCH),
+    ("train.label_smoothing", *_within(0, 1)),
+    ("train.freeze_backbone", *_SWITCH),
+    ("train.recalibrate_batch_norm", *_SWITCH),
+    ("optimizer.name", *_one_of("sgd", "adam", "adamw")),
+    ("optimizer.learning_rate", *_POSITIVE),
+    ("optimizer.schedule", *_one_of("constant", "cosine")),
+    ("optimizer.warmup_epochs", *_at_least(0)),
+    ("optimizer.layer_decay", lambda x: 0 < x <= 1, "above 0 and at most 1"),
+    ("optimizer.head_epochs", *_at_least(0)),
+    ("optimizer.weight_decay", *_at_least(0)),
+    ("optimizer.momentum", *_within(0, 1)),
+    ("optimizer.epsilon", *_POSITIVE),
+    ("run.eval_batch_size", *_at_least(1)),
+    ("run.checkpoint_every_epochs", *_at_least(1)),
+    ("run.tensorboard", *_SWITCH),
+]

@@ -1,0 +1,110 @@
+"""--mode=port: weights of another program -> a workdir that the other modes accept."""
+
+import json
+
+import numpy as np
+
+from signjax import build, workdir
+from signjax.errors import InputError
+from signjax.modes.common import (
+    keep_compiled_programs,
+    refuse_arguments,
+    require_devices,
+    require_workdir,
+)
+from signjax.modes.options import Options
+from signjax.pretrained.golden import known_output
+from signjax.pretrained.port import Ported, Variables, imagenet_classes
+from signjax.reporting.logs import Console
+from signjax.training.checkpoint import Checkpoints
+from signjax.training.evaluation import predict_logits
+from signjax.weights import Weights, open_weights
+
+
+def run(options: Options) -> None:
+    """Writes --workdir from --weights and prints what came from where."""
+    refuse_arguments(options)
+    if not options.weights:
+        raise InputError(
+            "--weights is missing: expected a file, the directory of a trained model, "
+            "or a name such as keras-imagenet"
+        )
+    directory = require_workdir(options)
+    if (directory / "run.json").exists():
+        raise InputError(f"--workdir {directory} holds a run already: give another")
+    keep_compiled_programs()
+    console = Console()
+    devices = require_devices(options)
+    weights = open_weights(options.weights, devices=devices, warn=console.warning)
+    ported = weights.ported
+    config = build.ported_config(ported.variant, ported.preprocessing)
+    classes = ported.classes or imagenet_classes()
+    network = build.make_network(config, len(classes), devices)
+    variables = ported.variables
+    if ported.classes is None:
+        variables = _with_blank_head(variables, len(classes))
+    run = workdir.Run(config, classes, _describe(weights), train_size=0)
+    workdir.begin(directory, run)
+    with Checkpoints(directory / "checkpoints", warn=console.warning) as checkpoints:
+        checkpoints.save(0, build.ported_state(config, network, variables))
+    _print(console, weights)
+    if ported.classes is None:
+        console.warning(
+            "these weights have no classifier: it is blank, and predictions mean "
+            "nothing before it is trained"
+        )
+    _print_difference(console, network, ported)
+    console.info(f"written to {directory}")
+
+
+def _with_blank_head(variables: Variables, num_classes: int) -> Variables:
+    head = {
+        "kernel": np.zeros((2048, num_classes), np.float32),
+        "bias": np.zeros(num_classes, np.float32),
+    }
+    return variables | {"params": variables["params"] | {"head": head}}
+
+
+def _describe(weights: Weights) -> dict[str, object]:
+    """What run.json says of a ported model's data: nothing was trained on here."""
+    preprocessing = weights.ported.preprocessing
+    return {
+        "source": "ported",
+        "origin": weights.origin,
+        "sha256": weights.sha256,
+        "train_count": 0,
+        "test_count": 0,
+        "crop": preprocessing.crop,
+        "interpolation": preprocessing.interpolation,
+        "blank_head": weights.ported.classes is None,
+    }
+
+
+def _print(console: Console, weights: Weights) -> None:
+    ported = weights.ported
+    rows = [("", "ported", "folded", "new")]
+    rows += [(row.part, *map(str, row[1:])) for row in ported.coverage]
+    totals = np.sum([row[1:] for row in ported.coverage], axis=0)
+    rows += [("total", *map(str, np.atleast_1d(totals)))] if ported.coverage else []
+    console.info(f"weights from {weights.origin}; leaves:")
+    for part, *counts in rows:
+        console.info(f"{part:8}" + "".join(f"{count:>8}" for count in counts))
+    console.info(f"network: {json.dumps(ported.variant)}")
+    console.info(f"images: {json.dumps(ported.preprocessing._asdict())}")
+    for note in ported.notes:
+        console.info(f"not said by the weights, taken for granted: {note}")
+
+
+def _print_difference(console: Console, network: build.Network, ported: Ported) -> None:
+    known = known_output(ported.variables)
+    if known is None:
+        console.info("no output of another program is known for these weights")
+        return
+    logits = predict_logits(
+        network.eval_step, ported.variables, known.images, network.mesh.size
+    )
+    difference = np.abs(logits - known.logits).max() / np.abs(known.logits).max()
+    console.info(
+        f"largest difference to {known.peer}: {difference:.1e} of the largest logit, "
+        f"in {network.dtype}"
+    )
