@@ -4,12 +4,10 @@ python main.py --config=configs/resnet.py
 python main.py --config=configs/resnet.py:seed
 """
 
-from ml_collections import ConfigDict
-
-from signjax.config import default_config
+from signjax.config import Config, default_config
 
 
-def get_config(variant: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> Config:
     config = default_config()
     config.model.name = "resnet50"
     if variant == "seed":

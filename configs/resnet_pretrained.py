@@ -4,34 +4,23 @@ python main.py --config=configs/resnet_pretrained.py
 python main.py --config=configs/resnet_pretrained.py --config.model.weights=FILE
 """
 
-from ml_collections import ConfigDict
+from configs import resnet
+from signjax.config import Config
 
-from signjax.config import default_config
 
-
-def get_config(variant: str = "") -> ConfigDict:
-    config = default_config()
+def get_config(variant: str = "") -> Config:
+    config = resnet.get_config()
     config.name = "resnet_pretrained"
     # The network and the images of the weights that Keras publishes.
-    config.model.name = "resnet50"
     config.model.weights = "keras-imagenet"
     config.model.stride_on = "1x1"
     config.model.bn_epsilon = 1.001e-5
     config.data.mean = (123.68 / 255, 116.779 / 255, 103.939 / 255)
     config.data.std = (1 / 255, 1 / 255, 1 / 255)
-    config.augment.flip = True
-    config.augment.rotation = 15.0
-    config.augment.scale = 0.15
-    config.augment.translation = 0.08
-    config.augment.brightness = 0.2
-    config.augment.contrast = 0.2
-    config.augment.saturation = 0.2
     config.train.epochs = 8
-    config.train.label_smoothing = 0.1
     config.train.recalibrate_batch_norm = True
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.01
-    config.optimizer.schedule = "cosine"
     config.optimizer.warmup_epochs = 0.5
     config.optimizer.head_epochs = 0.5
     config.optimizer.layer_decay = 0.8

@@ -11,9 +11,8 @@ import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from signjax.config import default_config, field
+from signjax.config import Config, default_config, field
 from signjax.data import augment as augmentation
 from signjax.data import batches, sources
 from signjax.data.dataset import Dataset, Splits
@@ -27,12 +26,12 @@ from signjax.training.recalibration import recalibrate
 from signjax.training.state import TrainState, create_state
 
 
-def default_workdir(config: ConfigDict) -> str:
+def default_workdir(config: Config) -> str:
     """Where a run goes when the person names no place."""
     return f"runs/{config.name}"
 
 
-def load_splits(config: ConfigDict, warn: Callable[[str], None]) -> Splits:
+def load_splits(config: Config, warn: Callable[[str], None]) -> Splits:
     """The training and test images that `config.data` names."""
     data = config.data
     return sources.resolve(
@@ -49,7 +48,7 @@ def load_splits(config: ConfigDict, warn: Callable[[str], None]) -> Splits:
 
 
 def hold_out_validation(
-    config: ConfigDict, train: Dataset
+    config: Config, train: Dataset
 ) -> tuple[Dataset, Dataset | None]:
     """(what is left to train on, the validation images or None)."""
     fraction = config.data.validation_fraction
@@ -74,7 +73,7 @@ class Network:
 
 
 def make_network(
-    config: ConfigDict, num_classes: int, devices: list[jax.Device]
+    config: Config, num_classes: int, devices: list[jax.Device]
 ) -> Network:
     """The network of `config.model` with num_classes outputs."""
     on_cpu = devices[0].platform == "cpu"
@@ -104,7 +103,7 @@ def make_network(
 
 
 def _make_model(
-    model: ConfigDict, num_classes: int, dtype: Any, formulation: Any
+    model: Config, num_classes: int, dtype: Any, formulation: Any
 ) -> nn.Module:
     common = {"num_classes": num_classes, "formulation": formulation, "dtype": dtype}
     glorot = nn.initializers.glorot_uniform()
@@ -157,7 +156,7 @@ class Recipe:
 
 
 def make_optimizer(
-    config: ConfigDict, train_size: int
+    config: Config, train_size: int
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """The optimizer of `config.optimizer` and its learning rate by step."""
     steps_per_epoch = _steps_per_epoch(config, train_size)
@@ -188,7 +187,7 @@ def make_optimizer(
     return optimizer, schedule
 
 
-def _steps_per_epoch(config: ConfigDict, train_size: int) -> int:
+def _steps_per_epoch(config: Config, train_size: int) -> int:
     return batches.steps_per_epoch(
         train_size,
         config.train.batch_size,
@@ -196,7 +195,7 @@ def _steps_per_epoch(config: ConfigDict, train_size: int) -> int:
     )
 
 
-def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe:
+def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
     """The optimizer and the train step of `config`."""
     train = config.train
     _check_batch_size(config, train_size, network.mesh.size)
@@ -235,7 +234,7 @@ def make_recipe(config: ConfigDict, network: Network, train_size: int) -> Recipe
 
 
 def _make_finish(
-    config: ConfigDict, network: Network
+    config: Config, network: Network
 ) -> Callable[[TrainState, np.ndarray], TrainState]:
     if not config.train.recalibrate_batch_norm:
         return lambda state, images: state
@@ -250,13 +249,18 @@ def _make_finish(
         devices = network.mesh.size
         size = min(network.eval_batch_size, len(images) // devices * devices)
         # Whole batches alone: padding would count.
+        if not size:
+            raise InputError(
+                f"{len(images)} training images are too few for {devices} devices to "
+                "recalibrate BatchNorm: set config.train.recalibrate_batch_norm=False"
+            )
         whole = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
         return recalibrate(state, statistics, whole)
 
     return finish
 
 
-def make_state(config: ConfigDict, network: Network, recipe: Recipe) -> TrainState:
+def make_state(config: Config, network: Network, recipe: Recipe) -> TrainState:
     """The state before the first step, a copy on each device."""
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
     create = _bind_create(config, network, recipe.optimizer)
@@ -264,7 +268,7 @@ def make_state(config: ConfigDict, network: Network, recipe: Recipe) -> TrainSta
 
 
 def _bind_create(
-    config: ConfigDict, network: Network, optimizer: optax.GradientTransformation
+    config: Config, network: Network, optimizer: optax.GradientTransformation
 ) -> Callable[[jax.Array], TrainState]:
     return partial(
         create_state,
@@ -276,7 +280,7 @@ def _bind_create(
 
 
 def start_from(
-    config: ConfigDict, network: Network, state: TrainState, ported: Ported
+    config: Config, network: Network, state: TrainState, ported: Ported
 ) -> TrainState:
     """`state` with pretrained weights; a head for other classes stays new.
 
@@ -305,7 +309,7 @@ def start_from(
     return state.replace(**variables)
 
 
-def ported_config(variant: Variant, preprocessing: Preprocessing) -> ConfigDict:
+def ported_config(variant: Variant, preprocessing: Preprocessing) -> Config:
     """The config of a workdir that holds ported weights and has not trained."""
     config = default_config()
     config.name = "ported"
@@ -317,7 +321,7 @@ def ported_config(variant: Variant, preprocessing: Preprocessing) -> ConfigDict:
     return config
 
 
-def ported_traits(config: ConfigDict) -> tuple[Variant, Preprocessing]:
+def ported_traits(config: Config) -> tuple[Variant, Preprocessing]:
     """Of a workdir's own config, what `ported_config` takes."""
     variant = Variant(**{key: config.model[key] for key in Variant.__annotations__})
     preprocessing = Preprocessing(
@@ -331,7 +335,7 @@ def ported_traits(config: ConfigDict) -> tuple[Variant, Preprocessing]:
 
 
 def ported_state(
-    config: ConfigDict, network: Network, variables: dict[str, Any]
+    config: Config, network: Network, variables: dict[str, Any]
 ) -> TrainState:
     """The state before any training of a network with these variables."""
     optimizer, _ = make_optimizer(config, train_size=0)
@@ -342,7 +346,7 @@ def ported_state(
 
 
 def abstract_state(
-    config: ConfigDict, network: Network, optimizer: optax.GradientTransformation
+    config: Config, network: Network, optimizer: optax.GradientTransformation
 ) -> TrainState:
     """Shapes, dtypes and shardings of that state, for a restore."""
     create = _bind_create(config, network, optimizer)
@@ -353,7 +357,7 @@ def abstract_state(
     )
 
 
-def _check_batch_size(config: ConfigDict, train_size: int, device_count: int) -> None:
+def _check_batch_size(config: Config, train_size: int, device_count: int) -> None:
     batch_size = config.train.batch_size
     if batch_size % device_count:
         raise InputError(

@@ -11,15 +11,19 @@ from ml_collections import ConfigDict
 
 from signjax.errors import InputError
 
+# A ConfigDict. Its keys are attributes made at run time, which no type checker sees.
+Config = Any
 
-def default_config() -> ConfigDict:
+
+def default_config() -> Config:
     """All keys, with values that leave everything optional switched off."""
-    config = ConfigDict()
+    config: Config = ConfigDict()
     config.name = "base"  # names the default workdir, runs/NAME
     config.seed = 0  # int >= 0: initial weights, data order, augmentation, splits
     config.dtype = "auto"  # compute: float32, bfloat16, auto (bfloat16 off the CPU)
 
-    config.model = model = ConfigDict()
+    model: Config = ConfigDict()
+    config.model = model
     model.name = "cnn"  # cnn, resnet50
     model.weights = ""  # pretrained: a file, a workdir or a published name; "": none
     model.init = "keras"  # keras (glorot-uniform, in identity blocks +-0.05), he
@@ -31,7 +35,8 @@ def default_config() -> ConfigDict:
     model.bn_momentum = 0.9  # (0, 1): weight of the old running statistics
     model.bn_epsilon = 1e-5  # > 0, added to variances
 
-    config.data = data = ConfigDict()
+    data: Config = ConfigDict()
+    config.data = data
     data.source = "auto"  # signs, folder, synthetic, auto (see README)
     data.dir = ""  # where signs or folder data lie; "": the usual places
     data.image_size = 64  # pixels a side, a multiple of 32
@@ -43,7 +48,8 @@ def default_config() -> ConfigDict:
     data.mean = (0.0, 0.0, 0.0)  # subtracted from RGB in [0, 1]
     data.std = (1.0, 1.0, 1.0)  # > 0, divides what is left
 
-    config.augment = augment = ConfigDict()
+    augment: Config = ConfigDict()
+    config.augment = augment
     augment.flip = False  # mirror half of the images: a left hand for a right one
     augment.rotation = 0.0  # degrees, up to this either way
     augment.scale = 0.0  # zoom by a factor of exp(+-scale)
@@ -52,7 +58,8 @@ def default_config() -> ConfigDict:
     augment.contrast = 0.0  # [0, 1): factor 1 +- contrast about the mean
     augment.saturation = 0.0  # [0, 1): factor 1 +- saturation about grey
 
-    config.train = train = ConfigDict()
+    train: Config = ConfigDict()
+    config.train = train
     train.epochs = 10  # int >= 1
     train.batch_size = 32  # images a step over all devices, int >= 1
     train.shuffle = True  # a new order each epoch
@@ -61,7 +68,8 @@ def default_config() -> ConfigDict:
     train.freeze_backbone = False  # train the head alone
     train.recalibrate_batch_norm = False  # statistics taken anew after the last step
 
-    config.optimizer = optimizer = ConfigDict()
+    optimizer: Config = ConfigDict()
+    config.optimizer = optimizer
     optimizer.name = "adam"  # sgd (Nesterov), adam, adamw
     optimizer.learning_rate = 1e-3  # > 0, the peak
     optimizer.schedule = "constant"  # constant, cosine (to 0)
@@ -72,14 +80,15 @@ def default_config() -> ConfigDict:
     optimizer.momentum = 0.9  # [0, 1), sgd
     optimizer.epsilon = 1e-7  # > 0, adam and adamw
 
-    config.run = run = ConfigDict()
+    run: Config = ConfigDict()
+    config.run = run
     run.eval_batch_size = 120  # images an evaluation step
     run.checkpoint_every_epochs = 1  # int >= 1; the last epoch is always saved
     run.tensorboard = False  # write event files too (extra: tensorboard)
     return config
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Config) -> None:
     """Raises InputError naming the first key whose value is not legal."""
     for key, legal, expected in _RULES:
         value = field(config, key)
@@ -89,6 +98,11 @@ def check(config: ConfigDict) -> None:
         raise InputError(
             f"config.optimizer.weight_decay is {config.optimizer.weight_decay}, which "
             "adam does not take: choose adamw or sgd, or set it to 0"
+        )
+    if config.optimizer.warmup_epochs > config.train.epochs:
+        raise InputError(
+            f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs}, more "
+            f"than config.train.epochs, {config.train.epochs}"
         )
     if config.model.name != "resnet50":
         for key in _RESNET_ONLY:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 import signjax
 from signjax import build
-from signjax.config import check
+from signjax.config import Config, check
 from signjax.data.dataset import Splits
 from signjax.errors import InputError
 from signjax.reporting.logs import read_json, write_json
@@ -31,13 +31,13 @@ VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 class Run:
     """The contents of run.json. train_size: images trained on."""
 
-    config: ConfigDict
+    config: Config
     classes: tuple[str, ...]
     data: dict[str, Any]
     train_size: int
 
 
-def describe(config: ConfigDict, splits: Splits, train_size: int) -> Run:
+def describe(config: Config, splits: Splits, train_size: int) -> Run:
     """The record of a run that trains on train_size images of `splits`."""
     data = {
         "source": splits.source,

@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from signjax import build
-from signjax.config import check
+from signjax.config import Config, check
 from signjax.data.dataset import Dataset
 from signjax.data.download import cache_directory
 from signjax.data.twins import leak_free
 from signjax.errors import InputError
 from signjax.modes.options import Options
+from signjax.reporting.logs import Console
 from signjax.training.evaluation import predict_logits, score
+from signjax.workdir import TrainedModel, load_trained
 
 
 def require_devices(options: Options) -> list[jax.Device]:
@@ -31,7 +32,7 @@ def require_devices(options: Options) -> list[jax.Device]:
     return devices
 
 
-def require_config(options: Options) -> ConfigDict:
+def require_config(options: Options) -> Config:
     """The checked config of --config."""
     if options.config is None:
         raise InputError(
@@ -50,6 +51,18 @@ def require_workdir(options: Options) -> Path:
             "--workdir=runs/resnet"
         )
     return Path(options.workdir)
+
+
+def open_model(options: Options, console: Console) -> TrainedModel:
+    """The model of --workdir: its last checkpoint, or with --best its best."""
+    directory = require_workdir(options)
+    keep_compiled_programs()
+    return load_trained(
+        directory,
+        devices=require_devices(options),
+        warn=console.warning,
+        best=options.best,
+    )
 
 
 def refuse_arguments(options: Options) -> None:

@@ -8,30 +8,17 @@ from signjax import build
 from signjax.data import sources
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
-from signjax.modes.common import (
-    keep_compiled_programs,
-    refuse_arguments,
-    require_devices,
-    require_workdir,
-    score_images,
-)
+from signjax.modes.common import open_model, refuse_arguments, score_images
 from signjax.modes.options import Options
 from signjax.reporting.logs import Console, write_json
-from signjax.workdir import TrainedModel, load_trained
+from signjax.workdir import TrainedModel
 
 
 def run(options: Options) -> None:
     """Prints a table; writes it as JSON to --output."""
     refuse_arguments(options)
-    directory = require_workdir(options)
-    keep_compiled_programs()
     console = Console()
-    trained = load_trained(
-        directory,
-        devices=require_devices(options),
-        warn=console.warning,
-        best=options.best,
-    )
+    trained = open_model(options, console)
     data, source = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)
     scores = score_images(trained.network, trained.state.variables, data) | {
@@ -85,6 +72,11 @@ def match_classes(
         if not known[label]
     }
     kept = labels >= 0
+    if not kept.any():
+        raise InputError(
+            f"no image of a class that the model knows ({', '.join(classes)}): give "
+            "data with at least one"
+        )
     images = data.images[kept]
     return Dataset(images, labels[kept].astype(np.int32), classes), left_out
 

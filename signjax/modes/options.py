@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ml_collections import ConfigDict
+from signjax.config import Config
 
 
 @dataclass(frozen=True)
 class Options:
     """The flags of main.py; their texts there say what they mean."""
 
-    config: ConfigDict | None
+    config: Config | None
     workdir: str
     data: str
     output: str

@@ -7,15 +7,10 @@ import numpy as np
 
 from signjax.data.image import list_images, load_image
 from signjax.errors import InputError
-from signjax.modes.common import (
-    keep_compiled_programs,
-    require_devices,
-    require_workdir,
-)
+from signjax.modes.common import open_model
 from signjax.modes.options import Options
 from signjax.reporting.logs import Console
 from signjax.training.evaluation import predict_logits, softmax
-from signjax.workdir import load_trained
 
 
 def run(options: Options) -> None:
@@ -23,20 +18,13 @@ def run(options: Options) -> None:
 
     Raises InputError at the end if any was bad.
     """
-    directory = require_workdir(options)
     if not options.arguments:
         raise InputError(
             "no image is named: expected files or folders, as in --mode=predict "
             "--workdir=runs/resnet photo.jpg"
         )
-    keep_compiled_programs()
     console = Console()
-    trained = load_trained(
-        directory,
-        devices=require_devices(options),
-        warn=console.warning,
-        best=options.best,
-    )
+    trained = open_model(options, console)
     if trained.run.data["source"] == "synthetic":
         console.warning("this model was trained on synthetic hands, not on photographs")
     paths, images, bad = _load(options.arguments, trained.network.image_size)

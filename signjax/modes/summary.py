@@ -62,7 +62,8 @@ def _trace(
 def _count_by_layer(collection: Any) -> dict[str, int]:
     """Layer -> number of values that it holds itself."""
     counts: dict[str, int] = {}
-    for path, leaf in flatten_dict(collection).items():
+    leaves: dict[tuple[str, ...], Any] = flatten_dict(collection)
+    for path, leaf in leaves.items():
         layer = "/".join(path[:-1])
         counts[layer] = counts.get(layer, 0) + leaf.size
     return counts

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from signjax import build, workdir
+from signjax.config import Config
 from signjax.data.dataset import Dataset, Splits
 from signjax.modes.common import (
     describe_device,
@@ -92,7 +92,7 @@ def run(options: Options) -> None:
 
 
 def _initial_state(
-    config: ConfigDict, network: build.Network, recipe: build.Recipe, console: Console
+    config: Config, network: build.Network, recipe: build.Recipe, console: Console
 ) -> TrainState:
     """A new state, from pretrained weights if the config names some."""
     state = build.make_state(config, network, recipe)

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from signjax.errors import RunError
 from signjax.reporting.logs import Console, MetricsFile, Progress
@@ -39,7 +38,7 @@ class Loop:
     finish: Callable[[TrainState], TrainState]
     evaluate: Callable[[TrainState], dict[str, float]]
     best_metric: str
-    schedule: optax.Schedule
+    schedule: Callable[[int], Any]
     epochs: int
     steps_per_epoch: int
     batch_size: int

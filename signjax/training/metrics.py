@@ -6,8 +6,7 @@ import numpy as np
 from flax import struct
 
 
-@struct.dataclass
-class Metrics:
+class Metrics(struct.PyTreeNode):
     """Sums over the images seen so far; arrays of shape [].
 
     loss_sum: float32. correct, count: int32. bad_step: int32, the first step whose

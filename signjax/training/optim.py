@@ -55,7 +55,7 @@ def make_optimizer(
 
 
 class _ScaleByDepthState(NamedTuple):
-    count: jax.Array
+    steps: jax.Array
 
 
 def scale_by_depth(
@@ -72,17 +72,15 @@ def scale_by_depth(
         del params
         return _ScaleByDepthState(jnp.zeros([], jnp.int32))
 
-    def update(
-        updates: Any, state: _ScaleByDepthState, params: Any = None
-    ) -> tuple[Any, _ScaleByDepthState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
-        others_learn = state.count >= head_steps
+        others_learn = state.steps >= head_steps
         scaled = {}
         for name, tree in updates.items():
             depth = depth_below_head(name)
             scale = jnp.where(others_learn, layer_decay**depth, 0.0) if depth else 1.0
             scaled[name] = jax.tree.map(lambda u, s=scale: u * s, tree)
-        return scaled, _ScaleByDepthState(state.count + 1)
+        return scaled, _ScaleByDepthState(state.steps + 1)
 
     return optax.GradientTransformation(init, update)
 

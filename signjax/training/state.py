@@ -11,8 +11,7 @@ from flax import struct
 from signjax.training.metrics import Metrics
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """step: int32 [], updates made so far. metrics: sums since the epoch began.
 
     batch_stats is empty for a network without BatchNorm.
@@ -30,7 +29,7 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def trainable(params: dict[str, Any], *, freeze_backbone: bool) -> dict[str, Any]:
+def trainable(params: Any, *, freeze_backbone: bool) -> Any:
     """The parameters that are trained: all, or those of the layer `head` alone."""
     return {"head": params["head"]} if freeze_backbone else params
 

@@ -83,10 +83,11 @@ def train_step(
     gradients, aux = jax.grad(loss_fn, has_aux=True)(params)
     batch_stats, losses, logits = aux
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
+    learned: Any = optax.apply_updates(params, updates)
     metrics = Metrics.of_batch(losses, logits, targets, mask, state.step)
     state = state.replace(
         step=state.step + 1,
-        params={**state.params, **optax.apply_updates(params, updates)},
+        params={**state.params, **learned},
         batch_stats=batch_stats,
         opt_state=opt_state,
         metrics=state.metrics.merge(metrics),
@@ -112,7 +113,8 @@ def eval_step(
 ) -> jax.Array:
     """Logits, float32 [B, C], of images uint8 [B, H, W, 3] by running statistics."""
     inputs = normalize(images.astype(jnp.float32) / 255.0)
-    return model.apply(variables, inputs, train=False)
+    logits: Any = model.apply(variables, inputs, train=False)
+    return logits
 
 
 def batch_statistics(
