@@ -20,33 +20,36 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
-RECIPES = {
-    "resnet.py": range(3),
-    "resnet.py:seed": range(3),
-    "cnn.py": range(5),
-    "cnn.py:seed": range(5),
-}
+RECALIBRATED = "--config.train.recalibrate_batch_norm=True"
+# (config, overrides, seeds)
+RECIPES: list[tuple[str, tuple[str, ...], range]] = [
+    ("resnet.py", (), range(3)),
+    ("resnet.py:seed", (), range(3)),
+    ("resnet.py:seed", (RECALIBRATED,), range(3)),
+    ("cnn.py", (), range(5)),
+    ("cnn.py:seed", (), range(5)),
+]
 
 
 def main() -> None:
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    done = {(row["config"], row["seed"]) for row in rows}
-    for config, seeds in RECIPES.items():
+    done = {(row["config"], tuple(row["overrides"]), row["seed"]) for row in rows}
+    for config, overrides, seeds in RECIPES:
         for seed in seeds:
-            if (config, seed) in done:
+            if (config, overrides, seed) in done:
                 continue
-            rows.append(train(config, seed))
+            rows.append(train(config, overrides, seed))
             RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
             row = rows[-1]
             print(
-                f"{config} seed {seed}: train {row['train_accuracy']:.4f}, "
+                f"{' '.join((config, *overrides))} seed {seed}: train {row['train_accuracy']:.4f}, "
                 f"test {row['test_accuracy']:.4f}, {row['wall_seconds']:.0f} s",
                 flush=True,
             )
 
 
-def train(config: str, seed: int) -> dict[str, Any]:
+def train(config: str, overrides: tuple[str, ...], seed: int) -> dict[str, Any]:
     """The row of one run; raises CalledProcessError if it fails."""
     with tempfile.TemporaryDirectory() as workdir:
         started = time.perf_counter()
@@ -55,6 +58,7 @@ def train(config: str, seed: int) -> dict[str, Any]:
             "main.py",
             f"--config=configs/{config}",
             f"--config.seed={seed}",
+            *overrides,
             "--config.data.source=signs",
             f"--workdir={workdir}",
         ]
@@ -64,6 +68,7 @@ def train(config: str, seed: int) -> dict[str, Any]:
         stored = json.loads((Path(workdir) / "run.json").read_text())
     return {
         "config": config,
+        "overrides": list(overrides),
         "seed": seed,
         "epochs": stored["config"]["train"]["epochs"],
         "train_accuracy": result["train"]["accuracy"],
