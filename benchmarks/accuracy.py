@@ -43,7 +43,8 @@ def main() -> None:
             RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
             row = rows[-1]
             print(
-                f"{' '.join((config, *overrides))} seed {seed}: train {row['train_accuracy']:.4f}, "
+                *(config, *overrides, "seed", f"{seed}:"),
+                f"train {row['train_accuracy']:.4f}, "
                 f"test {row['test_accuracy']:.4f}, {row['wall_seconds']:.0f} s",
                 flush=True,
             )

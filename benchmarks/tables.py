@@ -39,18 +39,21 @@ def accuracy() -> str:
     """Accuracy of every recipe over its seeds, beside the reference's."""
     rows = json.loads((RESULTS / "accuracy.json").read_text())
     lines = [
-        "| recipe | epochs | n | train | test, 120 | test, 108 leak-free "
-        "| wall time, min |",
-        "|---|---|---|---|---|---|---|",
+        "| recipe | epochs | n | train | test, 120 | test, 108 leak-free |",
+        "|---|---|---|---|---|---|",
     ]
     for network, (train, test) in REFERENCE.items():
         lines.append(
             f"| {network}, the Keras reference | {100 if network == 'cnn' else 10} "
-            f"| 1 | {train:.4f} | {test:.4f} | | |"
+            f"| 1 | {train:.4f} | {test:.4f} | |"
         )
-        for config in (f"{network}.py:seed", f"{network}.py"):
-            runs = [row for row in rows if row["config"] == config]
-            lines.append(_accuracy_line(config, runs))
+        of_network = [row for row in rows if row["config"].startswith(network)]
+        recipes = dict.fromkeys((r["config"], *r["overrides"]) for r in of_network)
+        for recipe in sorted(
+            recipes, key=lambda recipe: (":" not in recipe[0], recipe)
+        ):
+            runs = [r for r in of_network if (r["config"], *r["overrides"]) == recipe]
+            lines.append(_accuracy_line(recipe, runs))
     first = rows[0]
     versions = first["versions"]
     note = (
@@ -62,19 +65,20 @@ def accuracy() -> str:
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
-def _accuracy_line(config: str, runs: Sequence[dict[str, Any]]) -> str:
+def _accuracy_line(recipe: tuple[str, ...], runs: Sequence[dict[str, Any]]) -> str:
     columns = [
         _spread([run[key] for run in runs])
         for key in ("train_accuracy", "test_accuracy", "leak_free_test_accuracy")
     ]
-    minutes = mean(run["wall_seconds"] for run in runs) / 60
     return (
-        f"| `configs/{config}` | {runs[0]['epochs']} | {len(runs)} | "
-        f"{' | '.join(columns)} | {minutes:.1f} |"
+        f"| `configs/{' '.join(recipe)}` | {runs[0]['epochs']} | {len(runs)} | "
+        f"{' | '.join(columns)} |"
     )
 
 
 def _spread(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
     return f"{mean(values):.4f} ± {stdev(values):.4f}"
 
 
