@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 import signjax
 from signjax import build
-from signjax.config import Config, check
+from signjax.config import Config, check, default_config
 from signjax.data.dataset import Splits
 from signjax.errors import InputError
 from signjax.reporting.logs import read_json, write_json
@@ -123,7 +123,7 @@ def read(workdir: Path) -> Run:
     stored = read_json(path)
     try:
         return Run(
-            config=ConfigDict(stored["config"]),
+            config=ConfigDict(_merge(default_config().to_dict(), stored["config"])),
             classes=tuple(stored["classes"]),
             data=stored["data"],
             train_size=stored["train_size"],
@@ -133,6 +133,15 @@ def read(workdir: Path) -> Run:
             f"{path} is not what training writes ({error!r}): restore it, or train "
             "again in another --workdir"
         ) from error
+
+
+def _merge(defaults: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    """`stored`, with the keys that came after it was written at their defaults."""
+    merged = defaults | stored
+    for name, value in defaults.items():
+        if isinstance(value, dict) and name in stored:
+            merged[name] = _merge(value, stored[name])
+    return merged
 
 
 def versions() -> dict[str, str]:
