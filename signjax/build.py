@@ -1,5 +1,6 @@
-"""config -> data, network, optimizer, steps: the only user of config fields."""
+"""config -> data, network, optimizer, steps; below it no config is known."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -31,12 +32,17 @@ def default_workdir(config: Config) -> str:
     return f"runs/{config.name}"
 
 
-def load_splits(config: Config, warn: Callable[[str], None]) -> Splits:
-    """The training and test images that `config.data` names."""
+def load_splits(
+    config: Config, warn: Callable[[str], None], *, source: str = ""
+) -> Splits:
+    """The training and test images that `config.data` names.
+
+    source: what its `auto` once came to, to get the same images again.
+    """
     data = config.data
     return sources.resolve(
-        data.source,
-        directory=data.dir,
+        source or data.source,
+        directory=os.path.expanduser(data.dir),
         image_size=data.image_size,
         test_fraction=data.test_fraction,
         seed=config.seed,

@@ -1,7 +1,8 @@
 """Every key of a config, with its unit and legal values; configs/*.py set them.
 
 A key is overridden on the command line by its name: --config.train.epochs=5.
-All keys change the result of a run, but those under `run`.
+All keys change the result of a run, but `name`, those under `run`, and where the same
+images are found (`data.source`, `data.dir`).
 """
 
 from collections.abc import Callable

@@ -248,6 +248,7 @@ def test_help_is_short_and_succeeds() -> None:
         (["--config=configs/cnn.py", "--require_device=tpu"], "only cpu"),
         (["--config=configs/cnn.py", "photo.jpg"], "photo.jpg"),
         (["--mode=evaluate"], "--workdir is missing"),
+        (["--config=configs/cnn.py", "--data=hands"], "--config.data.dir"),
         (["--mode=evaluate", "--workdir=nowhere"], "nowhere"),
         (["--mode=predict", "--workdir=nowhere", "x.jpg"], "nowhere"),
     ],
@@ -314,8 +315,8 @@ def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None
 
 def run_killed_at_random(
     arguments: tuple[str, ...], workdir: Path, kills: int, number: signal.Signals
-) -> int:
-    """Runs to the end, killed `kills` times at moments of training; counts restarts."""
+) -> None:
+    """Runs to the end, killed `kills` times as an epoch ends or its save begins."""
     rng = random.Random(0)
     for _ in range(kills):
         process = subprocess.Popen(
@@ -338,7 +339,7 @@ def run_killed_at_random(
             assert process.returncode in (-number, 0)
     done = main(*arguments, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
-    return kills
+    assert "resumed after step" in done.stdout
 
 
 def _line_count(workdir: Path) -> int:

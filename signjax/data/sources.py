@@ -15,9 +15,6 @@ from signjax.errors import InputError, RunError
 
 SOURCES = ("auto", "signs", "folder", "synthetic")
 
-# What a network is built for where no data is at hand.
-SIGNS_CLASSES = ("0", "1", "2", "3", "4", "5")
-
 _SIGNS_ADVICE = (
     f"put {TRAIN_FILE} and {TEST_FILE} into a folder and name it with "
     "--config.data.dir=DIR or SIGNJAX_DATA=DIR"

@@ -16,10 +16,26 @@ MODES = {
 }
 
 
+# The flags that each mode reads; another one would be passed over in silence.
+READS = {
+    "train": {"config", "workdir"},
+    "evaluate": {"workdir", "data", "output", "best"},
+    "predict": {"workdir", "best", "json"},
+    "port": {"weights", "workdir"},
+    "summary": {"config"},
+}
+
+
 def run(mode: str, options: Options) -> None:
     """Does what `mode` says; raises SignjaxError with one line where it cannot."""
     if mode not in MODES:
         raise InputError(f"--mode={mode}: expected one of {', '.join(MODES)}")
+    for name in set.union(*READS.values()) - READS[mode]:
+        if getattr(options, name):
+            raise InputError(
+                f"--{name} means nothing to --mode={mode}: leave it out"
+                + (", or use --config.data.dir" if name == "data" else "")
+            )
     if options.deterministic:  # XLA reads it when the mode imports jax
         given = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true"

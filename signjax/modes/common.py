@@ -50,7 +50,7 @@ def require_workdir(options: Options) -> Path:
             "--workdir is missing: expected the directory of a trained model, such as "
             "--workdir=runs/resnet"
         )
-    return Path(options.workdir)
+    return Path(options.workdir).expanduser()
 
 
 def open_model(options: Options, console: Console) -> TrainedModel:

@@ -1,5 +1,6 @@
 """--mode=evaluate: a trained model's scores on its own test split or on --data."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,17 @@ def _load(
     """The images to score, and the words for where they came from."""
     if options.data:
         image_size = trained.network.image_size
-        return sources.load_labelled(options.data, image_size), options.data
-    splits = build.load_splits(trained.run.config, console.warning)
+        path = Path(options.data).expanduser()
+        return sources.load_labelled(path, image_size), options.data
     expected = trained.run.data
+    if expected["source"] == "ported":
+        raise InputError(
+            "this model's weights were ported, so it has no test images of its own: "
+            "give the images to score by --data"
+        )
+    splits = build.load_splits(
+        trained.run.config, console.warning, source=expected["source"]
+    )
     if splits.sha256 != expected["sha256"]:
         raise InputError(
             f"the data found ({splits.source}: {splits.origin}) are not those this "

@@ -37,7 +37,7 @@ def run(options: Options) -> None:
     keep_compiled_programs()
     devices = require_devices(options)
     console = Console()
-    directory = Path(options.workdir or build.default_workdir(config))
+    directory = Path(options.workdir or build.default_workdir(config)).expanduser()
 
     splits = build.load_splits(config, console.warning)
     train, validation = build.hold_out_validation(config, splits.train)

@@ -181,5 +181,5 @@ def memory_advice(batch_size: int, image_size: int) -> Iterator[None]:
         raise RunError(
             f"the device ran out of memory with batch size {batch_size} at "
             f"{image_size} x {image_size} pixels; lower config.train.batch_size "
-            "or config.data.image_size"
+            "or config.data.image_size, with a new --workdir"
         ) from error
