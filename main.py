@@ -42,6 +42,8 @@ def main(argv: list[str]) -> int:
         run(values["mode"], Options.of(values, arguments))
     except SignjaxError as error:
         return _fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return _fail("stopped by Ctrl-C; what was saved before is kept", 1)
     return 0
 
 

@@ -210,6 +210,34 @@ def test_predict_sees_a_photo_as_training_saw_it(trained: Path, tmp_path: Path) 
     assert answers[0]["probabilities"] == answers[1]["probabilities"]
 
 
+def test_a_folder_is_trained_on_evaluated_and_predicted(tmp_path: Path) -> None:
+    folder, workdir = tmp_path / "shapes", tmp_path / "run"
+    for level, name in ((30, "dark"), (220, "light")):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            noise = np.random.default_rng(i).integers(-25, 25, (70, 90, 3))
+            pixels = np.clip(level + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
+    done = main(
+        "--config=configs/cnn.py",
+        "--config.data.source=folder",
+        f"--config.data.dir={folder}",
+        "--config.train.epochs=20",
+        "--config.train.batch_size=8",
+        f"--workdir={workdir}",
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((workdir / "result.json").read_text())
+    assert result["test"]["classes"] == ["dark", "light"]
+    assert result["test"]["count"] == 8
+    assert result["test"]["accuracy"] == 1.0
+    done = main("--mode=predict", f"--workdir={workdir}", "--json", str(folder))
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == 40
+    assert all(answer["label"] in answer["path"] for answer in answers)
+
+
 @pytest.mark.parametrize(
     ("config", "total"),
     [
