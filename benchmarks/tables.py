@@ -59,8 +59,9 @@ def accuracy() -> str:
     note = (
         f"n seeds, mean ± standard deviation. {first['processor']}, {first['cores']} "
         f"cores, Python {versions['python']}, jax {versions['jax']}, flax "
-        f"{versions['flax']}; `benchmarks/results/accuracy.json`, written by "
-        "`python benchmarks/accuracy.py`."
+        f"{versions['flax']}. Rows: `benchmarks/results/accuracy.json`, each by "
+        "`python benchmarks/accuracy.py`, run in several clones at once and the files "
+        "joined. The reference's figures are those its project reports."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
