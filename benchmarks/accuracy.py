@@ -2,12 +2,15 @@
 
     SIGNJAX_DATA=folder-of-the-h5-files python benchmarks/accuracy.py
 
-Each run is the real command line in a fresh process, so its wall time counts imports,
+`--only=resnet.py` runs the recipes of one config file, `--weights=FILE` is where the
+ImageNet weights of resnet_pretrained.py are (else they are downloaded). Each run is the real command line in a fresh process, so its wall time counts imports,
 compilation, training, evaluation and saving. Called again, it goes on with the runs
 that have no row yet; no row is ever dropped or run twice. Rows go to
 results/accuracy.json, from which tables.py draws the README's table.
 """
 
+import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -26,19 +29,26 @@ RECIPES: list[tuple[str, tuple[str, ...], range]] = [
     ("resnet.py", (), range(3)),
     ("resnet.py:seed", (), range(3)),
     ("resnet.py:seed", (RECALIBRATED,), range(3)),
+    ("resnet_pretrained.py", (), range(3)),
     ("cnn.py", (), range(5)),
     ("cnn.py:seed", (), range(5)),
 ]
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="", help="a config file, as resnet.py:seed")
+    parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
+    arguments = parser.parse_args()
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     done = {(row["config"], tuple(row["overrides"]), row["seed"]) for row in rows}
     for config, overrides, seeds in RECIPES:
         for seed in seeds:
             if (config, overrides, seed) in done:
                 continue
-            rows.append(train(config, overrides, seed))
+            if arguments.only not in ("", config):
+                continue
+            rows.append(train(config, overrides, seed, arguments.weights))
             RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
             row = rows[-1]
@@ -50,8 +60,11 @@ def main() -> None:
             )
 
 
-def train(config: str, overrides: tuple[str, ...], seed: int) -> dict[str, Any]:
+def train(
+    config: str, overrides: tuple[str, ...], seed: int, weights: Path | None
+) -> dict[str, Any]:
     """The row of one run; raises CalledProcessError if it fails."""
+    pretrained = weights is not None and config.startswith("resnet_pretrained")
     with tempfile.TemporaryDirectory() as workdir:
         started = time.perf_counter()
         command = [
@@ -60,6 +73,7 @@ def train(config: str, overrides: tuple[str, ...], seed: int) -> dict[str, Any]:
             f"--config=configs/{config}",
             f"--config.seed={seed}",
             *overrides,
+            *([f"--config.model.weights={weights}"] if pretrained else []),
             "--config.data.source=signs",
             f"--workdir={workdir}",
         ]
@@ -81,6 +95,7 @@ def train(config: str, overrides: tuple[str, ...], seed: int) -> dict[str, Any]:
         "train_seconds": round(result["train_seconds"], 1),
         "wall_seconds": round(wall_seconds, 1),
         "data_sha256": result["data"]["sha256"],
+        "weights_sha256": sha256(weights) if pretrained else None,
         "device": result["device"],
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -88,6 +103,12 @@ def train(config: str, overrides: tuple[str, ...], seed: int) -> dict[str, Any]:
         "git_commit": git_commit(),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def processor() -> str:
