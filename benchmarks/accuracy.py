@@ -3,10 +3,11 @@
     SIGNJAX_DATA=folder-of-the-h5-files python benchmarks/accuracy.py
 
 `--only=resnet.py` runs the recipes of one config file, `--weights=FILE` is where the
-ImageNet weights of resnet_pretrained.py are (else they are downloaded). Each run is the real command line in a fresh process, so its wall time counts imports,
-compilation, training, evaluation and saving. Called again, it goes on with the runs
-that have no row yet; no row is ever dropped or run twice. Rows go to
-results/accuracy.json, from which tables.py draws the README's table.
+ImageNet weights of resnet_pretrained.py are (else they are downloaded). Each run is
+the real command line in a fresh process, so its wall time counts imports, compilation,
+training, evaluation and saving. Called again, it goes on with the runs that have no row
+yet; no row is ever dropped or run twice. Rows go to results/accuracy.json, from which
+tables.py draws the README's table.
 """
 
 import argparse
@@ -64,7 +65,8 @@ def train(
     config: str, overrides: tuple[str, ...], seed: int, weights: Path | None
 ) -> dict[str, Any]:
     """The row of one run; raises CalledProcessError if it fails."""
-    pretrained = weights is not None and config.startswith("resnet_pretrained")
+    if not config.startswith("resnet_pretrained"):
+        weights = None
     with tempfile.TemporaryDirectory() as workdir:
         started = time.perf_counter()
         command = [
@@ -73,7 +75,7 @@ def train(
             f"--config=configs/{config}",
             f"--config.seed={seed}",
             *overrides,
-            *([f"--config.model.weights={weights}"] if pretrained else []),
+            *([f"--config.model.weights={weights}"] if weights else []),
             "--config.data.source=signs",
             f"--workdir={workdir}",
         ]
@@ -95,7 +97,7 @@ def train(
         "train_seconds": round(result["train_seconds"], 1),
         "wall_seconds": round(wall_seconds, 1),
         "data_sha256": result["data"]["sha256"],
-        "weights_sha256": sha256(weights) if pretrained else None,
+        "weights_sha256": sha256(weights) if weights else None,
         "device": result["device"],
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
