@@ -1,6 +1,6 @@
 """Draws the tables of README.md from the files in results/.
 
-    python benchmarks/tables.py
+    python -m benchmarks.tables
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what is between them
 is replaced. A test sees that what is committed is what this would write.
@@ -65,7 +65,7 @@ def accuracy() -> str:
         f"n seeds, mean ± standard deviation. {first['processor']}, {first['cores']} "
         f"cores, Python {versions['python']}, jax {versions['jax']}, flax "
         f"{versions['flax']}. Rows: `benchmarks/results/accuracy.json`, each by "
-        "`python benchmarks/accuracy.py`, run in several clones at once and the files "
+        "`python -m benchmarks.accuracy`, run in several clones at once and the files "
         "joined. The reference's figures are those its project reports."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -1,0 +1,61 @@
+"""Compares a ported Keras network with Keras itself on the 120 SIGNS test images.
+
+    python benchmarks/peers/keras_reference.py --data=DIR --output=KERAS --epochs=3
+    python -m benchmarks.keras_parity --data=DIR --keras=KERAS
+
+Ports KERAS/resnet50.h5 by the real command line, predicts the test images with it, and
+writes the largest difference in probability to results/keras_parity.json.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from benchmarks.runs import RESULTS, ROOT, git_commit, sha256
+from signjax.data.signs import read_signs_file
+from signjax.training.evaluation import predict_logits, softmax
+from signjax.workdir import load_trained, versions
+
+FILE = RESULTS / "keras_parity.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--keras", type=Path, required=True)
+    arguments = parser.parse_args()
+    weights = arguments.keras / "resnet50.h5"
+    peer = np.load(arguments.keras / "predictions.npz")
+    with tempfile.TemporaryDirectory() as workdir:
+        command = [sys.executable, "main.py", "--mode=port", f"--weights={weights}"]
+        subprocess.run([*command, f"--workdir={workdir}"], cwd=ROOT, check=True)
+        trained = load_trained(Path(workdir), devices=jax.local_devices(), warn=print)
+    images = read_signs_file(arguments.data / "test_signs.h5", "test").images
+    network = trained.network
+    logits = predict_logits(network.eval_step, trained.state.variables, images, 120)
+    probabilities = softmax(logits)
+    result = {
+        "largest_probability_difference": float(
+            np.abs(probabilities - peer["probabilities"]).max()
+        ),
+        "accuracy": float(np.mean(probabilities.argmax(1) == peer["labels"])),
+        "keras_accuracy": float(
+            np.mean(peer["probabilities"].argmax(1) == peer["labels"])
+        ),
+        "images": len(images),
+        "weights_sha256": sha256(weights),
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+    FILE.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""One run of the real command line on SIGNS, and what a result file says of it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+class Run(NamedTuple):
+    """A finished run: its workdir, result.json and run.json, and how long it took.
+
+    seconds: of the whole process, imports, compilation and saving included.
+    """
+
+    workdir: Path
+    result: dict[str, Any]
+    stored: dict[str, Any]
+    seconds: float
+
+
+@contextmanager
+def trained(
+    config: str, overrides: Sequence[str], seed: int, weights: Path | None
+) -> Iterator[Run]:
+    """Trains configs/`config` in a fresh process; its workdir goes when the block ends.
+
+    weights: for a config that starts from some. Raises CalledProcessError if training
+    fails.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        workdir = Path(name)
+        command = [
+            sys.executable,
+            "main.py",
+            f"--config=configs/{config}",
+            f"--config.seed={seed}",
+            *overrides,
+            *([f"--config.model.weights={weights}"] if weights else []),
+            "--config.data.source=signs",
+            f"--workdir={workdir}",
+        ]
+        started = time.perf_counter()
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        yield Run(
+            workdir=workdir,
+            seconds=round(time.perf_counter() - started, 1),
+            result=json.loads((workdir / "result.json").read_text()),
+            stored=json.loads((workdir / "run.json").read_text()),
+        )
+
+
+def uses_weights(config: str) -> bool:
+    """Whether a config starts from pretrained weights."""
+    return config.startswith("resnet_pretrained")
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def machine() -> dict[str, Any]:
+    """Where and of what commit something was measured."""
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": round(os.getloadavg()[0], 2),
+        "git_commit": git_commit(),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def processor() -> str:
+    """The CPU's name, where Linux tells it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def git_commit() -> str:
+    """The commit measured, with `+` where the tree differs from it."""
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    changed = ["git", "status", "--porcelain", "--", "signjax", "configs", "main.py"]
+    commit, changes = (
+        subprocess.run(args, cwd=ROOT, check=True, capture_output=True, text=True)
+        for args in (head, changed)
+    )
+    return commit.stdout.strip() + ("+" if changes.stdout else "")

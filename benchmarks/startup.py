@@ -1,0 +1,105 @@
+"""Where the time goes from `python main.py` to the first training step.
+
+    python -m benchmarks.startup [--config=configs/resnet.py] [--runs=5]
+
+Each run is a fresh process that does what training does before and in its first step,
+once with an empty cache of compiled programs (cold) and then with a filled one (warm).
+The images are random: drawing or downloading some is not part of it. Seconds of each
+stage go to results/startup.json, from which tables.py draws the README's table.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from benchmarks.runs import RESULTS, ROOT, machine
+
+FILE = RESULTS / "startup.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", default="configs/resnet.py")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--child", type=float, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        print(json.dumps(stages(arguments.config, arguments.child)))
+        return
+    rows = [
+        {"config": arguments.config, "cache": cache, "seconds": seconds}
+        for cache, seconds in measure(arguments.config, arguments.runs)
+    ]
+    from signjax.workdir import versions
+
+    about = {**machine(), "versions": versions(), "rows": rows}
+    FILE.write_text(json.dumps(about, indent=1) + "\n")
+
+
+def measure(config: str, runs: int) -> list[tuple[str, dict[str, float]]]:
+    """(cold or warm, seconds by stage) of every process."""
+    found = []
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as cache:
+            environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
+            for name in ("cold", "warm"):
+                command = [sys.executable, "-m", "benchmarks.startup"]
+                done = subprocess.run(
+                    [*command, f"--config={config}", f"--child={time.time()}"],
+                    cwd=ROOT,
+                    env=environment,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                found.append((name, json.loads(done.stdout)))
+                print(name, done.stdout.strip(), flush=True)
+    return found
+
+
+def stages(path: str, started: float) -> dict[str, float]:
+    """Seconds of each stage of this process, which began at time `started`."""
+    clock, seconds = started, {}
+
+    def stamp(name: str) -> None:
+        nonlocal clock
+        now = time.time()
+        seconds[name] = round(now - clock, 2)
+        clock = now
+
+    import importlib.util
+
+    import jax
+    import numpy as np
+
+    from signjax import build
+    from signjax.modes import train  # noqa: F401  what --mode=train imports
+
+    stamp("imports")
+    spec = importlib.util.spec_from_file_location("config", ROOT / path)
+    module: Any = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    config = module.get_config()
+    size, count = config.data.image_size, 1080
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, size, size, 3), np.uint8)
+    labels = random.integers(0, 6, count).astype(np.int32)
+    images, labels = jax.device_put((images, labels))
+    network = build.make_network(config, 6, jax.local_devices())
+    recipe = build.make_recipe(config, network, count)
+    stamp("device and data")
+    state = jax.block_until_ready(build.make_state(config, network, recipe))
+    stamp("initial weights")
+    batch = recipe.batches(0)[0]
+    jax.block_until_ready(recipe.train_step(state, images, labels, batch, recipe.key))
+    stamp("first step")
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
