@@ -17,6 +17,7 @@ from signjax.config import Config, default_config, field
 from signjax.data import augment as augmentation
 from signjax.data import batches, sources
 from signjax.data.dataset import Dataset, Splits
+from signjax.data.synthetic import draw_hands
 from signjax.errors import InputError
 from signjax.models.cnn import CNN
 from signjax.models.resnet import ResNet, depth_below_head
@@ -62,6 +63,27 @@ def hold_out_validation(
         return train, None
     kept, held_out = batches.stratified_holdout(train.labels, fraction, config.seed)
     return train.take(kept), train.take(held_out)
+
+
+def draw_extra(config: Config, classes: tuple[str, ...]) -> Dataset | None:
+    """The `config.data.synthetic_extra` drawn hands to train on too, if any.
+
+    Raises InputError where the classes are not digits.
+    """
+    count = config.data.synthetic_extra
+    if not count:
+        return None
+    if not all(name in map(str, range(10)) for name in classes):
+        raise InputError(
+            f"config.data.synthetic_extra is {count}, but drawn hands sign the digits "
+            f"0 to 9 and the classes are {', '.join(classes)}: set it to 0"
+        )
+    labels = np.arange(count, dtype=np.int32) % len(classes)
+    digits = np.array([int(name) for name in classes])[labels]
+    # Not the key of weights and steps, and not that of source synthetic's images.
+    key = jax.random.fold_in(jax.random.key(config.seed), 2)
+    images = draw_hands(key, jnp.asarray(digits), size=config.data.image_size)
+    return Dataset(np.asarray(images), labels, classes)
 
 
 @dataclass(frozen=True)

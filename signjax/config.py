@@ -45,6 +45,7 @@ def default_config() -> Config:
     data.test_fraction = 0.2  # (0, 1): share of a folder without train/ and test/
     data.synthetic_train = 1080  # images drawn for training
     data.synthetic_test = 120  # images drawn for the test
+    data.synthetic_extra = 0  # hands drawn to train on beside the images, int >= 0
     data.synthetic_classes = 6  # digits drawn: 6 (0 to 5, as in SIGNS), 10
     data.mean = (0.0, 0.0, 0.0)  # subtracted from RGB in [0, 1]
     data.std = (1.0, 1.0, 1.0)  # > 0, divides what is left
@@ -58,6 +59,13 @@ def default_config() -> Config:
     augment.brightness = 0.0  # [0, 1): factor 1 +- brightness
     augment.contrast = 0.0  # [0, 1): factor 1 +- contrast about the mean
     augment.saturation = 0.0  # [0, 1): factor 1 +- saturation about grey
+    augment.background = 0.0  # [0, 1]: share of hands before grey walls given another
+    augment.gamma = 0.0  # >= 0: power of exp(+-gamma)
+    augment.tint = 0.0  # [0, 1): factor 1 +- tint of each channel
+    augment.lighting = 0.0  # >= 0: factor 1 +- lighting from edge to edge, and corners
+    augment.blur = 0.0  # [0, 1]: share of a 3x3 blur, up to this added or taken away
+    augment.noise = 0.0  # >= 0: amplitude of uniform noise
+    augment.greyscale = 0.0  # [0, 1]: share of images without colour
 
     train: Config = ConfigDict()
     config.train = train
@@ -148,6 +156,7 @@ def _three(above: float | None = None) -> tuple[Callable[[Any], bool], str]:
 
 _SWITCH = _one_of(True, False)
 _POSITIVE = (lambda value: value > 0), "more than 0"
+_FRACTION = (lambda value: 0 <= value <= 1), "between 0 and 1, both included"
 _SHARE = (lambda value: 0 < value < 1), "between 0 and 1"
 
 _RESNET_ONLY = (
@@ -176,6 +185,7 @@ _RULES = [
     ("data.test_fraction", *_SHARE),
     ("data.synthetic_train", *_at_least(1)),
     ("data.synthetic_test", *_at_least(1)),
+    ("data.synthetic_extra", *_at_least(0)),
     ("data.synthetic_classes", *_one_of(6, 10)),
     ("data.mean", *_three()),
     ("data.std", *_three(above=0)),
@@ -186,6 +196,13 @@ _RULES = [
     ("augment.brightness", *_within(0, 1)),
     ("augment.contrast", *_within(0, 1)),
     ("augment.saturation", *_within(0, 1)),
+    ("augment.background", *_FRACTION),
+    ("augment.gamma", *_at_least(0)),
+    ("augment.tint", *_within(0, 1)),
+    ("augment.lighting", *_at_least(0)),
+    ("augment.blur", *_FRACTION),
+    ("augment.noise", *_at_least(0)),
+    ("augment.greyscale", *_FRACTION),
     ("train.epochs", *_at_least(1)),
     ("train.batch_size", *_at_least(1)),
     ("train.shuffle", *_SWITCH),

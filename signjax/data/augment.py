@@ -3,44 +3,38 @@
 import jax
 import jax.numpy as jnp
 
+from signjax.data.background import replace_background
+from signjax.data.photometric import relight
+
 
 def augment(
     images: jax.Array,
     key: jax.Array,
     *,
+    background: float,
     flip: bool,
     rotation: float,
     scale: float,
     translation: float,
-    brightness: float,
-    contrast: float,
-    saturation: float,
+    **light: float,
 ) -> jax.Array:
     """Each image changed in its own way, drawn from `key`.
 
     images: float [B, H, W, 3] in [0, 1]; the result too. Every range is symmetric
     and 0 leaves that property as it is: rotation in degrees, scale as a factor's
-    logarithm, translation as a share of the side, brightness, contrast and saturation
-    as a factor's distance from 1. flip mirrors half of the images. Outside the image
-    its border goes on.
+    logarithm, translation as a share of the side. flip mirrors half of the images.
+    Outside the image its border goes on. background: see `replace_background`; the
+    rest: see `relight`.
     """
     geometry_key, colour_key = jax.random.split(key)
+    if background:
+        images = replace_background(images, jax.random.fold_in(key, 2), background)
     if flip or rotation or scale or translation:
         matrices = _random_affine(
             geometry_key, images.shape[0], flip, rotation, scale, translation
         )
         images = affine(images, matrices)
-    if brightness or contrast or saturation:
-        factors = jax.random.uniform(
-            colour_key, (3, images.shape[0], 1, 1, 1), minval=-1.0, maxval=1.0
-        )
-        images = _jitter_colour(
-            images,
-            brightness=1 + brightness * factors[0],
-            contrast=1 + contrast * factors[1],
-            saturation=1 + saturation * factors[2],
-        )
-    return images
+    return relight(images, colour_key, **light)
 
 
 def _random_affine(
@@ -99,19 +93,3 @@ def _bilinear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     lower = pixels[bottom * width + left] * (1 - across)
     lower += pixels[bottom * width + right] * across
     return upper * (1 - down) + lower * down
-
-
-def _jitter_colour(
-    images: jax.Array,
-    *,
-    brightness: jax.Array,
-    contrast: jax.Array,
-    saturation: jax.Array,
-) -> jax.Array:
-    """images times brightness, spread about their mean and their grey; clipped."""
-    images = images * brightness
-    mean = images.mean(axis=(1, 2, 3), keepdims=True)
-    images = mean + (images - mean) * contrast
-    grey = images.mean(axis=-1, keepdims=True)
-    images = grey + (images - grey) * saturation
-    return jnp.clip(images, 0.0, 1.0)

@@ -21,6 +21,13 @@ class Dataset(NamedTuple):
         """The images at `indices` (int [M]), in that order."""
         return self._replace(images=self.images[indices], labels=self.labels[indices])
 
+    def join(self, other: "Dataset") -> "Dataset":
+        """These images, then `other`'s, of the same size and classes."""
+        return self._replace(
+            images=np.concatenate([self.images, other.images]),
+            labels=np.concatenate([self.labels, other.labels]),
+        )
+
 
 class Splits(NamedTuple):
     """A training and a test set over the same classes, and where they came from.

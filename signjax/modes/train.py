@@ -41,9 +41,11 @@ def run(options: Options) -> None:
 
     splits = build.load_splits(config, console.warning)
     train, validation = build.hold_out_validation(config, splits.train)
+    drawn = build.draw_extra(config, train.classes)
+    everything = train if drawn is None else train.join(drawn)
     network = build.make_network(config, len(train.classes), devices)
-    recipe = build.make_recipe(config, network, len(train.labels))
-    workdir.begin(directory, workdir.describe(config, splits, len(train.labels)))
+    recipe = build.make_recipe(config, network, len(everything.labels))
+    workdir.begin(directory, workdir.describe(config, splits, len(everything.labels)))
 
     with (
         Checkpoints(directory / "checkpoints", warn=console.warning) as checkpoints,
@@ -65,7 +67,7 @@ def run(options: Options) -> None:
             stack.callback(tensorboard.close)
         console.header(_header(directory, splits, network, recipe, state))
         loop = Loop(
-            train_step=_bind_data(network, recipe, train),
+            train_step=_bind_data(network, recipe, everything),
             batches=recipe.batches,
             finish=lambda state: recipe.finish(state, train.images),
             evaluate=_make_evaluate(network, splits.test, validation),
