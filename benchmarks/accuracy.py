@@ -3,11 +3,13 @@
     SIGNJAX_DATA=folder-of-the-h5-files python -m benchmarks.accuracy
 
 `--only=resnet.py` runs the recipes of one config file, `--weights=FILE` is where the
-ImageNet weights of resnet_pretrained.py are (else they are downloaded). Each run is
-the real command line in a fresh process, so its wall time counts imports, compilation,
-training, evaluation and saving. Called again, it goes on with the runs that have no row
-yet; no row is ever dropped or run twice. Rows go to results/accuracy.json, from which
-tables.py draws the README's table.
+ImageNet weights of resnet_pretrained.py are (else they are downloaded), and
+`--others=FOLDER` a folder of class-named folders with other people's hands, to be
+scored too (ankara_signers.py makes it). Each run is the real command line in a fresh
+process, so its wall time counts imports, compilation, training, evaluation and saving.
+Called again, it goes on with the runs that have no row yet; no row is ever dropped or
+run twice. Rows go to results/accuracy.json, from which tables.py draws the README's
+table.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import RESULTS, machine, sha256, trained, uses_weights
+from benchmarks.runs import RESULTS, evaluated, machine, sha256, trained, uses_weights
 
 FILE = RESULTS / "accuracy.json"
 RECALIBRATED = "--config.train.recalibrate_batch_norm=True"
@@ -34,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="", help="a config file, as resnet.py:seed")
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
+    parser.add_argument("--others", type=Path, help="other people's hands")
     arguments = parser.parse_args()
     rows = json.loads(FILE.read_text()) if FILE.exists() else []
     done = {(row["config"], tuple(row["overrides"]), row["seed"]) for row in rows}
@@ -44,7 +47,9 @@ def main() -> None:
             if arguments.only not in ("", config):
                 continue
             weights = arguments.weights if uses_weights(config) else None
-            rows.append(row := train(config, overrides, seed, weights))
+            rows.append(
+                row := train(config, overrides, seed, weights, arguments.others)
+            )
             FILE.write_text(json.dumps(rows, indent=1) + "\n")
             print(
                 *(config, *overrides, "seed", f"{seed}:"),
@@ -55,10 +60,15 @@ def main() -> None:
 
 
 def train(
-    config: str, overrides: tuple[str, ...], seed: int, weights: Path | None
+    config: str,
+    overrides: tuple[str, ...],
+    seed: int,
+    weights: Path | None,
+    others: Path | None,
 ) -> dict[str, Any]:
     """The row of one run."""
     with trained(config, overrides, seed, weights) as run:
+        of_others = evaluated(run.workdir, others) if others else None
         train, test = run.result["train"], run.result["test"]
         return {
             "config": config,
@@ -69,6 +79,8 @@ def train(
             "test_accuracy": test["accuracy"],
             "test_interval95": test["interval95"],
             "leak_free_test_accuracy": test["leak_free"]["accuracy"],
+            "others_accuracy": of_others["accuracy"] if of_others else None,
+            "others_count": of_others["count"] if of_others else None,
             "train_loss": train["loss"],
             "test_loss": test["loss"],
             "train_seconds": round(run.result["train_seconds"], 1),

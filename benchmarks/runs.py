@@ -60,6 +60,19 @@ def trained(
         )
 
 
+def evaluated(workdir: Path, data: Path) -> dict[str, Any]:
+    """What --mode=evaluate finds of a trained model on `data`."""
+    output = workdir / "evaluation.json"
+    command = [sys.executable, "main.py", "--mode=evaluate", f"--workdir={workdir}"]
+    subprocess.run(
+        [*command, f"--data={data}", f"--output={output}"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return json.loads(output.read_text())
+
+
 def uses_weights(config: str) -> bool:
     """Whether a config starts from pretrained weights."""
     return config.startswith("resnet_pretrained")
