@@ -1,0 +1,89 @@
+"""What each choice of a recipe is worth: trains without it, on development data.
+
+    SIGNJAX_DATA=folder-of-the-h5-files python -m benchmarks.ablation --others=FOLDER
+
+Scores are those of training images held out (config.data.validation_fraction, which
+costs the training set as much), and of other people's hands in FOLDER, a folder of
+class-named folders (ankara_signers.py makes one for development). The SIGNS test set
+is not looked at. `--only` and `--weights` as for accuracy.py. Called again, it goes on
+with what has no row yet; rows go to results/ablation.json.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runs import RESULTS, evaluated, machine, trained, uses_weights
+
+FILE = RESULTS / "ablation.json"
+HELD_OUT = "--config.data.validation_fraction=0.15"
+LIGHT = ("gamma", "tint", "lighting", "blur", "noise", "greyscale")
+# config -> [(what is changed, by which overrides)]; the first is the recipe itself.
+ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
+    "resnet.py": [
+        ("the recipe", ()),
+        ("stride in the first 1x1", ("--config.model.stride_on=1x1",)),
+        ("max-pool without padding", ("--config.model.pool_padding=0",)),
+        ("biases in convolutions", ("--config.model.conv_bias=True",)),
+        ("last scales start at 1", ("--config.model.zero_init_last_scale=False",)),
+        ("BatchNorm momentum 0.99", ("--config.model.bn_momentum=0.99",)),
+        ("Keras' initialisers", ("--config.model.init=keras",)),
+    ],
+    "resnet_pretrained.py": [
+        ("the recipe", ()),
+        ("no drawn hands", ("--config.data.synthetic_extra=0",)),
+        ("own backgrounds", ("--config.augment.background=0.0",)),
+        ("own light", tuple(f"--config.augment.{name}=0.0" for name in LIGHT)),
+        ("64 pixels", ("--config.data.image_size=64",)),
+        ("statistics anew", ("--config.train.recalibrate_batch_norm=True",)),
+        ("all layers from the start", ("--config.optimizer.head_epochs=0.0",)),
+        ("one learning rate", ("--config.optimizer.layer_decay=1.0",)),
+    ],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="", choices=["", *ABLATIONS])
+    parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
+    parser.add_argument("--others", type=Path, help="other people's hands")
+    arguments = parser.parse_args()
+    rows = json.loads(FILE.read_text()) if FILE.exists() else []
+    done = {(row["config"], row["changed"]) for row in rows}
+    for config, ablations in ABLATIONS.items():
+        weights = arguments.weights if uses_weights(config) else None
+        for changed, overrides in ablations:
+            if (config, changed) in done or arguments.only not in ("", config):
+                continue
+            row = train(config, overrides, weights, arguments.others)
+            rows.append({"config": config, "changed": changed, **row})
+            FILE.write_text(json.dumps(rows, indent=1) + "\n")
+            print(config, changed, row, flush=True)
+
+
+def train(
+    config: str, overrides: tuple[str, ...], weights: Path | None, others: Path | None
+) -> dict[str, Any]:
+    """Scores of one run with seed 0."""
+    with trained(config, (*overrides, HELD_OUT), 0, weights) as run:
+        records = (run.workdir / "metrics.jsonl").read_text().splitlines()
+        last = json.loads(records[-1])
+        return {
+            "overrides": list(overrides),
+            "seed": 0,
+            "epochs": last["epoch"],
+            "validation_accuracy": last["validation_accuracy"],
+            "validation_loss": last["validation_loss"],
+            "others_accuracy": (
+                evaluated(run.workdir, others)["accuracy"] if others else None
+            ),
+            "wall_seconds": run.seconds,
+            "data_sha256": run.result["data"]["sha256"],
+            "versions": run.result["versions"],
+            **machine(),
+        }
+
+
+if __name__ == "__main__":
+    main()
