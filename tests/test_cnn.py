@@ -9,6 +9,7 @@ import pytest
 import reference
 
 from signjax.models.cnn import CNN
+from signjax.models.convolution import Formulation
 
 
 def shapes(model: CNN, size: int) -> tuple[dict, tuple[int, ...]]:
@@ -37,8 +38,9 @@ def test_it_takes_other_sizes_and_numbers_of_classes(size: int, classes: int) ->
     assert shapes(CNN(classes), size)[1] == (5, classes)
 
 
-def test_the_logits_are_those_of_float64() -> None:
-    model, rng = CNN(6), np.random.default_rng(0)
+@pytest.mark.parametrize("formulation", ["xla", "matmul"])
+def test_the_logits_are_those_of_float64(formulation: Formulation) -> None:
+    model, rng = CNN(6, formulation=formulation), np.random.default_rng(0)
     variables, _ = shapes(model, 64)
     params = jax.tree.map(
         lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32),
@@ -51,6 +53,29 @@ def test_the_logits_are_those_of_float64() -> None:
         images.astype(np.float64),
     )
     np.testing.assert_allclose(logits, expected, 1e-4, 1e-4)
+
+
+def test_both_formulations_have_the_same_gradients() -> None:
+    rng = np.random.default_rng(0)
+    variables, _ = shapes(CNN(6), 64)
+    params = jax.tree.map(
+        lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32),
+        variables["params"],
+    )
+    images = rng.random((3, 64, 64, 3), np.float32)
+
+    def gradients(formulation: Formulation) -> dict:
+        model = CNN(6, formulation=formulation)
+        loss = lambda p: jnp.sum(model.apply({"params": p}, images, train=True) ** 2)  # noqa: E731
+        return jax.jit(jax.grad(loss))(params)
+
+    ours, xlas = gradients("matmul"), gradients("xla")
+    assert jax.tree.structure(ours) == jax.tree.structure(xlas)
+    for found, expected in zip(
+        jax.tree.leaves(ours), jax.tree.leaves(xlas), strict=True
+    ):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * scale)
 
 
 def test_kernels_start_glorot_uniform_and_biases_at_zero() -> None:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,10 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from signjax.models.convolution import conv2d, max_pool, same_padding
+from configs import cnn, resnet
+from signjax import build
+from signjax.models.convolution import conv2d, conv_max_pool, max_pool, same_padding
+from signjax.models.layers import Conv
 
 FORMULATIONS = ("xla", "matmul")
 NONE = ((0, 0), (0, 0))
@@ -36,6 +41,13 @@ MAX_POOLS = [
     ("second of the CNN", (2, 8, 8, 3), 4, 4, NONE),
     ("cut off", (2, 9, 11, 3), 4, 3, ((1, 0), (0, 2))),
     ("gaps", (2, 9, 8, 3), 2, 3, NONE),
+]
+# Name, [B, H, W, C], kernel [kh, kw, K], padding, windows.
+POOLED_CONVOLUTIONS = [
+    ("first of the CNN", (2, 64, 64, 3), (4, 4, 8), ((1, 2), (1, 2)), (8, 8)),
+    ("second of the CNN", (2, 8, 8, 8), (2, 2, 16), ((0, 1), (0, 1)), (4, 4)),
+    ("not square", (3, 5, 9, 2), (3, 2, 3), ((0, 3), (2, 0)), (2, 5)),
+    ("no pool", (2, 4, 3, 2), (2, 2, 3), NONE, (1, 1)),
 ]
 named = dict(ids=lambda case: case[0])
 
@@ -97,6 +109,20 @@ def numpy_max_pool(x, window, stride, padding, dy=None):
     return np.stack(list(y.values()), 1).reshape(len(x), rows, columns, -1)
 
 
+def numpy_conv_max_pool(x, kernel, padding, window, dy=None):
+    """y, or with its gradient dy (dx, dkernel); the first of equals takes it."""
+    y = numpy_conv(x, kernel, 1, padding)
+    shape = len(y), y.shape[1] // window[0], y.shape[2] // window[1], y.shape[3]
+    split = (*shape[:2], window[0], shape[2], window[1], shape[3])
+    seen = y.reshape(split).transpose(0, 1, 3, 5, 2, 4).reshape(*shape, -1)
+    if dy is None:
+        return seen.max(-1)
+    spread = np.zeros(seen.shape)
+    np.put_along_axis(spread, seen.argmax(-1)[..., None], dy[..., None], -1)
+    spread = spread.reshape(*shape, *window).transpose(0, 1, 4, 2, 5, 3)
+    return numpy_conv(x, kernel, 1, padding, spread.reshape(y.shape))
+
+
 def make_conv(formulation: str, stride: int, padding) -> Callable:
     return lambda x, kernel: conv2d(
         x,
@@ -114,6 +140,12 @@ def make_pool(formulation: str, window: int, stride: int, padding) -> Callable:
         strides=(stride, stride),
         padding=padding,
         formulation=formulation,
+    )
+
+
+def make_pooled(formulation: str, padding, window) -> Callable:
+    return lambda x, kernel: conv_max_pool(
+        x, kernel, padding=padding, window=window, formulation=formulation
     )
 
 
@@ -217,6 +249,52 @@ def test_max_pool_keeps_bfloat16():
     np.testing.assert_array_equal(np.float32(y[0, ..., 0]), [[10, 14], [26, 30]])
 
 
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+@pytest.mark.parametrize("case", POOLED_CONVOLUTIONS, **named)
+def test_conv_and_max_pool_in_one_are_exact_and_give_a_tie_to_the_first(
+    case, formulation
+):
+    _, x_shape, kernel_shape, padding, window = case
+    rng = np.random.default_rng(0)
+    # Small integers: float32 is exact, and many windows have several largest values.
+    x = rng.integers(-1, 2, x_shape).astype(np.float32)
+    x[0] = 1  # all of an image's windows but those at its border tie throughout
+    kernel = rng.integers(-1, 2, (*kernel_shape[:2], x_shape[-1], kernel_shape[-1]))
+    arguments = x, kernel.astype(np.float32)
+    y = numpy_conv_max_pool(*arguments, padding, window)
+    dy = rng.integers(1, 100, y.shape).astype(np.float32)
+    run = compile_for(make_pooled(formulation, padding, window), arguments, dy)
+    actual, gradients = run(arguments, dy)
+    np.testing.assert_array_equal(actual, y)
+    expected = numpy_conv_max_pool(*arguments, padding, window, dy)
+    for found, gradient in zip(gradients, expected, strict=True):
+        np.testing.assert_array_equal(found, gradient)
+    if formulation == "matmul":
+        assert slow_instructions(run) == []
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+def test_conv_and_max_pool_in_one_keep_bfloat16(formulation):
+    x = jnp.arange(16, dtype=jnp.bfloat16).reshape(1, 4, 4, 1)
+    run = with_gradients(make_pooled(formulation, NONE, (2, 2)))
+    y, gradients = run((x, jnp.full((1, 1, 1, 2), 2, x.dtype)), jnp.ones((1, 2, 2, 2)))
+    assert {a.dtype for a in (y, *gradients)} == {jnp.dtype(jnp.bfloat16)}
+    np.testing.assert_array_equal(np.float32(y[0, ..., 1]), [[10, 14], [26, 30]])
+
+
+def test_max_pool_windows_divide_what_they_pool():
+    x, kernel = jnp.ones((1, 9, 8, 2)), jnp.ones((2, 1, 2, 3))
+    for window in ((3, 4), (4, 3)):
+        with pytest.raises(ValueError, match=r"do not divide \(8, 8\) pixels"):
+            make_pooled("matmul", NONE, window)(x, kernel)
+
+
+def test_a_pooled_layer_has_no_other_strides():
+    layer = Conv(8, (2, 2), strides=(2, 2), pool=(2, 2))
+    with pytest.raises(ValueError, match="strides of 1"):
+        jax.eval_shape(layer.init, jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+
+
 # From tf.nn's documentation of SAME: more after than before where the sum is odd.
 @pytest.mark.parametrize(
     ("size", "window", "stride", "expected"),
@@ -258,3 +336,59 @@ def test_a_batch_on_two_devices_gives_the_same(case):
     jax.tree.map(lambda a, e: assert_close(a, np.asarray(e), 2e-6), actual, expected)
     _, (dx, _) = actual
     assert dx.sharding.is_equivalent_to(shard, 4)
+
+
+def test_conv_and_max_pool_of_a_batch_on_two_devices_give_the_same():
+    _, x_shape, kernel_shape, padding, window = POOLED_CONVOLUTIONS[1]
+    x, kernel, *_ = conv_inputs(x_shape, kernel_shape, 1, padding)
+    dy = np.random.default_rng(1).standard_normal((2, 2, 2, 16), np.float32)
+    run = with_gradients(make_pooled("matmul", padding, window))
+    expected = run((x, kernel), dy)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    shard, copy = (
+        NamedSharding(mesh, spec) for spec in (PartitionSpec("data"), PartitionSpec())
+    )
+    arguments = jax.device_put(x, shard), jax.device_put(kernel, copy)
+    compiled = run.lower(arguments, jax.device_put(dy, shard)).compile()
+    actual = compiled(arguments, jax.device_put(dy, shard))
+    jax.tree.map(lambda a, e: assert_close(a, np.asarray(e), 2e-6), actual, expected)
+    # Each device works on its images; only the kernel's gradient is summed.
+    program = compiled.as_text()
+    assert program is not None
+    communication = re.findall(r" (all-\S+|collective-\S+)\(", program)
+    assert communication == ["all-reduce"]
+
+
+def compile_step(config, **changes):
+    """Compiles the train step of a config as training does, but for the changes."""
+    network = build.make_network(config, 6, jax.local_devices()[:1])
+    network = replace(network, model=network.model.clone(**changes))
+    recipe = build.make_recipe(config, network, 1080)
+    jitted: Any = recipe.train_step
+    return jitted.lower(
+        build.abstract_state(config, network, recipe.optimizer),
+        jax.ShapeDtypeStruct((1080, 64, 64, 3), np.uint8),
+        jax.ShapeDtypeStruct((1080,), np.int32),
+        jax.ShapeDtypeStruct((recipe.batch_size,), np.int32),
+        recipe.key,
+    ).compile()
+
+
+def test_the_whole_step_of_the_cnn_obeys_the_rule():
+    assert slow_instructions(compile_step(cnn.get_config())) == []
+
+
+# XLA's convolutions would be fast on the CPU where they are float32, NHWC, of an
+# unreversed window and outside of loops. The rule is simpler: there are none.
+@pytest.mark.slow
+def test_the_whole_step_of_the_resnet_obeys_the_rule():
+    assert slow_instructions(compile_step(resnet.get_config())) == []
+
+
+@pytest.mark.slow
+def test_the_whole_step_of_a_plain_resnet_does_not():
+    # A block of each stage has all kinds of its convolutions and compiles sooner.
+    plain = compile_step(
+        resnet.get_config(), formulation="xla", stage_sizes=(1, 1, 1, 1)
+    )
+    assert slow_instructions(plain).count("convolution") > 20

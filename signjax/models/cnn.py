@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
-from signjax.models.convolution import Formulation, max_pool, same_padding
-from signjax.models.layers import Conv, Padding
+from signjax.models.convolution import Formulation, same_padding
+from signjax.models.layers import Conv
 
 
 class CNN(nn.Module):
@@ -24,10 +24,13 @@ class CNN(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-        """images: float [B, H, W, 3]. Returns float32 logits [B, num_classes]."""
+        """images: float [B, H, W, 3], H and W multiples of 32 for the pools.
+
+        Returns float32 logits [B, num_classes].
+        """
         del train
-        x = self._conv_relu_pool(images, 8, kernel=4, pool=8, name="conv1")
-        x = self._conv_relu_pool(x, 16, kernel=2, pool=4, name="conv2")
+        x = self._conv_pool_relu(images, 8, kernel=4, pool=8, name="conv1")
+        x = self._conv_pool_relu(x, 16, kernel=2, pool=4, name="conv2")
         x = x.reshape(x.shape[0], -1)
         head = nn.Dense(
             self.num_classes,
@@ -37,29 +40,19 @@ class CNN(nn.Module):
         )
         return head(x).astype(jnp.float32)
 
-    def _conv_relu_pool(
+    def _conv_pool_relu(
         self, x: jax.Array, features: int, *, kernel: int, pool: int, name: str
     ) -> jax.Array:
-        x = Conv(
+        height, width = (same_padding(side, kernel, 1) for side in x.shape[1:3])
+        conv = Conv(
             features,
             (kernel, kernel),
-            padding=_same(x, kernel, 1),
+            padding=(height, width),
+            pool=(pool, pool),
             kernel_init=self.kernel_init,
             formulation=self.formulation,
             dtype=self.dtype,
             name=name,
-        )(x)
-        return max_pool(
-            nn.relu(x),
-            window=(pool, pool),
-            strides=(pool, pool),
-            padding=_same(x, pool, pool),
-            formulation=self.formulation,
         )
-
-
-def _same(x: jax.Array, window: int, stride: int) -> Padding:
-    return (
-        same_padding(x.shape[1], window, stride),
-        same_padding(x.shape[2], window, stride),
-    )
+        # ReLU last: the largest value stays the largest, and it meets fewer.
+        return nn.relu(conv(x))

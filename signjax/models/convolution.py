@@ -5,11 +5,12 @@ to rounding, in each formulation; parameters never depend on the choice:
 
 - "xla" leaves the operation to XLA, right for GPU and TPU;
 - "matmul" is for XLA:CPU, where the gradients of convolutions and max-pools fall
-  back to naive loops: forward and both gradients are matrix products and sums.
+  back to naive loops: forward and both gradients are matrix products and sums, or
+  loops over elements that XLA vectorises.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from operator import add
 from typing import Any, Literal
 
@@ -99,6 +100,48 @@ def max_pool(
     # Within rows first: the first row that holds the maximum then wins a tie.
     x = _max_along(x, 2, window[1], strides[1], padding[1])
     return _max_along(x, 1, window[0], strides[0], padding[0])
+
+
+def conv_max_pool(
+    x: Array,
+    kernel: Array,
+    *,
+    padding: Padding,
+    window: Pair,
+    formulation: Formulation,
+) -> Array:
+    """Convolves at stride 1, then keeps the largest value of each window.
+
+    The windows lie side by side; gradients are those of `conv2d` and `max_pool`, one
+    after the other. What grows with its argument alone (adding a bias, ReLU) may as
+    well follow as stand between the two, and then meets only what was kept.
+
+    Args:
+      x: float [B, H, W, C].
+      kernel: float [kh, kw, C, K] of x's dtype.
+      padding: zeros before and after, along height and width.
+      window: height and width, in pixels of the convolution's result, which it must
+        divide.
+      formulation: "xla" or "matmul", see the module.
+
+    Returns:
+      float [B, OH / window[0], OW / window[1], K] of x's dtype.
+    """
+    size = _output_size(x, kernel, (1, 1), padding)
+    if any(n % w for n, w in zip(size, window, strict=True)):
+        raise ValueError(f"max-pool windows of {window} do not divide {size} pixels")
+    if formulation == "xla":
+        y = conv2d(x, kernel, strides=(1, 1), padding=padding, formulation=formulation)
+        return max_pool(
+            y,
+            window=window,
+            strides=window,
+            padding=((0, 0), (0, 0)),
+            formulation=formulation,
+        )
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    y = _max_of_conv(x.astype(dtype), kernel.astype(dtype), padding, window)
+    return y.astype(x.dtype)
 
 
 def _fastest_products(
@@ -344,3 +387,116 @@ def _overlap_add(terms: Sequence[Array], axis: int, stride: int) -> Array:
     shape[axis] = length * stride
     interleaved = jnp.stack(residues, axis + 1).reshape(shape)
     return lax.slice_in_dim(interleaved, 0, size, axis=axis)
+
+
+def _largest_of_conv(
+    x: Array, kernel: Array, padding: Padding, window: Pair
+) -> tuple[Array, Array]:
+    """Returns each window's largest value, and its first place there (int32).
+
+    A place is row * window[1] + column. The convolution's result is never in memory:
+    a loop over elements, with the output channels innermost, convolves at all columns
+    of a window and keeps the largest; the rows of a window are compared after that.
+    """
+    height, width = _output_size(x, kernel, (1, 1), padding)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    shape = (x.shape[0], height, width // window[1], kernel.shape[-1])
+    taps = list(np.ndindex(*kernel.shape[:3]))
+    weights = [jnp.broadcast_to(kernel[tap], shape) for tap in taps]
+
+    @cache
+    def pixels(row: int, column: int, channel: int) -> Array:
+        """What the windows see at a place relative to their first outputs."""
+        stop = row + height, column + width - window[1] + 1, channel + 1
+        seen = lax.slice(
+            x, (0, row, column, channel), (len(x), *stop), (1, 1, window[1], 1)
+        )
+        return jnp.broadcast_to(seen, shape)
+
+    rows = jnp.full(shape, -jnp.inf + 0j)
+    for column in range(window[1]):
+        terms = (
+            pixels(i, column + j, c) * weight
+            for (i, j, c), weight in zip(taps, weights, strict=True)
+        )
+        rows = _keep_larger(rows, reduce(add, terms), column)
+    rows = rows.reshape(len(x), -1, window[0], *shape[2:])
+
+    # A loop of XLA's, because what is before it would otherwise be computed in each
+    # of the comparisons.
+    def compare(row: Array, best: Array) -> Array:
+        of_row = lax.dynamic_index_in_dim(rows, row, 2, keepdims=False)
+        place = of_row.imag + row.astype(of_row.imag.dtype) * window[1]
+        return _keep_larger(best, of_row.real, place)
+
+    best = jnp.full_like(rows[:, :, 0], -jnp.inf)
+    best = lax.fori_loop(0, window[0], compare, best)
+    return best.real, best.imag.astype(jnp.int32)
+
+
+def _keep_larger(best: Array, value: Array, place: Array | int) -> Array:
+    """Returns the larger of values with its place, as complex value + i place.
+
+    XLA:CPU gives each loop one result: with two arrays, all that they come from would
+    be computed twice.
+    """
+    place = jnp.where(value > best.real, place, best.imag)
+    return lax.complex(jnp.maximum(value, best.real), place)
+
+
+def _max_of_conv_forward(
+    x: Array, kernel: Array, padding: Padding, window: Pair
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    y, place = _largest_of_conv(x, kernel, padding, window)
+    return y, (x, kernel, place)
+
+
+def _max_of_conv_backward(
+    padding: Padding, window: Pair, saved: tuple[Array, Array, Array], dy: Array
+) -> Arguments:
+    x, kernel, place = saved
+    shape = *_output_size(x, kernel, (1, 1), padding), kernel.shape[-1]
+    places = jnp.arange(window[0] * window[1]).reshape(1, 1, window[0], 1, window[1], 1)
+    spread = jnp.where(
+        place[:, :, None, :, None] == places, dy[:, :, None, :, None], 0
+    ).reshape(len(x), *shape)
+    _, pull = jax.vjp(lambda x: _patches_conv(x, kernel, (1, 1), padding), x)
+    (dx,) = pull(spread)
+    return dx, _kernel_gradient(x, kernel.shape, padding, window, place, dy)
+
+
+def _kernel_gradient(
+    x: Array,
+    shape: tuple[int, ...],
+    padding: Padding,
+    window: Pair,
+    place: Array,
+    dy: Array,
+) -> Array:
+    """Adds up the pixels under the kernel at the places that the maxima came from.
+
+    They are few: the windows' share of all places.
+    """
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    _, height, width, _ = dy.shape
+    rows = place // window[1] + window[0] * jnp.arange(height).reshape(1, -1, 1, 1)
+    columns = place % window[1] + window[1] * jnp.arange(width).reshape(1, 1, -1, 1)
+
+    def patch(image: Array, row: Array, column: Array) -> Array:
+        return lax.dynamic_slice(image, (row, column, 0), shape[:3])
+
+    patches_of_channel = jax.vmap(patch, (None, 0, 0))
+    patches_of_image = jax.vmap(patches_of_channel, (None, 0, 0))
+    # Channels before windows, so that the sum below runs along memory.
+    dy, rows, columns = (
+        a.reshape(len(x), -1, shape[-1]).swapaxes(1, 2) for a in (dy, rows, columns)
+    )
+    patches = jax.vmap(patches_of_image)(x, rows, columns)
+    gradient = jnp.sum(patches * dy[..., None, None, None], axis=(0, 2))
+    return jnp.moveaxis(gradient, 0, -1)
+
+
+_max_of_conv = jax.custom_vjp(
+    lambda *args: _largest_of_conv(*args)[0], nondiff_argnums=(2, 3)
+)
+_max_of_conv.defvjp(_max_of_conv_forward, _max_of_conv_backward)
