@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signjax.data.image import list_images, load_image, load_images, resize_images
+from signjax.data.image import (
+    Framing,
+    list_images,
+    load_image,
+    load_images,
+    resize_images,
+)
 from signjax.errors import InputError
 
 RED, GREEN, BLUE, GREY = (230, 20, 30), (20, 200, 40), (30, 40, 220), (90, 90, 90)
@@ -43,18 +49,35 @@ def colour(image, x=0.5, y=0.5):
     return image[int(y * size), int(x * size)].tolist()
 
 
-def bicubic(image, size):
-    """Antialiased bicubic in float64, written down from Keys 1981 (a = -1/2)."""
+def keys(x):
+    """Keys 1981, with a = -1/2."""
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def triangle(x):
+    return np.maximum(1 - x, 0)
+
+
+def windowed_sinc(x):
+    """One lobe, under Hamming's window."""
+    return np.where(x < 1, np.sinc(x) * (0.54 + 0.46 * np.cos(np.pi * x)), 0)
+
+
+KERNELS = {"bilinear": triangle, "hamming": windowed_sinc, "bicubic": keys}
+
+
+def resized(image, size, kernel=keys):
+    """In float64, the kernel as wide as the reduction, so that nothing aliases."""
 
     def weights(length):
         scale = length / size
         width = max(scale, 1.0)
         centres = (np.arange(size) + 0.5) * scale
         x = np.abs(np.arange(length) + 0.5 - centres[:, None]) / width
-        near = 1.5 * x**3 - 2.5 * x**2 + 1
-        far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-        kernel = np.where(x < 1, near, np.where(x < 2, far, 0))
-        return kernel / kernel.sum(axis=1, keepdims=True)
+        values = kernel(x)
+        return values / values.sum(axis=1, keepdims=True)
 
     rows = np.tensordot(weights(image.shape[0]), image, axes=1)
     both = np.tensordot(weights(image.shape[1]), rows, axes=(1, 1))
@@ -67,17 +90,50 @@ def smooth(side, seed=0):
     total = np.zeros((side, side, 3))
     for cells in (3, 9, 30, 90):
         patch = rng.uniform(-1, 1, (cells, cells, 3))
-        total += bicubic(127 + 127 * patch, side) / 4
+        total += resized(127 + 127 * patch, side) / 4
     return total.round().astype(np.uint8)
 
 
+@pytest.mark.parametrize("interpolation", KERNELS)
 @pytest.mark.parametrize("size", [16, 64, 100])
-def test_resizing_is_the_antialiased_bicubic(size):
+def test_resizing_does_not_alias(size, interpolation):
     image = smooth(75)
-    expected = bicubic(image, size)
-    got = load_image(encode(image), size)
+    expected = resized(image, size, KERNELS[interpolation])
+    got = load_image(encode(image), size, Framing(1.0, interpolation))
     assert (got.shape, got.dtype) == ((size, size, 3), np.uint8)
     assert np.abs(got - expected).max() <= 1.5
+
+
+def test_pictures_are_resized_bicubically_unless_told_otherwise():
+    file = encode(smooth(75))
+    expected = load_image(file, 32, Framing(1.0, "bicubic"))
+    np.testing.assert_array_equal(load_image(file, 32), expected)
+
+
+@pytest.mark.parametrize("interpolation", KERNELS)
+@pytest.mark.parametrize(("side", "crop"), [(300, 0.875), (75, 0.5)])
+def test_a_crop_is_the_middle_of_the_resized_whole(side, crop, interpolation):
+    """As torchvision does: the shorter side to 256, of that the middle 224."""
+    image = smooth(side)
+    whole = resized(image, 64, KERNELS[interpolation])
+    margin = round(64 * (1 - crop) / 2)
+    expected = whole[margin : 64 - margin, margin : 64 - margin]
+    got = load_image(encode(image), 64 - 2 * margin, Framing(crop, interpolation))
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= 1.5
+
+
+def test_a_crop_is_of_the_largest_centred_square():
+    image = np.zeros((60, 100, 3), np.uint8)
+    image[15:45, 35:65] = 255
+    assert (load_image(encode(image), 30, Framing(0.5)) == 255).all()
+
+
+def test_a_picture_of_the_right_size_is_cropped_too():
+    image = smooth(64)
+    got = load_image(encode(image), 64, Framing(0.5))
+    assert np.abs(got - resized(image, 128)[32:96, 32:96]).max() <= 1.5
+    np.testing.assert_array_equal(resize_images(image[None], 64, Framing(0.5)), [got])
 
 
 def test_a_picture_of_the_right_size_is_untouched():
@@ -206,18 +262,23 @@ def test_the_first_frame_of_an_animation_counts():
         assert colour(load_image(file, 16)) == list(RED)
 
 
-def test_fast_decoding_of_a_large_jpeg_is_the_same_picture():
+@pytest.mark.parametrize("interpolation", KERNELS)
+@pytest.mark.parametrize("crop", [1.0, 0.5])
+def test_fast_decoding_of_a_large_jpeg_is_the_same_picture(crop, interpolation):
     file = encode(smooth(1000), "JPEG", quality=90)
     full = np.asarray(Image.open(file).convert("RGB"))
-    got = load_image(file, 100)
-    assert np.abs(got - bicubic(full, 100)).max() <= 2.5
+    size = round(100 * crop)
+    got = load_image(file, size, Framing(crop, interpolation))
+    kept = slice((100 - size) // 2, (100 + size) // 2)
+    expected = resized(full, 100, KERNELS[interpolation])[kept, kept]
+    assert np.abs(got - expected).max() <= 2.5
 
 
 def test_arrays_are_resized_as_files_are():
     images = np.stack([noise(90, 70, seed=s) for s in range(3)])
-    resized = resize_images(images, 32)
-    for image, got in zip(images, resized, strict=True):
-        np.testing.assert_array_equal(got, load_image(encode(image), 32))
+    framing = Framing(0.8, "hamming")
+    for image, got in zip(images, resize_images(images, 32, framing), strict=True):
+        np.testing.assert_array_equal(got, load_image(encode(image), 32, framing))
     square = images[:, :70]
     np.testing.assert_array_equal(resize_images(square, 70), square)
 
@@ -290,7 +351,7 @@ def test_many_images_keep_their_order(tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(40)]
     for i, path in enumerate(paths):
         Image.new("RGB", (4, 4), (i, 0, 255 - i)).save(path)
-    images = load_images(paths, 8)
+    images = load_images(paths, 8, Framing(0.5))
     assert images.shape == (40, 8, 8, 3)
     assert images[:, 3, 3, 0].tolist() == list(range(40))
 

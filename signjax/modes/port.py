@@ -34,7 +34,7 @@ def run(options: Options) -> None:
         raise InputError(f"--workdir {directory} holds a run already: give another")
     keep_compiled_programs()
     console = Console()
-    devices = require_devices(options)
+    devices = require_devices(options)[:1]  # for no more than one image
     weights = open_weights(options.weights, devices=devices, warn=console.warning)
     ported = weights.ported
     config = build.ported_config(ported.variant, ported.preprocessing)
@@ -50,8 +50,8 @@ def run(options: Options) -> None:
     _print(console, weights)
     if ported.classes is None:
         console.warning(
-            "these weights have no classifier: it is blank, and predictions mean "
-            "nothing before it is trained"
+            "these weights have no classifier: train one, "
+            f"--config.model.weights={directory}, before evaluate and predict"
         )
     _print_difference(console, network, ported)
     console.info(f"written to {directory}")
@@ -67,15 +67,12 @@ def _with_blank_head(variables: Variables, num_classes: int) -> Variables:
 
 def _describe(weights: Weights) -> dict[str, object]:
     """What run.json says of a ported model's data: nothing was trained on here."""
-    preprocessing = weights.ported.preprocessing
     return {
         "source": "ported",
         "origin": weights.origin,
         "sha256": weights.sha256,
         "train_count": 0,
         "test_count": 0,
-        "crop": preprocessing.crop,
-        "interpolation": preprocessing.interpolation,
         "blank_head": weights.ported.classes is None,
     }
 

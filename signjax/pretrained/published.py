@@ -1,8 +1,9 @@
 """Weights that others publish: where they are, and how their images are prepared."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from signjax.data.download import RemoteFile
+from signjax.data.image import Interpolation
 from signjax.errors import InputError
 
 
@@ -10,27 +11,28 @@ class Preprocessing(NamedTuple):
     """How a network's images were prepared.
 
     mean, std: of RGB in [0, 1]; the input is (image - mean) / std. image_size: pixels
-    a side. crop: share of the largest centred square's side that is kept, then
-    resized. interpolation: of that resize, always with anti-aliasing.
+    a side. crop, interpolation: as in `data.image.Framing`.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     image_size: int
     crop: float
-    interpolation: Literal["bilinear", "bicubic"]
+    interpolation: Interpolation
 
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Caffe's: 0 to 255 less the mean of each channel. Keras prescribes no resize.
+# Caffe's: 0 to 255 less the mean of each channel. Where Keras keeps the shape of what
+# it resizes (smart_resize) it takes the largest centred square and the plain bilinear
+# kernel, without antialiasing; Hamming comes nearest to that and does not alias.
 CAFFE = Preprocessing(
     mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
     std=(1 / 255, 1 / 255, 1 / 255),
     image_size=224,
     crop=1.0,
-    interpolation="bicubic",
+    interpolation="hamming",
 )
 # torchvision's first weights: the shorter side to 256, then 224 from the centre.
 TORCHVISION = Preprocessing(_IMAGENET_MEAN, _IMAGENET_STD, 224, 0.875, "bilinear")
