@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signjax.data.folder import read_folder, read_labelled, stratified_split
+from signjax.data.folder import read_folder, read_labelled
 from signjax.errors import InputError
 
 ANKARA = Path(__file__).parents[2] / "shared" / "datasets" / "ankara_digits"
@@ -68,18 +68,6 @@ def test_training_images_come_with_mixed_classes(tmp_path):
     assert 15 < np.count_nonzero(np.diff(read(tmp_path / "pair")[0].labels)) < 45
 
 
-@pytest.mark.parametrize("fraction", [0.001, 0.25, 0.999])
-def test_every_class_is_in_both_parts(fraction):
-    labels = np.repeat([0, 1, 2], [2, 8, 100])
-    train, test = stratified_split(
-        labels, test_fraction=fraction, rng=np.random.default_rng(0)
-    )
-    assert sorted([*train, *test]) == list(range(110))
-    assert set(labels[train]) == set(labels[test]) == {0, 1, 2}
-    if fraction == 0.25:
-        assert np.bincount(labels[test]).tolist() == [1, 2, 25]
-
-
 def test_a_train_and_test_pair_wins(tmp_path):
     make(tmp_path / "train", {"a": 3, "b": 4})
     make(tmp_path / "test", {"a": 2, "b": 1})
@@ -104,18 +92,6 @@ def test_half_a_pair_is_not_taken_for_classes(tmp_path):
     make(tmp_path / "val", {"a": 3, "b": 4})
     with pytest.raises(InputError, match="train/ and test/ only one is there"):
         read(tmp_path)
-
-
-def test_classes_choose_folders_and_their_order(tmp_path):
-    make(tmp_path, COUNTS)
-    train, _ = read(tmp_path, classes=("eleven", "2"))
-    assert train.classes == ("eleven", "2")
-    assert set(identities(train)) <= {(2, i) for i in range(5)} | {
-        (0, i) for i in range(10)
-    }
-    assert train.labels[train.images[:, 0, 0, 0] == 2].tolist() == [0] * 4
-    with pytest.raises(InputError, match="no folder for class 7, 8 .it has 2, 10"):
-        read(tmp_path, classes=("2", "7", "8"))
 
 
 def test_junk_beside_the_classes_is_passed_over(tmp_path):

@@ -40,11 +40,12 @@ def steps_per_epoch(count: int, batch_size: int, *, drop_remainder: bool) -> int
 
 
 def stratified_holdout(
-    labels: np.ndarray, fraction: float, seed: int
+    labels: np.ndarray, fraction: float, seed: int | np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices (kept, held out) with `fraction` of each class held out.
 
-    labels: int [N]. fraction in (0, 1); each class gives at least one image and keeps
+    labels: int [N]. seed: of a new generator, or one to go on with. fraction in (0, 1);
+    each class gives at least one image and keeps
     at least one, which comes first where it has but one.
     """
     rng = np.random.default_rng(seed)

@@ -11,21 +11,25 @@ class Dataset(NamedTuple):
 
     images: uint8 [N, H, W, 3], RGB, 0-255. labels: int32 [N], each in
     [0, len(classes)). classes: the class names; a label is an index into them.
+    groups: int32 [N], equal for images that no split may part, or None where any may.
     """
 
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    groups: np.ndarray | None = None
 
     def take(self, indices: np.ndarray) -> "Dataset":
         """The images at `indices` (int [M]), in that order."""
-        return self._replace(images=self.images[indices], labels=self.labels[indices])
+        groups = None if self.groups is None else self.groups[indices]
+        return Dataset(self.images[indices], self.labels[indices], self.classes, groups)
 
     def join(self, other: "Dataset") -> "Dataset":
-        """These images, then `other`'s, of the same size and classes."""
-        return self._replace(
-            images=np.concatenate([self.images, other.images]),
-            labels=np.concatenate([self.labels, other.labels]),
+        """These images, then `other`'s, of the same size and classes; no groups."""
+        return Dataset(
+            np.concatenate([self.images, other.images]),
+            np.concatenate([self.labels, other.labels]),
+            self.classes,
         )
 
 

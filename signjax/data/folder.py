@@ -1,15 +1,25 @@
 """Pictures sorted into one folder a class, split by a seed or by train/ and test/."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from signjax.data.batches import stratified_holdout
 from signjax.data.dataset import Dataset
-from signjax.data.image import is_hidden, list_images, load_images, natural_key
+from signjax.data.image import (
+    WHOLE_SQUARE,
+    Framing,
+    is_hidden,
+    list_images,
+    load_images,
+    natural_key,
+)
+from signjax.data.signers import find_groups, grouped_split
 from signjax.errors import InputError
 
 _LAYOUT = "one folder of images a class, or train/ and test/ of such folders"
+_VALIDATION = ("val", "valid", "validation")
 
 
 def read_folder(
@@ -18,66 +28,77 @@ def read_folder(
     image_size: int,
     test_fraction: float,
     seed: int,
-    classes: tuple[str, ...] | None = None,
+    framing: Framing = WHOLE_SQUARE,
+    group: str = "",
 ) -> tuple[Dataset, Dataset]:
     """Read class-named folders: (train, test), images [N, image_size, image_size, 3].
 
     Where the directory holds train/ and test/, these are the split; otherwise
-    `test_fraction`, in (0, 1), of each class is drawn by `seed`. Training images come
-    shuffled by `seed`, so that a run in fixed order sees mixed classes.
+    `test_fraction`, in (0, 1), of each class is drawn by `seed`, or of the groups that
+    the rule `group` (see `signers.find_groups`) tells by the files. Training images
+    come shuffled by `seed`, so that a run in fixed order sees mixed classes.
 
-    classes: the folders to use, in label order; None for all, in natural order.
-    Raises InputError for another layout and for unreadable images, which it names.
+    Raises InputError for another layout, for unreadable images, which it names, and
+    where the rule does not fit or train/ and test/ share a group.
     """
     directory = Path(directory)
     rng = np.random.default_rng(seed)
     if _is_split_pair(directory):
-        train, test = _read_pair(directory, image_size, classes)
+        train, test = _read_pair(directory, image_size, framing, group)
         return train.take(rng.permutation(len(train.labels))), test
     if not 0 < test_fraction < 1:
         raise InputError(f"test_fraction is {test_fraction}; expected between 0 and 1")
-    everything = _read(_class_folders(directory, classes), image_size)
+    folders = _class_folders(directory)
+    everything = _read(folders, image_size, framing)
     _check_two_of_each(everything, directory)
-    train_indices, test_indices = stratified_split(
-        everything.labels, test_fraction=test_fraction, rng=rng
-    )
-    return everything.take(train_indices), everything.take(test_indices)
+    (everything,) = _with_groups([everything], [folders], group)
+    if everything.groups is None:
+        kept, test_indices = stratified_holdout(everything.labels, test_fraction, rng)
+    else:
+        kept, test_indices = grouped_split(
+            everything.labels, everything.groups, fraction=test_fraction, rng=rng
+        )
+    return everything.take(rng.permutation(kept)), everything.take(test_indices)
 
 
-def read_labelled(directory: str | Path, *, image_size: int) -> Dataset:
+def read_labelled(
+    directory: str | Path, *, image_size: int, framing: Framing = WHOLE_SQUARE
+) -> Dataset:
     """Read all class-named folders as one set; of train/ and test/, the test part.
 
     Raises InputError as `read_folder` does.
     """
     directory = Path(directory)
     if _is_split_pair(directory):
-        return _read_pair(directory, image_size, None)[1]
-    return _read(_class_folders(directory, None), image_size)
+        return _read_pair(directory, image_size, framing, "")[1]
+    return _read(_class_folders(directory), image_size, framing)
 
 
-def stratified_split(
-    labels: np.ndarray, *, test_fraction: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split image indices by class: (train, shuffled; test, in order), int64.
+def list_labelled(directory: str | Path) -> dict[str, dict[str, list[Path]]]:
+    """Split -> class -> its pictures, as `read_folder` finds them, unread.
 
-    Of each class the rounded `test_fraction`, at least one image and never all of
-    them, is for testing. labels: int [N], each class two or more times.
+    Without train/ and test/ the one split is `all`; beside them a val/, valid/ or
+    validation/ counts too. Other than for training, classes may differ between splits.
     """
-    test = []
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        wanted = round(test_fraction * len(members))
-        test.append(members[: min(max(wanted, 1), len(members) - 1)])
-    test_indices = np.sort(np.concatenate(test))
-    train_indices = np.setdiff1d(np.arange(len(labels)), test_indices)
-    return rng.permutation(train_indices), test_indices
+    directory = Path(directory)
+    parts = {"all": directory}
+    if _is_split_pair(directory):
+        named = ("train", *_VALIDATION, "test")
+        parts = {n: directory / n for n in named if (directory / n).is_dir()}
+    return {
+        part: {c: list_images(f) for c, f in _class_folders(folder).items()}
+        for part, folder in parts.items()
+    }
 
 
 def _read_pair(
-    directory: Path, image_size: int, classes: tuple[str, ...] | None
+    directory: Path,
+    image_size: int,
+    framing: Framing,
+    group: str,
 ) -> tuple[Dataset, Dataset]:
-    train = _class_folders(directory / "train", classes)
-    test = _class_folders(directory / "test", classes)
+    train = _class_folders(directory / "train")
+    test = _class_folders(directory / "test")
     if train.keys() != test.keys():
         only = {
             "train": ", ".join(name for name in train if name not in test),
@@ -85,10 +106,38 @@ def _read_pair(
         }
         found = "; ".join(f"only in {part}/: {names}" for part, names in only.items())
         raise InputError(f"{directory}: train/ and test/ differ in classes ({found})")
-    return _read(train, image_size), _read(test, image_size)
+    read = [_read(folders, image_size, framing) for folders in (train, test)]
+    learned, tested = _with_groups(read, [train, test], group)
+    if learned.groups is not None and tested.groups is not None:
+        shared = int(np.isin(tested.groups, learned.groups).sum())
+        if shared:
+            raise InputError(
+                f"{directory}: {shared} images of test/ belong to groups that train/ "
+                f"has too, by the group rule {group!r}: move them, or leave the rule "
+                "out to accept that"
+            )
+    return learned, tested
 
 
-def _read(folders: Mapping[str, Path], image_size: int) -> Dataset:
+def _with_groups(
+    parts: Sequence[Dataset], folders: Sequence[Mapping[str, Path]], rule: str
+) -> list[Dataset]:
+    """The parts of one data set with the groups that `rule`, if any, finds in all."""
+    if not rule:
+        return list(parts)
+    names = [
+        file.relative_to(folder).as_posix()
+        for part in folders
+        for folder in part.values()
+        for file in list_images(folder)
+    ]
+    labels = np.concatenate([part.labels for part in parts])
+    ends = np.cumsum([len(part.labels) for part in parts])[:-1]
+    groups = np.split(find_groups(names, labels, rule), ends)
+    return [p._replace(groups=g) for p, g in zip(parts, groups, strict=True)]
+
+
+def _read(folders: Mapping[str, Path], image_size: int, framing: Framing) -> Dataset:
     paths: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders.values()):
@@ -96,22 +145,16 @@ def _read(folders: Mapping[str, Path], image_size: int) -> Dataset:
         paths += images
         labels += [label] * len(images)
     return Dataset(
-        load_images(paths, image_size), np.array(labels, np.int32), tuple(folders)
+        load_images(paths, image_size, framing),
+        np.array(labels, np.int32),
+        tuple(folders),
     )
 
 
-def _class_folders(directory: Path, classes: tuple[str, ...] | None) -> dict[str, Path]:
-    """Class name -> folder, in label order."""
+def _class_folders(directory: Path) -> dict[str, Path]:
+    """Class name -> folder, in label order, which is the natural one."""
     found = _folders(directory)
-    if classes:
-        missing = [name for name in classes if name not in found]
-        if missing:
-            raise InputError(
-                f"{directory}: no folder for class {', '.join(missing)} (it has "
-                f"{', '.join(found) or 'none'})"
-            )
-        found = {name: found[name] for name in classes}
-    elif found.keys() & {"train", "test"}:
+    if found.keys() & {"train", "test"}:
         raise InputError(
             f"{directory}: of train/ and test/ only one is there; expected {_LAYOUT}"
         )

@@ -9,11 +9,9 @@ from typing import Any
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.download import SIGNS_FILES, cache_directory, fetch
 from signjax.data.folder import read_folder, read_labelled
-from signjax.data.image import resize_images
+from signjax.data.image import WHOLE_SQUARE, Framing, resize_images
 from signjax.data.signs import TEST_FILE, TRAIN_FILE, read_signs, read_signs_file
 from signjax.errors import InputError, RunError
-
-SOURCES = ("auto", "signs", "folder", "synthetic")
 
 _SIGNS_ADVICE = (
     f"put {TRAIN_FILE} and {TEST_FILE} into a folder and name it with "
@@ -32,22 +30,22 @@ def resolve(
     synthetic_test: int,
     synthetic_classes: int,
     warn: Callable[[str], None],
+    framing: Framing = WHOLE_SQUARE,
+    group: str = "",
 ) -> Splits:
-    """Read the images of one of `SOURCES`, each uint8 [N, image_size, image_size, 3].
+    """Read the images that `source` names, each uint8 [N, image_size, image_size, 3].
 
     signs: the h5 files of `directory`, else of $SIGNJAX_DATA, else of the user's
     cache, to which they are downloaded. folder: class-named folders in `directory`,
-    split by `test_fraction` and `seed`. synthetic: as many hands as asked for, of the
-    first `synthetic_classes` digits, drawn from `seed`. auto: signs, and where nothing
-    was named and nothing can be downloaded, synthetic, after telling so by `warn`.
+    split by `test_fraction`, `seed` and the rule `group`. synthetic: as many hands as
+    asked for, of the first `synthetic_classes` digits, drawn from `seed`. auto: signs,
+    and where nothing was named and nothing can be downloaded, synthetic, after telling
+    so by `warn`.
+    `framing` is of what is read; synthetic hands are drawn as they shall be seen.
 
     Raises InputError where what was named is not there or wrong; RunError where signs
     was asked for and cannot be downloaded.
     """
-    if source not in SOURCES:
-        raise InputError(
-            f"data source {source!r} is unknown; expected one of {', '.join(SOURCES)}"
-        )
     synthetic = partial(
         _synthetic,
         seed=seed,
@@ -60,7 +58,19 @@ def resolve(
         _refuse_directory(directory)
         return synthetic()
     if source == "folder":
-        return _folder(directory, image_size, test_fraction, seed)
+        return _folder(
+            directory,
+            image_size=image_size,
+            test_fraction=test_fraction,
+            seed=seed,
+            framing=framing,
+            group=group,
+        )
+    if source not in ("auto", "signs"):
+        raise InputError(
+            f"data source {source!r} is unknown; expected one of auto, signs, folder, "
+            "synthetic"
+        )
     try:
         path, named_by = _locate_signs(directory)
     except RunError as error:
@@ -71,10 +81,12 @@ def resolve(
             f"results say nothing about SIGNS. For the real data {_SIGNS_ADVICE}"
         )
         return synthetic()
-    return _signs(path, named_by, image_size)
+    return _signs(path, named_by, image_size, framing)
 
 
-def load_labelled(path: str | Path, image_size: int) -> Dataset:
+def load_labelled(
+    path: str | Path, image_size: int, framing: Framing = WHOLE_SQUARE
+) -> Dataset:
     """Read one labelled set to evaluate on: uint8 [N, image_size, image_size, 3].
 
     path: an h5 file of the SIGNS layout, a folder with the SIGNS files or with train/
@@ -83,10 +95,11 @@ def load_labelled(path: str | Path, image_size: int) -> Dataset:
     """
     path = Path(path)
     if not path.is_dir():
-        return _resized(read_signs_file(path, None), image_size)
+        return _resized(read_signs_file(path, None), image_size, framing)
     if (path / TEST_FILE).exists() or (path / TRAIN_FILE).exists():
-        return _resized(read_signs_file(path / TEST_FILE, "test"), image_size)
-    return read_labelled(path, image_size=image_size)
+        signs = read_signs_file(path / TEST_FILE, "test")
+        return _resized(signs, image_size, framing)
+    return read_labelled(path, image_size=image_size, framing=framing)
 
 
 def _refuse_directory(directory: str | Path | None) -> None:
@@ -117,32 +130,21 @@ def _locate_signs(directory: str | Path | None) -> tuple[Path, str]:
     return cache, "the user's cache; a file deleted there is downloaded again"
 
 
-def _signs(path: Path, named_by: str, image_size: int) -> Splits:
+def _signs(path: Path, named_by: str, image_size: int, framing: Framing) -> Splits:
     try:
         train, test = read_signs(path)
     except InputError as error:
         raise InputError(f"{error} (the folder comes from {named_by})") from error
-    return Splits(
-        _resized(train, image_size), _resized(test, image_size), "signs", str(path)
-    )
+    train, test = (_resized(part, image_size, framing) for part in (train, test))
+    return Splits(train, test, "signs", str(path))
 
 
-def _folder(
-    directory: str | Path | None,
-    image_size: int,
-    test_fraction: float,
-    seed: int,
-) -> Splits:
+def _folder(directory: str | Path | None, **options: Any) -> Splits:
     if not directory:
         raise InputError(
             "data source folder needs the folder's name: --config.data.dir=DIR"
         )
-    train, test = read_folder(
-        directory,
-        image_size=image_size,
-        test_fraction=test_fraction,
-        seed=seed,
-    )
+    train, test = read_folder(directory, **options)
     return Splits(train, test, "folder", str(directory))
 
 
@@ -153,5 +155,5 @@ def _synthetic(**options: Any) -> Splits:
     return synthetic_splits(**options)
 
 
-def _resized(data: Dataset, image_size: int) -> Dataset:
-    return data._replace(images=resize_images(data.images, image_size))
+def _resized(data: Dataset, image_size: int, framing: Framing) -> Dataset:
+    return data._replace(images=resize_images(data.images, image_size, framing))

@@ -1,0 +1,80 @@
+"""The signers of the Ankara digits, half of them for development, half held out.
+
+python benchmarks/ankara_signers.py DATA                 writes ankara_signers.csv
+python benchmarks/ankara_signers.py DATA --links=FOLDER  makes FOLDER/development and
+                                                         FOLDER/held-out of links
+
+The pictures bear no names, but each person showed 0 to 9 in turn, so the order of the
+file numbers tells them apart (`signjax.data.signers.by_turns`). Turns that begin with
+every second 0 are for development, and so is a person with any picture in such a turn;
+the others are held out. Neighbours share camera, wall and light, so both halves hold
+the like of every session, and none holds a hand of the other.
+"""
+
+import argparse
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+
+from signjax.data.folder import list_labelled
+from signjax.data.signers import by_turns
+
+TABLE = Path(__file__).parent / "ankara_signers.csv"
+HALVES = ("development", "held-out")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder with a folder a digit")
+    parser.add_argument("--links", type=Path, help="folder to make, of the two halves")
+    options = parser.parse_args()
+    folders = list_labelled(options.data)["all"]
+    files = [file for paths in folders.values() for file in paths]
+    labels = [i for i, paths in enumerate(folders.values()) for _ in paths]
+    signers = by_turns([file.name for file in files], np.array(labels))
+    held_out = find_held_out(file_numbers(files), np.array(labels), signers)
+    if options.links:
+        link(files, held_out[signers], options.links)
+    else:
+        write_table(file_numbers(files), signers, held_out)
+
+
+def file_numbers(files: list[Path]) -> np.ndarray:
+    """The number in each file's name."""
+    return np.array([int(re.sub(r"\D", "", file.stem)) for file in files])
+
+
+def find_held_out(
+    numbers: np.ndarray, labels: np.ndarray, signers: np.ndarray
+) -> np.ndarray:
+    """Whether each signer is held out, bool [signers]."""
+    order = np.argsort(numbers)
+    turns = np.empty(len(numbers), int)
+    turns[order] = np.cumsum(labels[order] == 0) - 1
+    developed = signers[turns % 2 == 0]
+    return ~np.isin(np.arange(signers.max() + 1), developed)
+
+
+def link(files: list[Path], held_out: np.ndarray, target: Path) -> None:
+    """target/HALF/DIGIT/FILE for every file, as links. held_out: bool, a file each."""
+    for file, half in zip(files, held_out.astype(int), strict=True):
+        place = target / HALVES[half] / file.parent.name / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(file.resolve())
+
+
+def write_table(numbers: np.ndarray, signers: np.ndarray, held_out: np.ndarray) -> None:
+    """A row a signer: numbers of the first and last file, count and half."""
+    with TABLE.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["signer", "first", "last", "pictures", "half"])
+        for signer in range(signers.max() + 1):
+            own = numbers[signers == signer]
+            half = HALVES[int(held_out[signer])]
+            writer.writerow([signer, own.min(), own.max(), len(own), half])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Copies, leaks, imbalance and odd pictures of a data set, told from its pixels.
+
+Two pictures are compared by the root-mean-square difference, in grey levels, of their
+32 x 32 thumbnails. What the distances mean was read off SIGNS and the Ankara digits,
+looking at the pairs around each limit: saving as JPEG of quality 75 or enlarging moves
+a picture by up to 4 levels, and below 4 SIGNS has 56 pairs, each the same photograph
+twice (the farthest at 3.3, the next pair, two frames of a burst, at 4.7). From there
+to 10 all pairs of SIGNS are frames of one burst: the same hand, a moment later. The
+nearest photographs of the Ankara digits, which were taken one a pose, are 13.6 apart.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from signjax.data.image import square_resize
+
+THUMBNAIL = 32
+
+COPY = 4.0  # below: the same photograph, compressed or resized again
+LOOK_ALIKE = 10.0  # below: the same scene, a moment later
+
+# SIGNS lies at mean levels of 153 to 199 and contrasts of 9 to 61, the Ankara digits
+# at 136 to 182 and 26 to 46.
+_FLAT, _DARK, _BRIGHT = 4.0, 30.0, 245.0
+_SMALL = 32  # pixels; enlarged more than twofold for a network that sees 64
+_LONG = 2.0  # long side to short: half of the picture or more is cut off
+
+_BLOCK = 2048
+
+
+class Pictures(NamedTuple):
+    """What an audit looks at, one entry a picture.
+
+    names: where each is found. splits: the part each belongs to, as train or test.
+    labels: int [N], indices into classes. sizes: int [N, 2], width and height in
+    pixels. digests: of the whole pixels. thumbnails: uint8 [N, 32, 32, 3].
+    """
+
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    sizes: np.ndarray
+    digests: tuple[str, ...]
+    thumbnails: np.ndarray
+
+
+class Pair(NamedTuple):
+    """Two pictures, by index (first < second), and their distance in grey levels."""
+
+    first: int
+    second: int
+    distance: float
+
+
+def digest(pixels: np.ndarray) -> str:
+    """Hex sha256 of a picture's shape and pixels, uint8 [H, W, 3]."""
+    shape = repr(pixels.shape).encode()
+    return hashlib.sha256(shape + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """The largest centred square of uint8 [H, W, 3], as uint8 [32, 32, 3]."""
+    return square_resize(Image.fromarray(pixels), THUMBNAIL)
+
+
+def close_pairs(
+    thumbnails: np.ndarray, digests: Sequence[str], *, below: float
+) -> list[Pair]:
+    """Every pair of pictures nearer than `below` grey levels, the nearest first.
+
+    Pictures of equal digest are pairs at distance 0, and only the first of them is
+    compared with others, so that a thousand copies of a picture stay a short list:
+    each is paired with that first one. Memory and time grow as N squared, in blocks.
+    """
+    first_of: dict[str, int] = {}
+    pairs = []
+    for index, key in enumerate(digests):
+        first = first_of.setdefault(key, index)
+        if first != index:
+            pairs.append(Pair(first, index, 0.0))
+    kept = np.fromiter(first_of.values(), int)
+    flat = thumbnails[kept].reshape(len(kept), -1).astype(np.float32)
+    flat -= flat.mean(axis=0, keepdims=True)  # smaller numbers, smaller rounding
+    squares = np.sum(flat * flat, axis=1)
+    limit = below * below * flat.shape[1]
+    for start in range(0, len(kept), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        product = flat[block] @ flat[start:].T
+        squared = squares[block, None] + squares[None, start:] - 2 * product
+        rows, columns = np.nonzero(np.triu(squared < 1.01 * limit + 1, k=1))
+        for row, column in zip(rows + start, columns + start, strict=True):
+            one, other = int(kept[row]), int(kept[column])
+            distance = rms(thumbnails[one], thumbnails[other])
+            if distance < below:
+                pairs.append(Pair(one, other, distance))
+    return sorted(pairs, key=lambda pair: (pair.distance, pair.first, pair.second))
+
+
+def rms(one: np.ndarray, other: np.ndarray) -> float:
+    """Root-mean-square difference of two uint8 arrays of one shape, in grey levels."""
+    difference = one.astype(np.float64) - other
+    return float(np.sqrt(np.mean(difference * difference)))
+
+
+def clusters(pairs: Sequence[Pair]) -> list[list[int]]:
+    """The sets of pictures that pairs connect, each and all in order of index."""
+    member_of: dict[int, list[int]] = {}
+    for pair in pairs:
+        one = member_of.setdefault(pair.first, [pair.first])
+        other = member_of.setdefault(pair.second, [pair.second])
+        if one is not other:
+            one += other
+            member_of.update(dict.fromkeys(other, one))
+    found = {id(cluster): sorted(cluster) for cluster in member_of.values()}
+    return sorted(found.values())
+
+
+def balance(pictures: Pictures) -> dict[str, dict[str, int]]:
+    """Class name -> split -> number of pictures."""
+    names = list(dict.fromkeys(pictures.splits))
+    counts = {label: dict.fromkeys(names, 0) for label in pictures.classes}
+    for label, split in zip(pictures.labels, pictures.splits, strict=True):
+        counts[pictures.classes[label]][split] += 1
+    return counts
+
+
+def odd_pictures(pictures: Pictures) -> dict[str, list[str]]:
+    """Name -> what is odd about it, of the pictures that are worth a look."""
+    odd: dict[str, list[str]] = defaultdict(list)
+    levels = pictures.thumbnails.astype(np.float32).mean(axis=3)
+    means, contrasts = levels.mean(axis=(1, 2)), levels.std(axis=(1, 2))
+    rows = zip(pictures.names, means, contrasts, pictures.sizes, strict=True)
+    for name, mean, contrast, (width, height) in rows:
+        if contrast < _FLAT:
+            odd[name].append(f"almost one colour (contrast {contrast:.1f} levels)")
+        if mean < _DARK:
+            odd[name].append(f"very dark (mean level {mean:.0f} of 255)")
+        if mean > _BRIGHT:
+            odd[name].append(f"very bright (mean level {mean:.0f} of 255)")
+        if min(width, height) < _SMALL:
+            odd[name].append(f"tiny ({width} x {height} pixels)")
+        if max(width, height) > _LONG * min(width, height):
+            odd[name].append(
+                f"long ({width} x {height} pixels; only the central square is used)"
+            )
+    return dict(odd)
+
+
+def summarise(pictures: Pictures) -> dict[str, Any]:
+    """What an audit reports, as plain numbers and names.
+
+    count; splits: name -> count; classes: as `balance`; sizes: `W x H` -> count, the
+    most frequent first; identical, copies and look_alikes: see `_describe`; conflicts:
+    the sets of copies that bear different labels; odd: as `odd_pictures`.
+    """
+    pairs = close_pairs(pictures.thumbnails, pictures.digests, below=LOOK_ALIKE)
+    same = pictures.digests
+    identical = [pair for pair in pairs if same[pair.first] == same[pair.second]]
+    copies = [pair for pair in pairs if pair.distance < COPY]
+    sizes = Counter(f"{width} x {height}" for width, height in pictures.sizes)
+    return {
+        "count": len(pictures.names),
+        "splits": dict(Counter(pictures.splits)),
+        "classes": balance(pictures),
+        "sizes": dict(sizes.most_common()),
+        "identical": _describe(clusters(identical), pictures),
+        "copies": _describe(clusters(copies), pictures),
+        "look_alikes": _describe(clusters(pairs), pictures),
+        "conflicts": [
+            {pictures.names[i]: pictures.classes[pictures.labels[i]] for i in cluster}
+            for cluster in clusters(copies)
+            if len({int(pictures.labels[i]) for i in cluster}) > 1
+        ],
+        "odd": odd_pictures(pictures),
+    }
+
+
+def _describe(sets: list[list[int]], pictures: Pictures) -> dict[str, Any]:
+    """sets: of names, those in several splits first. leaked: split -> names in those.
+
+    A test picture that the training split has the like of says nothing about new ones.
+    """
+    leaks = [group for group in sets if len({pictures.splits[i] for i in group}) > 1]
+    leaked: dict[str, list[str]] = defaultdict(list)
+    for index in sorted(index for group in leaks for index in group):
+        leaked[pictures.splits[index]].append(pictures.names[index])
+    return {
+        "sets": [
+            [pictures.names[i] for i in group]
+            for group in sorted(sets, key=lambda group: group not in leaks)
+        ],
+        "leaked": dict(leaked),
+    }

@@ -1,0 +1,97 @@
+"""Who is in a picture: images of one person must not be both learned and tested.
+
+A network knows a hand again, so a test on other pictures of the same people says
+little about strangers. The `group` rule tells from the files which belong together.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from signjax.data.image import natural_key
+from signjax.errors import InputError
+
+TURNS = "turns"
+
+_DRAWS = 100
+
+
+def find_groups(names: Sequence[str], labels: np.ndarray, rule: str) -> np.ndarray:
+    """Group numbers, int32 [N], of the images that belong together.
+
+    names: file paths below the class folder, with slashes. labels: int [N].
+    rule: `turns` as in `by_turns`, or a regular expression as in `by_name`.
+    """
+    return by_turns(names, labels) if rule == TURNS else by_name(names, rule)
+
+
+def by_turns(names: Sequence[str], labels: np.ndarray) -> np.ndarray:
+    """Person numbers, int32 [N], where each showed the classes in turn.
+
+    In natural order of the file names, a new person begins where a class comes that
+    the last one has shown already (but at once again is a second try), and at each
+    class 0, unless a single picture went before it: first pictures get swapped.
+    """
+    order = sorted(
+        range(len(names)), key=lambda i: natural_key(names[i].split("/")[-1])
+    )
+    groups = np.zeros(len(names), np.int32)
+    person, shown = -1, []
+    for index in order:
+        label = int(labels[index])
+        again = label in shown and label != shown[-1]
+        if not shown or again or (label == 0 and len(shown) > 1):
+            person, shown = person + 1, []
+        shown.append(label)
+        groups[index] = person
+    return groups
+
+
+def by_name(names: Sequence[str], pattern: str) -> np.ndarray:
+    """Group numbers, int32 [N]: images are together where `pattern` finds equal text.
+
+    pattern: a regular expression, searched in each name. With brackets the bracketed
+    part counts: `^(\\w+)_` takes anna from anna_03.jpg, `^(.+)/` a folder a person.
+    Raises InputError for the names where it finds nothing.
+    """
+    found = [re.search(pattern, name) for name in names]
+    missed = [name for name, match in zip(names, found, strict=True) if not match]
+    if missed:
+        raise InputError(
+            f"group rule {pattern!r} finds nothing in {len(missed)} of {len(names)} "
+            f"file names, such as {missed[0]}: expected a regular expression that fits "
+            "all of them"
+        )
+    keys = [match.groups() or match[0] for match in found if match]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], np.int32)
+
+
+def grouped_split(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    fraction: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted image indices (kept, held out), int64, that divide no group.
+
+    Groups are drawn until about `fraction`, in (0, 1), of the images is held out, and
+    drawn anew if a class is not on both sides. labels, groups: int [N].
+    Raises InputError where no such split is found.
+    """
+    names, sizes = np.unique(groups, return_counts=True)
+    wanted = fraction * len(groups)
+    for _ in range(_DRAWS if len(names) > 1 else 0):
+        order = rng.permutation(len(names))
+        drawn = np.cumsum(sizes[order])[:-1]  # one group at least is kept
+        count = int(np.abs(drawn - wanted).argmin()) + 1
+        held_out = np.isin(groups, names[order[:count]])
+        if set(labels[held_out]) == set(labels[~held_out]):
+            return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    raise InputError(
+        f"the group rule finds {len(names)} groups among {len(groups)} images, which "
+        f"cannot be split in {fraction:g} and the rest with every class on both sides: "
+        "give images of more people, or another rule"
+    )

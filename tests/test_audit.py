@@ -1,0 +1,207 @@
+"""The audit finds planted copies, leaks and odd pictures, and those of real data."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from signjax.data import audit
+from signjax.data.audit import Pair, Pictures, close_pairs, clusters, summarise
+from signjax.data.twins import SIGNS_TEST_TWINS
+from signjax.errors import InputError
+from signjax.modes import Options, run
+from signjax.modes.audit import audit as audit_path
+from signjax.modes.audit import describe
+
+ROOT = Path(__file__).parents[1]
+
+
+def scene(seed: int, size: int = 64) -> np.ndarray:
+    """A smooth picture, uint8 [size, size, 3], unlike that of any other seed."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 216, (5, 5, 3)).astype(np.uint8)
+    shape = (size, size)
+    return np.array(Image.fromarray(coarse).resize(shape, Image.Resampling.BICUBIC))
+
+
+def write(path: Path, pixels: np.ndarray, **options: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+@pytest.mark.parametrize("block", [7, 2048])
+def test_the_close_pairs_are_those_of_a_full_search(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_BLOCK", block)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (40, 32, 32, 3))
+    for copy, original, noise in ((9, 3, 5), (20, 3, 12), (21, 20, 4), (39, 0, 1)):
+        moved = pictures[original] + rng.integers(-noise, noise + 1, (32, 32, 3))
+        pictures[copy] = np.clip(moved, 0, 255)
+    thumbnails = pictures.astype(np.uint8)
+    expected = {}
+    for i in range(40):
+        for j in range(i + 1, 40):
+            squares = (pictures[i].astype(float) - pictures[j]) ** 2
+            if np.sqrt(squares.mean()) < 10:
+                expected[i, j] = np.sqrt(squares.mean())
+    pairs = close_pairs(thumbnails, [str(i) for i in range(40)], below=10)
+    assert len(expected) >= 5
+    assert {(p.first, p.second): p.distance for p in pairs} == pytest.approx(expected)
+    assert [p.distance for p in pairs] == sorted(expected.values())
+
+
+def test_many_equal_pictures_are_each_paired_with_the_first_alone() -> None:
+    black = np.zeros((5, 32, 32, 3), np.uint8)
+    pairs = close_pairs(black, ["a", "b", "a", "a", "b"], below=10)
+    assert pairs == [Pair(0, 1, 0), Pair(0, 2, 0), Pair(0, 3, 0), Pair(1, 4, 0)]
+
+
+def test_clusters_are_what_pairs_connect() -> None:
+    linked = [(5, 6), (1, 2), (3, 9), (2, 3), (6, 7), (1, 9)]
+    pairs = [Pair(one, other, 0.0) for one, other in linked]
+    assert clusters(pairs) == [[1, 2, 3, 9], [5, 6, 7]]
+    assert clusters([]) == []
+
+
+def test_a_leak_reaches_through_a_chain_of_copies() -> None:
+    """Both test pictures are leaks, though only one is compared with the training's."""
+    first, second = scene(0, 32), scene(0, 32) ^ 1
+    pictures = Pictures(
+        names=("a", "b", "c"),
+        splits=("train", "test", "test"),
+        labels=np.array([0, 1, 1]),
+        classes=("x", "y"),
+        sizes=np.full((3, 2), 32),
+        digests=("1", "2", "2"),
+        thumbnails=np.stack([first, second, second]),
+    )
+    report = summarise(pictures)
+    assert report["identical"] == {"sets": [["b", "c"]], "leaked": {}}
+    assert report["copies"]["leaked"] == {"train": ["a"], "test": ["b", "c"]}
+    assert report["conflicts"] == [{"a": "x", "b": "y", "c": "y"}]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six scenes a class; planted: copies, a leak, a conflict, odd and bad files."""
+    for name, first in (("cat", 0), ("dog", 100)):
+        for i in range(5):
+            write(tmp_path / "train" / name / f"{i}.png", scene(first + i))
+        write(tmp_path / "test" / name / "0.png", scene(first + 50))
+    write(tmp_path / "train" / "cat" / "same.png", scene(0))
+    write(tmp_path / "train" / "dog" / "wrong.png", scene(1))
+    write(tmp_path / "test" / "dog" / "leak.jpg", scene(102, 100), quality=75)
+    write(tmp_path / "test" / "dog" / "night.png", scene(7) // 5)
+    write(tmp_path / "test" / "cat" / "wide.png", np.tile(scene(8), (1, 3, 1)))
+    write(tmp_path / "test" / "cat" / "speck.png", scene(9, 20))
+    write(tmp_path / "val" / "cat" / "wall.png", np.full((64, 64, 3), 250, np.uint8))
+    write(tmp_path / "val" / "dog" / "1.png", scene(60))
+    (tmp_path / "train" / "dog" / "page.jpg").write_text("<!DOCTYPE html>")
+    return tmp_path
+
+
+def test_what_is_planted_is_found_and_nothing_else(folder: Path) -> None:
+    report = audit_path(str(folder))
+    assert report["count"] == 20
+    assert report["splits"] == {"train": 12, "val": 2, "test": 6}
+    assert report["classes"] == {
+        "cat": {"train": 6, "val": 1, "test": 3},
+        "dog": {"train": 6, "val": 1, "test": 3},
+    }
+    same = ["train/cat/0.png", "train/cat/same.png"]
+    wrong = ["train/cat/1.png", "train/dog/wrong.png"]
+    leak = ["train/dog/2.png", "test/dog/leak.jpg"]
+    assert report["identical"] == {"sets": [same, wrong], "leaked": {}}
+    leaked = {"train": leak[:1], "test": leak[1:]}
+    assert report["copies"] == {"sets": [leak, same, wrong], "leaked": leaked}
+    assert report["look_alikes"] == report["copies"]
+    assert report["conflicts"] == [dict(zip(wrong, ["cat", "dog"], strict=True))]
+    odd = {
+        name: [text.split(" (")[0] for text in t] for name, t in report["odd"].items()
+    }
+    assert odd == {
+        "val/cat/wall.png": ["almost one colour", "very bright"],
+        "test/dog/night.png": ["very dark"],
+        "test/cat/wide.png": ["long"],
+        "test/cat/speck.png": ["tiny"],
+    }
+    (unreadable,) = report["unreadable"]
+    assert "page.jpg" in unreadable and "web page" in unreadable
+    assert report["sizes"]["64 x 64"] == 17
+
+
+def test_the_lines_name_what_matters(folder: Path) -> None:
+    text = "\n".join(describe(audit_path(str(folder))))
+    assert "LEAK: 1 of 6 test pictures" in text
+    assert "CONFLICT     1 copies under two classes: train/cat/1.png (cat)" in text
+    for name in ("test/dog/leak.jpg", "night.png: very dark", "page.jpg", "train 12"):
+        assert name in text
+
+
+def test_an_h5_file_is_read_too(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "hands.h5", "w") as file:
+        file["train_set_x"] = np.stack([scene(0), scene(1), scene(0)])
+        file["train_set_y"] = np.array([0, 1, 0])
+        file["list_classes"] = np.arange(3)
+    report = audit_path(str(tmp_path / "hands.h5"))
+    assert report["identical"]["sets"] == [["hands.h5[0]", "hands.h5[2]"]]
+    assert report["classes"] == {"0": {"all": 2}, "1": {"all": 1}}
+
+
+def test_a_place_without_pictures_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(InputError, match=str(path)):
+            audit_path(str(path))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(b"")
+    with pytest.raises(InputError, match="no picture can be read; the first: .*0.png"):
+        audit_path(str(tmp_path))
+
+
+def test_signs_leaks_its_known_twelve(shared: Path) -> None:
+    report = audit_path(str(shared / "datasets"))
+    expected = [f"test_signs.h5[{index}]" for index in SIGNS_TEST_TWINS]
+    assert report["copies"]["leaked"]["test"] == expected
+    assert len(report["copies"]["sets"]) == 56
+    assert len(report["look_alikes"]["leaked"]["test"]) == 16
+    assert report["odd"] == {} and report["conflicts"] == []
+
+
+def test_the_ankara_digits_repeat_nothing(shared: Path) -> None:
+    report = audit_path(str(shared / "datasets" / "ankara_digits"))
+    assert report["count"] == 1032
+    assert report["look_alikes"]["sets"] == []
+    assert report["odd"] == {} and report["unreadable"] == []
+
+
+def test_the_command_line(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "audit.json"
+    done = subprocess.run(
+        [sys.executable, "main.py", "--mode=audit", f"--data={folder}"]
+        + [f"--output={output}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "LEAK" in done.stdout
+    assert json.loads(output.read_text()) == audit_path(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [("", "--data is missing"), ("nowhere", "nowhere")]
+)
+def test_a_wrong_path_is_an_input_error(path: str, told: str) -> None:
+    names = [field.name for field in dataclasses.fields(Options)]
+    values = dict.fromkeys(names, "") | {"config": None, "data": path}
+    with pytest.raises(InputError, match=told):
+        run("audit", Options.of(values, []))
