@@ -9,7 +9,10 @@ import pytest
 
 from signjax.models.cnn import CNN
 from signjax.training.evaluation import (
+    answered,
+    calibration_error,
     predict_logits,
+    reliability,
     score,
     softmax,
     wilson_interval,
@@ -94,3 +97,48 @@ def test_a_certain_error_costs_a_finite_loss_and_nan_stays_nan() -> None:
     assert 100 < score(certain, np.array([0]), ["a", "b"])["loss"] < np.inf
     broken = np.full((1, 2), np.nan, np.float32)
     assert np.isnan(score(broken, np.array([0]), ["a", "b"])["loss"])
+
+
+def test_the_calibration_error_of_a_hand_example() -> None:
+    """20 images in 10 bins of two, in shuffled order."""
+    confidence = np.linspace(0.52, 0.9, 20)
+    correct = np.array([0, 1] * 5 + [1, 1] * 4 + [0, 0])
+    expected = 0.0
+    for start in range(0, 20, 2):
+        pair = slice(start, start + 2)
+        expected += abs(correct[pair].mean() - confidence[pair].mean()) * 2 / 20
+    shuffled = np.random.default_rng(0).permutation(20)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)[shuffled]
+    labels = (1 - correct)[shuffled]
+    assert calibration_error(probabilities, labels) == pytest.approx(expected)
+    rows = reliability(probabilities, labels)
+    assert [row["count"] for row in rows] == [2] * 10
+    assert rows[0]["confidence"] == pytest.approx(confidence[:2].mean())
+    assert [row["accuracy"] for row in rows] == [0.5] * 5 + [1.0] * 4 + [0.0]
+
+
+def test_bins_differ_by_one_image_at_most_and_few_images_get_fewer() -> None:
+    probabilities = softmax(np.random.default_rng(0).normal(size=(23, 3)))
+    labels = np.zeros(23, int)
+    assert (
+        sorted(r["count"] for r in reliability(probabilities, labels))
+        == [2] * 7 + [3] * 3
+    )
+    assert len(reliability(probabilities[:4], labels[:4])) == 4
+    certain = np.array([[1.0, 0.0, 0.0]])
+    assert calibration_error(certain, np.array([0])) == 0.0
+    assert calibration_error(certain, np.array([1])) == 1.0
+
+
+def test_only_answers_of_the_threshold_count() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.45, 0.55]])
+    labels = np.array([0, 1, 0, 1])
+    assert answered(probabilities, labels, 0.6) == {
+        "threshold": 0.6,
+        "count": 3,
+        "coverage": 0.75,
+        "accuracy": 1 / 3,
+        "interval95": wilson_interval(1, 3),
+    }
+    none = answered(probabilities, labels, 0.95)
+    assert (none["count"], none["accuracy"], none["interval95"]) == (0, None, None)

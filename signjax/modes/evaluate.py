@@ -1,5 +1,6 @@
 """--mode=evaluate: a trained model's scores on its own test split or on --data."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,40 +8,118 @@ import numpy as np
 
 from signjax import build
 from signjax.data import sources
-from signjax.data.dataset import Dataset
+from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
-from signjax.modes.common import open_model, refuse_arguments, score_images
+from signjax.modes.audit import audit, audit_parts
+from signjax.modes.calibration import HOW_TO_GET, NO_THRESHOLD, read_calibration
+from signjax.modes.common import (
+    logits_of,
+    open_model,
+    refuse_arguments,
+    require_workdir,
+    score_logits,
+)
 from signjax.modes.options import Options
+from signjax.modes.report import FILE as REPORT_FILE
+from signjax.modes.report import write_report
 from signjax.reporting.logs import Console, write_json
+from signjax.training.calibration import Calibration
+from signjax.training.evaluation import (
+    answered,
+    calibration_error,
+    negative_log_likelihood,
+)
 from signjax.workdir import TrainedModel
 
 
 def run(options: Options) -> None:
-    """Prints a table; writes it as JSON to --output."""
+    """Prints a table; writes it as JSON to --output, and a report as HTML."""
     refuse_arguments(options)
     console = Console()
+    directory = require_workdir(options)
     trained = open_model(options, console)
-    data, source = _load(options, trained, console)
+    data, source, look_over = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)
-    scores = score_images(trained.network, trained.state.variables, data) | {
-        "data": source,
-        "left_out": left_out,
+    calibration = read_calibration(directory, trained.step)
+    logits = logits_of(trained.network, trained.state.variables, data.images)
+    scores = _score(trained, data, logits, calibration)
+    scores |= {"data": source, "left_out": left_out}
+    numbers = describe(scores)
+    _print(console, numbers, scores)
+    if options.output:
+        write_json(options.output, scores)
+    write_report(
+        _report_path(options.output, directory),
+        console,
+        directory=directory,
+        trained=trained,
+        data=data,
+        logits=logits,
+        scores=scores,
+        numbers=numbers,
+        calibration=calibration,
+        audit=look_over,
+    )
+
+
+def report_own_test(
+    console: Console,
+    directory: Path,
+    trained: TrainedModel,
+    splits: Splits,
+    calibration: Calibration | None,
+) -> None:
+    """Leaves the report that `run` leaves of a model's own test split."""
+    data = splits.test
+    logits = logits_of(trained.network, trained.state.variables, data.images)
+    scores = _score(trained, data, logits, calibration)
+    scores |= {"data": f"{splits.source} test", "left_out": {}}
+    write_report(
+        directory / REPORT_FILE,
+        console,
+        directory=directory,
+        trained=trained,
+        data=data,
+        logits=logits,
+        scores=scores,
+        numbers=describe(scores),
+        calibration=calibration,
+        audit=lambda: audit_parts(splits.origin, _parts(splits)),
+    )
+
+
+def _score(
+    trained: TrainedModel,
+    data: Dataset,
+    logits: np.ndarray,
+    calibration: Calibration | None,
+) -> dict[str, Any]:
+    return score_logits(logits, data) | {
+        "calibrated": calibration and score_calibrated(calibration, logits, data),
         "trained_on": trained.run.data["source"],
         "step": trained.step,
     }
-    _print(console, scores)
-    if options.output:
-        write_json(options.output, scores)
+
+
+def _parts(splits: Splits) -> dict[str, Dataset]:
+    return {"train": splits.train, "test": splits.test}
+
+
+def _report_path(output: str, directory: Path) -> Path:
+    """Beside a JSON file, by its name; in the workdir without one."""
+    path = Path(output).expanduser()
+    return path.with_suffix(".html") if path.is_file() else directory / REPORT_FILE
 
 
 def _load(
     options: Options, trained: TrainedModel, console: Console
-) -> tuple[Dataset, str]:
-    """The images to score, and the words for where they came from."""
+) -> tuple[Dataset, str, Callable[[], dict[str, Any]]]:
+    """The images to score, the words for where they came from, and their audit."""
     if options.data:
-        image_size = trained.network.image_size
+        network = trained.network
         path = Path(options.data).expanduser()
-        return sources.load_labelled(path, image_size), options.data
+        data = sources.load_labelled(path, network.image_size, network.framing)
+        return data, options.data, lambda: audit(options.data)
     expected = trained.run.data
     if expected["source"] == "ported":
         raise InputError(
@@ -56,7 +135,8 @@ def _load(
             f"model was trained with ({expected['source']}: {expected['origin']}), so "
             "its own test split cannot be told: give the images to score by --data"
         )
-    return splits.test, f"{splits.source} test"
+    source = f"{splits.source} test"
+    return splits.test, source, lambda: audit_parts(splits.origin, _parts(splits))
 
 
 def match_classes(
@@ -90,27 +170,76 @@ def match_classes(
     return Dataset(images, labels[kept].astype(np.int32), classes), left_out
 
 
-def _print(console: Console, scores: dict[str, Any]) -> None:
+def score_calibrated(
+    calibration: Calibration, logits: np.ndarray, data: Dataset
+) -> dict[str, Any]:
+    """How well a calibrated model knows what it knows, on logits [N, C] of `data`.
+
+    temperature; loss and ece as in `score`, of the calibrated probabilities; answered:
+    see `evaluation.answered`, null without a threshold; held_out: what it was fitted
+    to.
+    """
+    probabilities = calibration.probabilities(logits)
+    threshold = calibration.threshold
+    scaled = logits / calibration.temperature
+    return {
+        "temperature": calibration.temperature,
+        "loss": negative_log_likelihood(scaled, data.labels),
+        "ece": calibration_error(probabilities, data.labels),
+        "answered": None
+        if threshold is None
+        else answered(probabilities, data.labels, threshold),
+        "held_out": calibration.to_json(),
+    }
+
+
+def describe(scores: dict[str, Any]) -> dict[str, str]:
+    """The scores but for the table of classes: heading -> text."""
     low, high = scores["interval95"]
-    classes = scores["classes"]
-    width = max(5, *(len(name) + 1 for name in classes))
-    console.info(f"data      {scores['data']}: {scores['count']} images")
+    numbers = {"data": f"{scores['data']}: {scores['count']} images"}
     if scores["left_out"]:
         names = ", ".join(scores["left_out"])
         count = sum(scores["left_out"].values())
-        console.info(f"left out  {count} images of classes not known: {names}")
+        numbers["left out"] = f"{count} images of classes not known: {names}"
     if scores["trained_on"] == "synthetic":
-        console.info("model     trained on synthetic hands")
-    console.info(
-        f"accuracy  {scores['accuracy']:.4f}, 95% interval {low:.3f} to {high:.3f}"
+        numbers["model"] = "trained on synthetic hands"
+    numbers["accuracy"] = (
+        f"{scores['accuracy']:.4f}, 95% interval {low:.3f} to {high:.3f}"
     )
     if "leak_free" in scores:
         rest = scores["leak_free"]
-        console.info(
-            f"          {rest['accuracy']:.4f} on the {rest['count']} images that are "
-            "not in the training set too"
+        numbers["leak-free"] = (
+            f"{rest['accuracy']:.4f} on the {rest['count']} images that are not in the "
+            "training set too"
         )
-    console.info(f"loss      {scores['loss']:.4f}")
+    numbers["loss"] = f"{scores['loss']:.4f}"
+    numbers["ece"] = f"{scores['ece']:.4f}, the expected calibration error"
+    return numbers | _describe_calibrated(scores["calibrated"])
+
+
+def _describe_calibrated(calibrated: dict[str, Any] | None) -> dict[str, str]:
+    if not calibrated:
+        return {"unsure": f"never, {HOW_TO_GET}"}
+    numbers = {
+        "calibrated": f"ece {calibrated['ece']:.4f}, loss {calibrated['loss']:.4f} at "
+        f"temperature {calibrated['temperature']:.3f}"
+    }
+    given = calibrated["answered"]
+    if not given:
+        return numbers | {"unsure": f"never: {NO_THRESHOLD}"}
+    right = _share(given["accuracy"]).strip()
+    numbers["answered"] = (
+        f"{given['coverage']:.1%} of the images, those of confidence "
+        f"{given['threshold']:.3f} or more; {right} of these rightly"
+    )
+    return numbers
+
+
+def _print(console: Console, numbers: dict[str, str], scores: dict[str, Any]) -> None:
+    for heading, text in numbers.items():
+        console.info(f"{heading:9} {text}")
+    classes = scores["classes"]
+    width = max(5, *(len(name) + 1 for name in classes))
     console.info("")
     console.info(
         f"{'true':>{width}}  recall  precision  predicted as "

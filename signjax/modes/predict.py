@@ -2,14 +2,18 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from signjax.data.image import list_images, load_image
+from signjax.data.image import Framing, list_images, load_image
 from signjax.errors import InputError
-from signjax.modes.common import open_model
+from signjax.modes.calibration import read_calibration
+from signjax.modes.common import open_model, require_workdir
 from signjax.modes.options import Options
 from signjax.reporting.logs import Console
+from signjax.training.calibration import Calibration
 from signjax.training.evaluation import predict_logits, softmax
 
 
@@ -27,7 +31,9 @@ def run(options: Options) -> None:
     trained = open_model(options, console)
     if trained.run.data["source"] == "synthetic":
         console.warning("this model was trained on synthetic hands, not on photographs")
-    paths, images, bad = _load(options.arguments, trained.network.image_size)
+    paths, images, bad = _load(
+        options.arguments, trained.network.image_size, trained.network.framing
+    )
     if paths:
         network = trained.network
         logits = predict_logits(
@@ -36,14 +42,16 @@ def run(options: Options) -> None:
             np.stack(images),
             _batch_size(len(paths), network.eval_batch_size, network.mesh.size),
         )
-        for path, row in zip(paths, softmax(logits), strict=True):
-            console.info(_line(path, row, trained.run.classes, options.json))
+        calibration = read_calibration(require_workdir(options), trained.step)
+        line = _json_line if options.json else _line
+        for answer in answers(paths, logits, trained.run.classes, calibration):
+            console.info(line(answer))
     if bad:
         raise InputError(f"{bad} of {bad + len(paths)} images could not be read")
 
 
 def _load(
-    arguments: tuple[str, ...], image_size: int
+    arguments: tuple[str, ...], image_size: int, framing: Framing
 ) -> tuple[list[str], list[np.ndarray], int]:
     """(paths, images, number of bad ones); bad ones are named on stderr."""
     paths, images, bad = [], [], 0
@@ -56,7 +64,7 @@ def _load(
             continue
         for path in found:
             try:
-                images.append(load_image(path, image_size))
+                images.append(load_image(path, image_size, framing))
                 paths.append(str(path))
             except InputError as error:
                 print(error, file=sys.stderr)
@@ -69,18 +77,42 @@ def _batch_size(count: int, largest: int, device_count: int) -> int:
     return min(largest, -(-count // device_count) * device_count)
 
 
-def _line(
-    path: str, probabilities: np.ndarray, classes: tuple[str, ...], as_json: bool
-) -> str:
-    best = int(probabilities.argmax())
-    confidence = float(probabilities[best])
-    if not as_json:
-        return f"{path}  {classes[best]}  {confidence:.3f}"
-    return json.dumps(
-        {
+def answers(
+    paths: Sequence[str],
+    logits: np.ndarray,
+    classes: tuple[str, ...],
+    calibration: Calibration | None,
+) -> Iterator[dict[str, Any]]:
+    """What --json prints of each image, from its logits, float [N, C].
+
+    path; label, null where the confidence, the largest of the probabilities, is below
+    the calibration's threshold; likeliest, that label whether sure or not; reason,
+    why label is null; calibrated, whether the confidence was fitted to held-out images.
+    """
+    threshold = (calibration and calibration.threshold) or 0.0
+    probabilities = calibration.probabilities if calibration else softmax
+    for path, row in zip(paths, probabilities(logits), strict=True):
+        confidence = float(row.max())
+        likeliest = classes[int(row.argmax())]
+        sure = confidence >= threshold
+        yield {
             "path": path,
-            "label": classes[best],
+            "label": likeliest if sure else None,
+            "likeliest": likeliest,
             "confidence": confidence,
-            "probabilities": dict(zip(classes, probabilities.tolist(), strict=True)),
+            "reason": None if sure else f"confidence below {threshold:.3f}",
+            "calibrated": calibration is not None,
+            "probabilities": dict(zip(classes, row.tolist(), strict=True)),
         }
-    )
+
+
+def _json_line(answer: dict[str, Any]) -> str:
+    return json.dumps(answer)
+
+
+def _line(answer: dict[str, Any]) -> str:
+    path, label, confidence = (answer[k] for k in ("path", "label", "confidence"))
+    if label is not None:
+        return f"{path}  {label}  {confidence:.3f}"
+    likeliest, reason = answer["likeliest"], answer["reason"]
+    return f"{path}  unsure  {confidence:.3f}  likeliest {likeliest}, {reason}"

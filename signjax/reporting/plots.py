@@ -4,7 +4,7 @@ import importlib.util
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,10 @@ def available() -> bool:
 
 
 def learning_curves(
-    records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], *, title: str
+    records: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str] | IO[bytes],
+    *,
+    title: str,
 ) -> None:
     """Draws loss and accuracy over epochs into a PNG of 1500 x 675 pixels.
 
@@ -87,3 +90,116 @@ def _scale_loss(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.set_ylim(bottom=0)
+
+
+def step_times(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Draws benchmark rows as bars of images a second into a PNG 1500 pixels wide.
+
+    rows: at least one, as --mode=benchmark writes them. A bar's length is by the median
+    step, the line at its end by the quartiles; beside it stands its share of the peak.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
+    size = (10, 1.6 + 0.35 * len(rows))
+    figure = Figure(figsize=size, dpi=150, layout=layout, facecolor="white")
+    title = f"{rows[0]['variant']} on {rows[0]['device']}"
+    figure.suptitle(title, color=INK, fontsize=12, weight="bold", parse_math=False)
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        _draw_speed(axes, place, row)
+    axes.set_yticks(range(len(rows)), [_setting(row) for row in rows], color=INK)
+    axes.invert_yaxis()  # the first row on top
+    axes.set_xlabel("images a second", color=INK)
+    axes.margins(x=0.15)
+    axes.grid(axis="x", color=FAINT, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(which="both", colors=INK)
+    figure.savefig(path, format="png")
+
+
+def _draw_speed(axes: "Axes", place: int, row: Mapping[str, Any]) -> None:
+    step = row["step_ms"]
+    speed = row["images_per_second"]
+    fastest, slowest = (speed * step["median"] / step[p] for p in ("p25", "p75"))
+    color = COLORS["train"]
+    axes.barh(place, speed, height=0.6, color=color)
+    axes.plot([slowest, fastest], [place, place], color=INK, lw=1.6)
+    share = "" if row["mfu"] is None else f", {row['mfu']:.1%} of peak"
+    axes.annotate(
+        f"{step['median']:.4g} ms{share}",
+        (max(speed, fastest), place),
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center",
+        color=INK,
+    )
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    devices = row["device_count"]
+    return f"{row['program']} {row['batch_size']} {row['dtype']}" + (
+        f" x {devices}" if devices > 1 else ""
+    )
+
+
+def confusion_matrix(
+    confusion: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    file: str | os.PathLike[str] | IO[bytes],
+) -> None:
+    """Draws counts, rows by true class, into a PNG; a row's colours are its shares."""
+    from matplotlib.figure import Figure
+
+    count = len(classes)
+    side = 2.2 + 0.42 * count
+    figure = Figure(figsize=(side, side), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    shares = [[n / max(1, sum(row)) for n in row] for row in confusion]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(count):
+        for column in range(count):
+            number, share = confusion[row][column], shares[row][column]
+            if number:
+                color = "white" if share > 0.5 else INK
+                axes.text(column, row, str(number), ha="center", va="center", c=color)
+    axes.set_xticks(range(count), classes, color=INK, parse_math=False)
+    axes.set_yticks(range(count), classes, color=INK, parse_math=False)
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("true", color=INK)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.savefig(file, format="png")
+
+
+def reliability_diagram(
+    bins: Mapping[str, Sequence[Mapping[str, float]]],
+    file: str | os.PathLike[str] | IO[bytes],
+) -> None:
+    """Draws accuracy over confidence into a PNG; honest confidence is on the diagonal.
+
+    bins: the name of a curve -> rows of `confidence`, `accuracy` and `count`, for one
+    or two curves.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 4.4), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=INK, lw=1, ls=":")
+    colors = [COLORS["train"], COLORS["test"]]
+    for (name, rows), color in zip(bins.items(), colors[: len(bins)], strict=True):
+        places = [row["confidence"] for row in rows]
+        values = [row["accuracy"] for row in rows]
+        axes.plot(places, values, color=color, label=name, marker="o", ms=4, lw=1.4)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("mean confidence of a tenth of the images", color=INK)
+    axes.set_ylabel("accuracy of that tenth", color=INK)
+    axes.grid(color=FAINT, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK)
+    axes.legend(frameon=False, labelcolor=INK)
+    figure.savefig(file, format="png")

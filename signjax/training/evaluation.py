@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+BINS = 10
+
 
 def predict_logits(
     eval_step: Callable[[Any, np.ndarray], jax.Array],
@@ -41,20 +43,19 @@ def score(
     """What `evaluate` reports, as plain numbers.
 
     logits: float [N, C]. labels: int [N]. Returns accuracy and its 95% Wilson
-    interval (both in [0, 1]), loss (mean cross-entropy, nats), count, classes,
-    confusion (int [C][C], rows: true class) and per_class (count, precision, recall;
-    null where undefined).
+    interval (both in [0, 1]), loss (mean cross-entropy, nats), ece (see
+    `calibration_error`), count, classes, confusion (int [C][C], rows: true class) and
+    per_class (count, precision, recall; null where undefined).
     """
     probabilities = softmax(logits)
-    true_probability = probabilities[np.arange(len(labels)), labels]
-    tiny = np.finfo(np.float64).tiny
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (labels, probabilities.argmax(axis=-1)), 1)
     correct, count = int(np.trace(confusion)), len(labels)
     return {
         "accuracy": correct / count,
         "interval95": wilson_interval(correct, count),
-        "loss": float(-np.log(np.maximum(true_probability, tiny)).mean()),
+        "loss": negative_log_likelihood(logits, labels),
+        "ece": calibration_error(probabilities, labels),
         "count": count,
         "classes": list(classes),
         "confusion": confusion.tolist(),
@@ -66,6 +67,66 @@ def score(
             }
             for i, name in enumerate(classes)
         },
+    }
+
+
+def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean cross-entropy in nats of logits [N, C] and labels, int [N]; never inf."""
+    likelihoods = softmax(logits)[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(likelihoods, np.finfo(np.float64).tiny)).mean())
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Expected calibration error, in [0, 1], over the bins of `reliability`.
+
+    The mean distance of a bin's accuracy from its mean confidence, weighted by count
+    (Nguyen and O'Connor, arXiv:1508.05154, for bins of equal mass).
+    """
+    rows = reliability(probabilities, labels)
+    distances = [
+        row["count"] * abs(row["accuracy"] - row["confidence"]) for row in rows
+    ]
+    return sum(distances) / len(labels)
+
+
+def reliability(
+    probabilities: np.ndarray, labels: np.ndarray
+) -> list[dict[str, float]]:
+    """Mean confidence, accuracy and count of bins of images, by rising confidence.
+
+    probabilities: float [N, C]. labels: int [N]. Of `BINS` bins, or N if that is less,
+    each holds as many images as the others or one more.
+    """
+    confidence = probabilities.max(axis=-1)
+    correct = probabilities.argmax(axis=-1) == labels
+    order = np.argsort(confidence, kind="stable")
+    return [
+        {
+            "confidence": float(confidence[part].mean()),
+            "accuracy": float(correct[part].mean()),
+            "count": len(part),
+        }
+        for part in np.array_split(order, min(BINS, len(order)))
+    ]
+
+
+def answered(
+    probabilities: np.ndarray, labels: np.ndarray, threshold: float
+) -> dict[str, Any]:
+    """How it goes if only labels of at least a threshold's confidence are given.
+
+    Returns threshold, count (answers), coverage (their share of all images), accuracy
+    (of the answers) and its interval95; these two null where nothing is answered.
+    """
+    given = probabilities.max(axis=-1) >= threshold
+    count = int(given.sum())
+    correct = int(np.sum(probabilities.argmax(axis=-1)[given] == labels[given]))
+    return {
+        "threshold": threshold,
+        "count": count,
+        "coverage": count / len(labels),
+        "accuracy": _ratio(correct, count),
+        "interval95": wilson_interval(correct, count) if count else None,
     }
 
 

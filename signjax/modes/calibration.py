@@ -1,0 +1,65 @@
+"""calibration.json of a workdir: fitted when training ends, used to predict."""
+
+from pathlib import Path
+from typing import Any
+
+from signjax import build
+from signjax.data.dataset import Dataset
+from signjax.errors import InputError
+from signjax.modes.common import logits_of
+from signjax.reporting.logs import read_json, write_json
+from signjax.training.calibration import Calibration, fit
+
+FILE = "calibration.json"
+
+HOW_TO_GET = (
+    "not calibrated: train with images held out for it, as "
+    "--config.data.validation_fraction=0.15"
+)
+
+NO_THRESHOLD = "too few held-out images, or too many labelled wrongly, to set a limit"
+
+
+def calibrate(
+    directory: Path,
+    network: build.Network,
+    variables: Any,
+    validation: Dataset,
+    *,
+    step: int,
+) -> Calibration:
+    """Fits the model of `step` to the validation images and writes calibration.json."""
+    logits = logits_of(network, variables, validation.images)
+    calibration = fit(logits, validation.labels, step=step)
+    write_json(directory / FILE, calibration.to_json())
+    return calibration
+
+
+def read_calibration(directory: Path, step: int) -> Calibration | None:
+    """What was fitted to the model of `step`, or None where nothing was.
+
+    Raises InputError where the file is damaged.
+    """
+    path = directory / FILE
+    if not path.exists():
+        return None
+    try:
+        calibration = Calibration.from_json(read_json(path))
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not what training writes ({error!r}): delete it, and the model "
+            "is taken as not calibrated"
+        ) from error
+    return calibration if calibration.step == step else None
+
+
+def describe(calibration: Calibration) -> str:
+    """What was fitted, in a line for a person."""
+    before, after = calibration.ece
+    line = (
+        f"temperature {calibration.temperature:.3f} by {calibration.count} held-out "
+        f"images (their calibration error {before:.3f}, after {after:.3f})"
+    )
+    if calibration.threshold is None:
+        return f"{line}; never unsure: {NO_THRESHOLD}"
+    return f"{line}; unsure below {calibration.threshold:.3f}"

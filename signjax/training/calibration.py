@@ -1,0 +1,121 @@
+"""How far a confidence can be trusted, and below which one to say `unsure` instead.
+
+Both are fitted on held-out training images and kept with the model: a temperature that
+divides the logits (Guo et al., arXiv:1706.04599), and the smallest confidence at which
+answers are wrong no oftener than a stated risk allows (Geifman and El-Yaniv,
+arXiv:1705.08500).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from signjax.training.evaluation import (
+    calibration_error,
+    negative_log_likelihood,
+    softmax,
+    wilson_interval,
+)
+
+RISK = 0.05
+
+# Where 1 / temperature is looked for; beyond, probabilities are even or all 0 and 1.
+_SHARPEST, _FLATTEST = 100.0, 0.01
+_HALVINGS = 60
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted on `count` held-out images at `step` of a run.
+
+    temperature: > 0, divides logits. threshold: the confidence below which to answer
+    `unsure`, or None where count is too small to promise `risk`, the share of wrong
+    answers. loss and ece: before and after, on the held-out images.
+    """
+
+    step: int
+    count: int
+    temperature: float
+    threshold: float | None
+    risk: float
+    loss: tuple[float, float]
+    ece: tuple[float, float]
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float64 [N, C], of logits [N, C]."""
+        return softmax(logits / self.temperature)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, which `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Calibration":
+        """The calibration of `to_json`; KeyError or TypeError where it is none."""
+        pairs: dict[str, Any] = {key: tuple(values[key]) for key in ("loss", "ece")}
+        return cls(**{**values, **pairs})
+
+
+def fit(
+    logits: np.ndarray, labels: np.ndarray, *, step: int, risk: float = RISK
+) -> Calibration:
+    """The calibration of a model by its held-out images: logits [N, C], labels [N]."""
+    temperature = fit_temperature(logits, labels)
+    scaled = logits / temperature
+    probabilities = softmax(scaled)
+    correct = probabilities.argmax(axis=-1) == labels
+    return Calibration(
+        step=step,
+        count=len(labels),
+        temperature=temperature,
+        threshold=choose_threshold(probabilities.max(axis=-1), correct, risk),
+        risk=risk,
+        loss=(
+            negative_log_likelihood(logits, labels),
+            negative_log_likelihood(scaled, labels),
+        ),
+        ece=(
+            calibration_error(softmax(logits), labels),
+            calibration_error(probabilities, labels),
+        ),
+    )
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that minimises the cross-entropy of logits [N, C].
+
+    As if one image more had been seen, which shows every class alike: without it the
+    best temperature of images that are all labelled correctly would be 0, and one
+    error to come would count as impossible (Platt, 1999, does so for two classes).
+    """
+    logits = logits.astype(np.float64)
+    count, classes = logits.shape
+    targets = np.full((count, classes), 1 / classes) / (count + 1)
+    targets[np.arange(count), labels] += count / (count + 1)
+    # The cross-entropy is convex in the inverse temperature, so its slope has one root.
+    low, high = np.log(_FLATTEST), np.log(_SHARPEST)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        expected = np.sum((softmax(logits * np.exp(middle)) - targets) * logits)
+        low, high = (low, middle) if expected > 0 else (middle, high)
+    return float(np.exp(-(low + high) / 2))
+
+
+def choose_threshold(
+    confidence: np.ndarray, correct: np.ndarray, risk: float
+) -> float | None:
+    """The smallest confidence that answers can begin at and keep to a risk.
+
+    confidence: float [N]. correct: bool [N]. At the threshold the upper end of the 95%
+    interval of the share of wrong answers is at most `risk`. None where it is above at
+    every confidence: without any error that takes 73 answers for a risk of 0.05.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    ordered, right = confidence[order], np.cumsum(correct[order])
+    for count in range(len(ordered), 0, -1):
+        tied = count < len(ordered) and ordered[count] == ordered[count - 1]
+        least_right, _ = wilson_interval(int(right[count - 1]), count)
+        if not tied and 1 - least_right <= risk:
+            return float(ordered[count - 1])
+    return None

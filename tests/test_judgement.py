@@ -1,0 +1,144 @@
+"""Calibration travels from training through the workdir to evaluate and predict."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import cnn
+from signjax.data.dataset import Dataset
+from signjax.errors import InputError
+from signjax.modes import Options, run
+from signjax.modes.calibration import read_calibration
+from signjax.modes.evaluate import describe, score_calibrated
+from signjax.modes.predict import answers
+from signjax.training.calibration import Calibration
+from signjax.training.evaluation import score, softmax
+
+FITTED = Calibration(
+    step=4,
+    count=100,
+    temperature=2.0,
+    threshold=0.6,
+    risk=0.05,
+    loss=(1.0, 0.9),
+    ece=(0.2, 0.1),
+)
+# At temperature 2 the confidences are 3/4, 1/2 and 9/11.
+LOGITS = 2 * np.log(np.array([[3.0, 0.5, 0.5], [1.0, 0.5, 0.5], [0.5, 0.5, 4.5]]))
+CLASSES = ("a", "b", "c")
+
+
+def test_unsure_answers_have_no_label_and_a_reason() -> None:
+    found = list(answers(["x", "y", "z"], LOGITS, CLASSES, FITTED))
+    assert [answer["label"] for answer in found] == ["a", None, "c"]
+    assert [answer["likeliest"] for answer in found] == ["a", "a", "c"]
+    assert [answer["confidence"] for answer in found] == pytest.approx(
+        [3 / 4, 1 / 2, 9 / 11]
+    )
+    assert [answer["reason"] for answer in found] == [
+        None,
+        "confidence below 0.600",
+        None,
+    ]
+    assert all(answer["calibrated"] for answer in found)
+    assert sum(found[1]["probabilities"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "calibration", [None, dataclasses.replace(FITTED, threshold=None)]
+)
+def test_without_a_threshold_every_image_gets_a_label(
+    calibration: Calibration | None,
+) -> None:
+    found = list(answers(["x", "y", "z"], LOGITS, CLASSES, calibration))
+    assert [answer["label"] for answer in found] == ["a", "a", "c"]
+    assert found[0]["calibrated"] == (calibration is not None)
+    scaled = LOGITS / (calibration.temperature if calibration else 1)
+    assert found[1]["confidence"] == pytest.approx(softmax(scaled)[1, 0])
+
+
+def test_what_evaluate_says_of_a_calibration() -> None:
+    images = np.zeros((3, 2, 2, 3), np.uint8)
+    data = Dataset(images, np.array([0, 0, 1], np.int32), CLASSES)
+    scores = score_calibrated(FITTED, LOGITS, data)
+    assert scores["temperature"] == 2.0
+    likelihoods = [3 / 4, 1 / 2, 1 / 11]
+    assert scores["loss"] == pytest.approx(-np.mean(np.log(likelihoods)))
+    # Three images are three bins.
+    assert scores["ece"] == pytest.approx((1 / 4 + 1 / 2 + 9 / 11) / 3)
+    assert scores["answered"]["coverage"] == pytest.approx(2 / 3)
+    assert scores["answered"]["accuracy"] == 0.5
+    whole = score(LOGITS, data.labels, CLASSES) | {
+        "data": "photos",
+        "left_out": {},
+        "trained_on": "signs",
+        "calibrated": scores,
+    }
+    assert describe(whole)["answered"].startswith("66.7% of the images")
+    assert "validation_fraction" in describe(whole | {"calibrated": None})["unsure"]
+
+
+def options(**values: Any) -> Options:
+    names = [field.name for field in dataclasses.fields(Options)]
+    blank = dict.fromkeys(names, "") | {"config": None, "repeats": 0}
+    return Options.of(blank | values, values.get("arguments", ()))
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A CNN trained for a moment on synthetic hands, a quarter of them held out."""
+    directory = tmp_path_factory.mktemp("run")
+    config = cnn.get_config("")
+    config.data.source = "synthetic"
+    config.data.synthetic_train, config.data.synthetic_test = 96, 24
+    config.data.validation_fraction = 0.25
+    config.train.epochs, config.train.batch_size = 2, 24
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        run("train", options(config=config, workdir=str(directory)))
+        yield directory
+
+
+def test_training_leaves_calibration_and_report(workdir: Path) -> None:
+    step = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    calibration = read_calibration(workdir, step)
+    assert calibration is not None
+    assert calibration.count == 24
+    assert read_calibration(workdir, step - 1) is None  # another checkpoint's
+    page = (workdir / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>") and "LEAK" not in page
+    assert "synthetic test: 24 images" in page
+
+
+def test_evaluate_and_predict_use_it(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "scores.json"
+    run("evaluate", options(workdir=str(workdir), output=str(output)))
+    scores = json.loads(output.read_text())
+    stored = json.loads((workdir / "calibration.json").read_text())
+    assert scores["calibrated"]["held_out"] == stored
+    assert (tmp_path / "scores.html").read_text().startswith("<!DOCTYPE html>")
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.full((70, 90, 3), 130, np.uint8)).save(photo)
+    stored |= {"temperature": 50.0, "threshold": 0.9}
+    (workdir / "calibration.json").write_text(json.dumps(stored))
+    capsys.readouterr()
+    for as_json in (True, False):
+        run(
+            "predict",
+            options(workdir=str(workdir), json=as_json, arguments=[str(photo)]),
+        )
+    answer, line = capsys.readouterr().out.splitlines()
+    assert json.loads(answer)["label"] is None
+    assert json.loads(answer)["confidence"] < 0.25
+    assert line.startswith(f"{photo}  unsure  0.") and "below 0.900" in line
+    (workdir / "calibration.json").write_text("{}")
+    with pytest.raises(InputError, match="calibration.json is not what training"):
+        run("evaluate", options(workdir=str(workdir)))
