@@ -1,0 +1,68 @@
+"""What a measurement was taken on: processor, memory, commit."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def describe_device(device: jax.Device) -> str:
+    """The device's kind; for the CPU its name and the cores that may be used."""
+    if device.platform != "cpu":
+        return device.device_kind
+    return f"{_processor()}, {_core_count()} cores"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
+    return names[0].strip() if names else platform.processor() or platform.machine()
+
+
+def _core_count() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_memory_bytes(devices: list[jax.Device]) -> int | None:
+    """The most memory in use at any time since the process began.
+
+    On accelerators that of the fullest device, on the CPU that of the whole process.
+    None where the device does not tell.
+    """
+    if devices[0].platform == "cpu":
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    stats = [device.memory_stats() or {} for device in devices]
+    peaks = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
+    return max(peaks, default=None)
+
+
+def git_commit() -> str | None:
+    """The commit that runs, with `+` where files differ from it; None: no checkout."""
+    if not (ROOT / ".git").exists():
+        return None
+    head = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", "signjax", "configs", "main.py")
+    return head and head + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints, stripped; None where it fails or is not installed."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
