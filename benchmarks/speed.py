@@ -1,0 +1,363 @@
+"""Runs signjax and a peer by turns, each time in a fresh process, and compares them.
+
+    python -m benchmarks.speed --peer=torch-compile --peer_python=PYTHON [--model=cnn]
+    python -m benchmarks.speed --work=fit --peer=keras-tensorflow --data=DIR ...
+
+Both do the same work from the same weights on the same cores; one runs after the
+other, never two at once. A pair's ratio is the peer's time by ours, so more than 1 says
+that signjax is faster; the row of results/speed.json holds every pair and the median,
+least and largest ratio. All compilation caches are empty before the first pair and kept
+to the last pair, so the first pair shows cold starts and the others warm ones. A peer
+that fails, or computes something else, ends it all with its name and what it said.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runs import RESULTS, ROOT, machine
+
+FILE = RESULTS / "speed.json"
+# How far losses (relative) and logits (by the largest) may lie apart. Float32 rounds
+# differently in each program, and ten steps of training carry that on.
+TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A module of benchmarks.peers, its flags for each kind of work, and its settings.
+
+    environment: variables that it is given beside those that all are given.
+    """
+
+    works: Mapping[str, tuple[str, ...]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def _torch(compile_mode: str) -> Peer:
+    command = ("torch_step", f"--compile={compile_mode}")
+    return Peer({"train": command, "inference": command})
+
+
+def _keras(backend: str, jit_compile: str) -> Peer:
+    flag = f"--jit_compile={jit_compile}"
+    return Peer(
+        {"train": ("keras_step", flag), "fit": ("keras_fit", flag)},
+        {"KERAS_BACKEND": backend},
+    )
+
+
+PEERS = {
+    "torch-eager": _torch("off"),
+    "torch-compile": _torch("default"),
+    "torch-max-autotune": _torch("max-autotune"),
+    "flax": Peer({"train": ("flax_step",)}),
+    "keras-tensorflow": _keras("tensorflow", "off"),
+    "keras-tensorflow-jit": _keras("tensorflow", "on"),
+    "keras-jax": _keras("jax", "on"),
+    "onnxruntime": Peer({"inference": ("onnx_inference",)}),
+}
+WORKS = ("train", "inference", "fit")
+
+
+class SpeedError(Exception):
+    """A run failed or did other work than it should have; the message says which."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is run: a name for people, a command and its environment."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+
+
+def main() -> None:
+    arguments = parse(sys.argv[1:])
+    cores = sorted(os.sched_getaffinity(0))[: arguments.cores]
+    os.sched_setaffinity(0, cores)  # children inherit it
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            row = compare(arguments, Path(directory), len(cores))
+    except SpeedError as error:
+        sys.exit(f"error: {error}")
+    store(row, arguments.output)
+    print(describe(row))
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peer", choices=PEERS, required=True)
+    parser.add_argument("--work", choices=WORKS, default="train")
+    parser.add_argument("--model", choices=("resnet", "cnn"), default="resnet")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=30, help="timed, in each process")
+    parser.add_argument("--warmup", type=int, default=3, help="steps before them")
+    parser.add_argument("--data", type=Path, help="fit: folder of the two h5 files")
+    parser.add_argument("--epochs", type=int, default=100, help="fit")
+    parser.add_argument("--cores", type=int, help="how many of them; default: all")
+    parser.add_argument("--output", type=Path, default=FILE, help="where rows are kept")
+    parser.add_argument("--ours_python", default=sys.executable)
+    parser.add_argument("--peer_python", default=sys.executable)
+    arguments = parser.parse_args(argv)
+    if arguments.work not in PEERS[arguments.peer].works:
+        parser.error(f"{arguments.peer} does not do --work={arguments.work}")
+    if arguments.work == "fit":
+        if arguments.data is None:
+            parser.error("--work=fit needs --data, the folder of the two h5 files")
+        # What the recipe says; the flags are about single steps.
+        arguments.model, arguments.batch_size = "cnn", 64
+        arguments.steps = arguments.warmup = None
+    return arguments
+
+
+def compare(
+    arguments: argparse.Namespace, directory: Path, cores: int
+) -> dict[str, Any]:
+    """The row of results/speed.json. directory: for weights, caches and workdirs."""
+    before = machine()
+    ours, peer = make_programs(arguments, directory, cores)
+    pairs = []
+    for number in range(arguments.pairs):
+        mine, theirs = (execute(p, directory / "workdir") for p in (ours, peer))
+        difference = check_same(ours.name, mine, peer.name, theirs)
+        ratio = duration(theirs) / duration(mine)
+        pairs.append({"ratio": round(ratio, 4), "ours": mine, "peer": theirs})
+        print(
+            f"pair {number + 1} of {arguments.pairs}: {show(mine)}, {peer.name} "
+            f"{show(theirs)}, ratio {ratio:.2f}; outputs differ by {difference:.1e}",
+            flush=True,
+        )
+    return {
+        "peer": arguments.peer,
+        "work": arguments.work,
+        "model": arguments.model,
+        "batch_size": arguments.batch_size,
+        "steps": arguments.steps,
+        "warmup": arguments.warmup,
+        "epochs": arguments.epochs if arguments.work == "fit" else None,
+        "times": middle_times(pairs),
+        "ratio": spread([pair["ratio"] for pair in pairs]),
+        "largest_difference": max(
+            check_same(ours.name, pair["ours"], peer.name, pair["peer"])
+            for pair in pairs
+        ),
+        **before,
+        "pairs": pairs,
+    }
+
+
+def make_programs(
+    arguments: argparse.Namespace, directory: Path, cores: int
+) -> tuple[Program, Program]:
+    """(ours, the peer's), ready to be run; writes the initial weights."""
+    peer = PEERS[arguments.peer]
+    environment = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(directory / "jax"),
+        "TORCHINDUCTOR_CACHE_DIR": str(directory / "inductor"),
+        "OMP_NUM_THREADS": str(cores),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    module, *peer_flags = peer.works[arguments.work]
+    if arguments.work == "fit":
+        mine = ["main.py", "--config=configs/cnn.py:seed", "--config.data.source=signs"]
+        mine += [f"--config.data.dir={arguments.data.resolve()}"]
+        mine += [f"--config.train.epochs={arguments.epochs}"]
+        mine += [f"--workdir={directory / 'workdir'}"]
+        shared = [f"--data={arguments.data.resolve()}", f"--epochs={arguments.epochs}"]
+    else:
+        weights = directory / "weights.npz"
+        names = ("work", "model", "batch_size", "steps", "warmup")
+        shared = [f"--{name}={getattr(arguments, name)}" for name in names]
+        shared += [f"--weights={weights}"]
+        mine = ["-m", "benchmarks.peers.ours", *shared]
+        write = ["-m", "benchmarks.peers.initial_weights"]
+        write += [f"--model={arguments.model}", f"--output={weights}"]
+        run(Program("weights", [arguments.ours_python, *write], environment))
+    theirs = ["-m", f"benchmarks.peers.{module}", *peer_flags, *shared]
+    return (
+        Program("ours", [arguments.ours_python, *mine], environment),
+        Program(
+            arguments.peer,
+            [arguments.peer_python, *theirs],
+            {**environment, **peer.environment},
+        ),
+    )
+
+
+def execute(program: Program, workdir: Path) -> dict[str, Any]:
+    """Runs a program; what it says of itself, with wall time and how busy it was.
+
+    others_cpu is the share of the cores' time that other processes took meanwhile.
+    """
+    load = os.getloadavg()[0]
+    before = _cpu_seconds()
+    started = time.perf_counter()
+    output = run(program)
+    wall = time.perf_counter() - started
+    busy, own = (
+        after - earlier for after, earlier in zip(_cpu_seconds(), before, strict=True)
+    )
+    machine = wall * (os.cpu_count() or 1)
+    result = workdir / "result.json"
+    if result.exists():
+        said = read_own_result(json.loads(result.read_text()))
+        shutil.rmtree(workdir)
+    else:
+        said = parse_line(program.name, output)
+    return {
+        **said,
+        "wall_seconds": round(wall, 3),
+        "load_average": round(load, 2),
+        "others_cpu": round(max(0.0, (busy - own) / machine), 4),
+        "command": shlex.join(program.command[1:]),
+    }
+
+
+def run(program: Program) -> str:
+    """The standard output; raises SpeedError with the end of the other if it fails."""
+    done = subprocess.run(
+        program.command,
+        cwd=ROOT,
+        env={**os.environ, **program.environment},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        said = "\n".join(done.stderr.strip().splitlines()[-5:])
+        raise SpeedError(
+            f"{program.name} ended with status {done.returncode}: "
+            f"{shlex.join(program.command)}\n{said}"
+        )
+    return done.stdout
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    """(all processes', finished children's) CPU time so far; proc(5), times(2)."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _, _, irq, softirq = map(int, fields[:7])
+    busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    children = os.times()
+    return busy, children.children_user + children.children_system
+
+
+def parse_line(name: str, output: str) -> dict[str, Any]:
+    """The JSON object in the last line of what a program has printed."""
+    line = (output.strip().splitlines() or [""])[-1]
+    try:
+        said = json.loads(line)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise SpeedError(f"{name} printed no JSON object but {line[:200]!r}")
+    return said
+
+
+def read_own_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a workdir's result.json, what the peers tell of a training."""
+    return {
+        "train_loss": result["train"]["loss"],
+        "train_accuracy": result["train"]["accuracy"],
+        "test_accuracy": result["test"]["accuracy"],
+        "versions": result["versions"],
+    }
+
+
+def duration(run: Mapping[str, Any]) -> float:
+    """What a ratio compares: the median step, or the whole process."""
+    return run["step_ms"]["median"] if "step_ms" in run else run["wall_seconds"]
+
+
+def show(run: Mapping[str, Any]) -> str:
+    unit = "ms" if "step_ms" in run else "s"
+    return f"{duration(run):.4g} {unit}"
+
+
+def check_same(
+    ours: str, mine: Mapping[str, Any], peer: str, theirs: Mapping[str, Any]
+) -> float:
+    """How far the two programs' outputs lie apart; raises SpeedError above TOLERANCE.
+
+    0 where whole trainings are compared, which start from weights of their own.
+    """
+    key = next((key for key in ("losses", "logits") if key in mine), None)
+    if key is None:
+        return 0.0
+    difference = largest_difference(mine[key], theirs[key])
+    if not difference <= TOLERANCE:
+        raise SpeedError(
+            f"{peer} does not compute what {ours} computes: {key} differ by "
+            f"{difference:.1e}, more than {TOLERANCE}\n{ours}: {mine[key]}\n"
+            f"{peer}: {theirs[key]}"
+        )
+    return difference
+
+
+def largest_difference(mine: Sequence[Any], theirs: Sequence[Any]) -> float:
+    """Of two lists of losses: relative. Of two of logits: by the largest of them.
+
+    NaN where any is, infinity where they have not the same shape.
+    """
+    a, b = np.asarray(mine), np.asarray(theirs)
+    if a.shape != b.shape:
+        return float("inf")
+    scale = np.abs(b) if b.ndim == 1 else np.abs(b).max()
+    return float(np.max(np.abs(a - b) / scale))
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "median": round(median(values), 4),
+        "min": min(values),
+        "max": max(values),
+        "n": len(values),
+    }
+
+
+IDENTITY = ("peer", "work", "model", "batch_size", "processor", "cores")
+
+
+def store(row: dict[str, Any], path: Path) -> None:
+    """Puts the row in the file, instead of an earlier one of the same comparison."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = [old for old in rows if any(old[key] != row[key] for key in IDENTITY)]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps([*rows, row], indent=1) + "\n")
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    ratio, times = row["ratio"], row["times"]
+    return (
+        f"{row['work']} {row['model']}, batch {row['batch_size']}: {row['peer']} takes "
+        f"{ratio['median']:.2f} times as long as signjax ({ratio['min']:.2f} to "
+        f"{ratio['max']:.2f}, {ratio['n']} pairs; {times['peer']:.4g} and "
+        f"{times['ours']:.4g} {'s' if row['work'] == 'fit' else 'ms'})"
+    )
+
+
+def middle_times(pairs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The median over the pairs of each side's time, in ms, or s of whole processes."""
+    sides = ("ours", "peer")
+    return {side: median(duration(pair[side]) for pair in pairs) for side in sides}
+
+
+if __name__ == "__main__":
+    main()
