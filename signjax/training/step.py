@@ -17,6 +17,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from signjax.processes import place
 from signjax.training.metrics import Metrics
 from signjax.training.state import TrainState, trainable
 
@@ -39,6 +40,15 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def batched(mesh: Mesh) -> NamedSharding:
     """The first axis split over the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def share(mesh: Mesh, batch: np.ndarray) -> np.ndarray | jax.Array:
+    """A batch that every process holds whole, as a jitted step takes it.
+
+    batch: [B, ...], B a multiple of the mesh's size. Of several processes each moves
+    what its own devices need; one alone leaves it to jit, which is the faster way.
+    """
+    return place(batch, batched(mesh)) if mesh.is_multi_process else batch
 
 
 def train_step(
@@ -151,19 +161,17 @@ def compile_train_step(mesh: Mesh, **kwargs: Any) -> Callable[..., Any]:
 
 def compile_eval_step(mesh: Mesh, **kwargs: Any) -> Callable[..., jax.Array]:
     """`eval_step` with its keyword arguments bound, jitted; donates nothing."""
-    whole, split = replicated(mesh), batched(mesh)
-    return jax.jit(
-        partial(eval_step, **kwargs),
-        in_shardings=(whole, split),
-        out_shardings=whole,
-    )
+    return _compile_inference(mesh, partial(eval_step, **kwargs))
 
 
 def compile_batch_statistics(mesh: Mesh, **kwargs: Any) -> Callable[..., Any]:
     """`batch_statistics` with its keyword arguments bound, jitted."""
+    return _compile_inference(mesh, partial(batch_statistics, **kwargs))
+
+
+def _compile_inference(
+    mesh: Mesh, function: Callable[[Any, jax.Array], Any]
+) -> Callable[[Any, np.ndarray], Any]:
     whole, split = replicated(mesh), batched(mesh)
-    return jax.jit(
-        partial(batch_statistics, **kwargs),
-        in_shardings=(whole, split),
-        out_shardings=whole,
-    )
+    jitted = jax.jit(function, in_shardings=(whole, split), out_shardings=whole)
+    return lambda variables, images: jitted(variables, share(mesh, images))
