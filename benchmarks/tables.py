@@ -8,9 +8,9 @@ is replaced. A test sees that what is committed is what this would write.
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,13 +44,14 @@ def accuracy() -> str:
     """Accuracy of every recipe over its seeds, beside the reference's."""
     rows = json.loads((RESULTS / "accuracy.json").read_text())
     lines = [
-        "| recipe | epochs | n | train | test, 120 | test, 108 leak-free |",
-        "|---|---|---|---|---|---|",
+        "| recipe | epochs | n | train | test, 120 | test, 108 leak-free "
+        "| other people |",
+        "|---|---|---|---|---|---|---|",
     ]
     for network, (train, test) in REFERENCE.items():
         lines.append(
             f"| {network}, the Keras reference | {REFERENCE_EPOCHS.get(network, '')} "
-            f"| 1 | {train:.4f} | {test:.4f} | |"
+            f"| 1 | {train:.4f} | {test:.4f} | | |"
         )
         of_network = [row for row in rows if row["config"].startswith(f"{network}.py")]
         recipes = dict.fromkeys((r["config"], *r["overrides"]) for r in of_network)
@@ -65,16 +66,27 @@ def accuracy() -> str:
         f"n seeds, mean ± standard deviation. {first['processor']}, {first['cores']} "
         f"cores, Python {versions['python']}, jax {versions['jax']}, flax "
         f"{versions['flax']}. Rows: `benchmarks/results/accuracy.json`, each by "
-        "`python -m benchmarks.accuracy`, run in several clones at once and the files "
-        "joined. The reference's figures are those its project reports."
+        "`python -m benchmarks.accuracy`, run in several clones and the files joined. "
+        f"Other people: {_others_count(rows)}, of signers that no recipe was chosen "
+        "by. The reference's figures are those its project reports."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
+def _others_count(rows: Sequence[dict[str, Any]]) -> str:
+    counts = {row.get("others_count") for row in rows} - {None}
+    return f"{' or '.join(map(str, sorted(counts)))} pictures of the Ankara digits 0-5"
+
+
 def _accuracy_line(recipe: tuple[str, ...], runs: Sequence[dict[str, Any]]) -> str:
     columns = [
-        _spread([run[key] for run in runs])
-        for key in ("train_accuracy", "test_accuracy", "leak_free_test_accuracy")
+        _spread([run.get(key) for run in runs])
+        for key in (
+            "train_accuracy",
+            "test_accuracy",
+            "leak_free_test_accuracy",
+            "others_accuracy",
+        )
     ]
     return (
         f"| `configs/{' '.join(recipe)}` | {runs[0]['epochs']} | {len(runs)} | "
@@ -82,13 +94,57 @@ def _accuracy_line(recipe: tuple[str, ...], runs: Sequence[dict[str, Any]]) -> s
     )
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float | None]) -> str:
+    values = [value for value in values if value is not None]
+    if not values:
+        return ""
     if len(values) == 1:
         return f"{values[0]:.4f}"
     return f"{mean(values):.4f} ± {stdev(values):.4f}"
 
 
-TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy}
+def speed() -> str:
+    """How long every peer takes for the same work as signjax."""
+    rows = json.loads((RESULTS / "speed.json").read_text())
+    lines = [
+        "| work | peer | peer | signjax | times faster | pairs | memory, GB |",
+        "|---|---|---|---|---|---|---|",
+        *map(_speed_line, rows),
+    ]
+    first = rows[0]
+    ours = first["pairs"][0]["ours"]["versions"]
+    note = (
+        "Median over the pairs (least to most); memory is the largest of the process, "
+        f"peer's and signjax's. {first['processor']}, {first['cores']} cores, Python "
+        f"{ours['python']}, jax {ours['jax']}, float32. Rows: "
+        "`benchmarks/results/speed.json`, each by `python -m benchmarks.speed`; "
+        "`benchmarks/README.md` has the commands and the peers' settings."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _speed_line(row: Mapping[str, Any]) -> str:
+    if row["work"] == "fit":
+        work, unit = f"{row['epochs']} epochs of the CNN, whole process", "s"
+    else:
+        work, unit = f"{row['work']}, {row['model']}, batch {row['batch_size']}", "ms"
+    peer = row["pairs"][0]["peer"]
+    package, version = list(peer["versions"].items())[1]
+    ratio = row["ratio"]
+    times = [f"{row['times'][side]:.4g} {unit}" for side in ("peer", "ours")]
+    memory = [
+        f"{median(pair[side]['peak_rss_bytes'] for pair in row['pairs']) / 1e9:.2f}"
+        for side in ("peer", "ours")
+        if "peak_rss_bytes" in row["pairs"][0][side]
+    ]
+    return (
+        f"| {work} | {row['peer']} ({package} {version}) | {' | '.join(times)} | "
+        f"**{ratio['median']:.2f}** ({ratio['min']:.2f} to {ratio['max']:.2f}) | "
+        f"{ratio['n']} | {' and '.join(memory) if len(memory) == 2 else ''} |"
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy, "speed": speed}
 
 if __name__ == "__main__":
     main()

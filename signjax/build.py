@@ -17,12 +17,15 @@ from signjax.config import Config, default_config, field
 from signjax.data import augment as augmentation
 from signjax.data import batches, sources
 from signjax.data.dataset import Dataset, Splits
+from signjax.data.image import Framing
+from signjax.data.signers import grouped_split
 from signjax.data.synthetic import draw_hands
 from signjax.errors import InputError
 from signjax.models.cnn import CNN
 from signjax.models.resnet import ResNet, depth_below_head
 from signjax.pretrained.port import Ported, Variant, merge
 from signjax.pretrained.published import Preprocessing
+from signjax.processes import place
 from signjax.training import optim, step
 from signjax.training.recalibration import recalibrate
 from signjax.training.state import TrainState, create_state
@@ -51,7 +54,13 @@ def load_splits(
         synthetic_test=data.synthetic_test,
         synthetic_classes=data.synthetic_classes,
         warn=warn,
+        framing=_framing(config),
+        group=data.group,
     )
+
+
+def _framing(config: Config) -> Framing:
+    return Framing(config.data.crop, config.data.interpolation)
 
 
 def hold_out_validation(
@@ -61,7 +70,13 @@ def hold_out_validation(
     fraction = config.data.validation_fraction
     if not fraction:
         return train, None
-    kept, held_out = batches.stratified_holdout(train.labels, fraction, config.seed)
+    if train.groups is None:
+        kept, held_out = batches.stratified_holdout(train.labels, fraction, config.seed)
+    else:
+        rng = np.random.default_rng(config.seed)
+        kept, held_out = grouped_split(
+            train.labels, train.groups, fraction=fraction, rng=rng
+        )
     return train.take(kept), train.take(held_out)
 
 
@@ -96,6 +111,7 @@ class Network:
     normalize: step.Normalize
     eval_step: Callable[..., jax.Array]
     image_size: int
+    framing: Framing
     eval_batch_size: int
     dtype: str
 
@@ -124,6 +140,7 @@ def make_network(
         normalize=normalize,
         eval_step=step.compile_eval_step(mesh, model=model, normalize=normalize),
         image_size=config.data.image_size,
+        framing=_framing(config),
         # Evaluation pads its last batch anyway, so any size splits over the devices.
         eval_batch_size=-(-config.run.eval_batch_size // len(devices)) * len(devices),
         dtype=dtype,
@@ -312,8 +329,8 @@ def start_from(
 ) -> TrainState:
     """`state` with pretrained weights; a head for other classes stays new.
 
-    Raises InputError where the config's network or preprocessing is another than that
-    the weights were trained in.
+    Raises InputError where the config's network or channel statistics are others than
+    those the weights were trained in. The size and the framing of images are free.
     """
     wanted = {
         **{f"model.{key}": value for key, value in ported.variant.items()},
@@ -333,7 +350,7 @@ def start_from(
         ported.classes is not None and len(ported.classes) == network.model.num_classes
     )
     variables = merge(ported, initial, new=() if same_head else ("head",))
-    variables = jax.device_put(variables, step.replicated(network.mesh))
+    variables = place(variables, step.replicated(network.mesh))
     return state.replace(**variables)
 
 
@@ -346,6 +363,8 @@ def ported_config(variant: Variant, preprocessing: Preprocessing) -> Config:
     config.data.mean = preprocessing.mean
     config.data.std = preprocessing.std
     config.data.image_size = preprocessing.image_size
+    config.data.crop = preprocessing.crop
+    config.data.interpolation = preprocessing.interpolation
     return config
 
 
@@ -356,8 +375,8 @@ def ported_traits(config: Config) -> tuple[Variant, Preprocessing]:
         mean=tuple(config.data.mean),
         std=tuple(config.data.std),
         image_size=config.data.image_size,
-        crop=1.0,
-        interpolation="bicubic",
+        crop=config.data.crop,
+        interpolation=config.data.interpolation,
     )
     return variant, preprocessing
 
@@ -368,9 +387,12 @@ def ported_state(
     """The state before any training of a network with these variables."""
     optimizer, _ = make_optimizer(config, train_size=0)
     create = _bind_create(config, network, optimizer)
-    sharding = step.replicated(network.mesh)
-    state = jax.jit(create, out_shardings=sharding)(jax.random.key(0))
-    return state.replace(**jax.device_put(variables, sharding))
+
+    # Under one jit the initial values, which nothing needs, are not computed.
+    def place(variables: dict[str, Any]) -> TrainState:
+        return create(jax.random.key(0)).replace(**variables)
+
+    return jax.jit(place, out_shardings=step.replicated(network.mesh))(variables)
 
 
 def abstract_state(

@@ -5,6 +5,8 @@ All keys change the result of a run, but `name`, those under `run`, and where th
 images are found (`data.source`, `data.dir`).
 """
 
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +21,8 @@ Config = Any
 def default_config() -> Config:
     """All keys, with values that leave everything optional switched off."""
     config: Config = ConfigDict()
-    config.name = "base"  # names the default workdir, runs/NAME
-    config.seed = 0  # int >= 0: initial weights, data order, augmentation, splits
+    config.name = "base"  # names the default workdir, runs/NAME; no / in it
+    config.seed = 0  # [0, 2**32): initial weights, data order, augmentation, splits
     config.dtype = "auto"  # compute: float32, bfloat16, auto (bfloat16 off the CPU)
 
     model: Config = ConfigDict()
@@ -43,10 +45,16 @@ def default_config() -> Config:
     data.image_size = 64  # pixels a side, a multiple of 32
     data.validation_fraction = 0.0  # [0, 1): share of training images held out
     data.test_fraction = 0.2  # (0, 1): share of a folder without train/ and test/
+    # Which pictures of a folder no split may part: `turns`, for people who showed the
+    # classes in turn, or a regular expression on the file's path below the class
+    # folder, whose bracketed text names the person, as r"^(\w+)_" for anna_03.jpg.
+    data.group = ""  # "": each picture is for itself
     data.synthetic_train = 1080  # images drawn for training
     data.synthetic_test = 120  # images drawn for the test
     data.synthetic_extra = 0  # hands drawn to train on beside the images, int >= 0
     data.synthetic_classes = 6  # digits drawn: 6 (0 to 5, as in SIGNS), 10
+    data.crop = 1.0  # (0, 1]: share kept of a picture's largest centred square's side
+    data.interpolation = "bicubic"  # bilinear, hamming, bicubic; all antialiased
     data.mean = (0.0, 0.0, 0.0)  # subtracted from RGB in [0, 1]
     data.std = (1.0, 1.0, 1.0)  # > 0, divides what is left
 
@@ -113,6 +121,11 @@ def check(config: Config) -> None:
             f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs}, more "
             f"than config.train.epochs, {config.train.epochs}"
         )
+    if config.data.group and config.data.source in ("signs", "synthetic", "auto"):
+        raise InputError(
+            f"config.data.group is {config.data.group!r}, which only folders of "
+            "pictures take: set config.data.source=folder or leave it out"
+        )
     if config.model.name != "resnet50":
         for key in _RESNET_ONLY:
             if field(config, key) != field(default_config(), key):
@@ -139,7 +152,7 @@ def _one_of(*values: Any) -> tuple[Callable[[Any], bool], str]:
 
 
 def _at_least(low: float) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: value >= low), f"at least {low}"
+    return (lambda value: low <= value < math.inf), f"a number of at least {low}"
 
 
 def _within(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
@@ -148,16 +161,29 @@ def _within(low: float, high: float) -> tuple[Callable[[Any], bool], str]:
 
 def _three(above: float | None = None) -> tuple[Callable[[Any], bool], str]:
     def legal(value: Any) -> bool:
-        numbers = len(value) == 3 and all(isinstance(x, int | float) for x in value)
+        numbers = len(value) == 3 and all(
+            isinstance(x, int | float) and math.isfinite(x) for x in value
+        )
         return numbers and (above is None or all(x > above for x in value))
 
     return legal, "three numbers" + ("" if above is None else f" above {above:g}")
 
 
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
 _SWITCH = _one_of(True, False)
-_POSITIVE = (lambda value: value > 0), "more than 0"
+_POSITIVE = (lambda value: 0 < value < math.inf), "a number more than 0"
 _FRACTION = (lambda value: 0 <= value <= 1), "between 0 and 1, both included"
 _SHARE = (lambda value: 0 < value < 1), "between 0 and 1"
+_SHARE_OR_ALL = (lambda value: 0 < value <= 1), "above 0 and at most 1"
+
+_NAME = "a name for the workdir runs/NAME, without / and \\"
 
 _RESNET_ONLY = (
     "model.weights",
@@ -168,8 +194,11 @@ _RESNET_ONLY = (
 )
 
 # (key, whether a value is legal, what a legal one is); types are the flags' matter.
+# NaN passes no comparison, so only infinity must be kept out of open ranges.
 _RULES = [
-    ("seed", *_at_least(0)),
+    ("name", lambda x: x not in ("", ".", "..") and not set(x) & set("/\\"), _NAME),
+    # jax.random.key takes 32 bits of a seed and drops the rest without a word.
+    ("seed", lambda x: 0 <= x < 2**32, f"at least 0 and below {2**32}"),
     ("dtype", *_one_of("auto", "float32", "bfloat16")),
     ("model.name", *_one_of("cnn", "resnet50")),
     ("model.init", *_one_of("keras", "he")),
@@ -183,10 +212,13 @@ _RULES = [
     ("data.image_size", lambda x: x > 0 and x % 32 == 0, "a multiple of 32"),
     ("data.validation_fraction", *_within(0, 1)),
     ("data.test_fraction", *_SHARE),
+    ("data.group", _compiles, "turns, a regular expression or nothing"),
     ("data.synthetic_train", *_at_least(1)),
     ("data.synthetic_test", *_at_least(1)),
     ("data.synthetic_extra", *_at_least(0)),
     ("data.synthetic_classes", *_one_of(6, 10)),
+    ("data.crop", *_SHARE_OR_ALL),
+    ("data.interpolation", *_one_of("bilinear", "hamming", "bicubic")),
     ("data.mean", *_three()),
     ("data.std", *_three(above=0)),
     ("augment.flip", *_SWITCH),
@@ -214,7 +246,7 @@ _RULES = [
     ("optimizer.learning_rate", *_POSITIVE),
     ("optimizer.schedule", *_one_of("constant", "cosine")),
     ("optimizer.warmup_epochs", *_at_least(0)),
-    ("optimizer.layer_decay", lambda x: 0 < x <= 1, "above 0 and at most 1"),
+    ("optimizer.layer_decay", *_SHARE_OR_ALL),
     ("optimizer.head_epochs", *_at_least(0)),
     ("optimizer.weight_decay", *_at_least(0)),
     ("optimizer.momentum", *_within(0, 1)),

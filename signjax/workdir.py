@@ -2,10 +2,14 @@
 
 run.json: config, class names, data (source, origin, sha256, sizes), versions.
 checkpoints/: the states. metrics.jsonl: one line an epoch. result.json: the final
-scores. learning_curves.png: where the plots extra is installed.
+scores. learning_curves.png: where the plots extra is installed. lock: empty; the
+process that trains here holds it.
 """
 
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +40,11 @@ class Run:
     data: dict[str, Any]
     train_size: int
 
+    @property
+    def blank_head(self) -> bool:
+        """Whether the weights were ported without a classifier and not trained."""
+        return bool(self.data.get("blank_head"))
+
 
 def describe(config: Config, splits: Splits, train_size: int) -> Run:
     """The record of a run that trains on train_size images of `splits`."""
@@ -49,9 +58,50 @@ def describe(config: Config, splits: Splits, train_size: int) -> Run:
     return Run(config, splits.train.classes, data, train_size)
 
 
-def begin(workdir: Path, run: Run) -> None:
+@contextmanager
+def hold(workdir: Path) -> Iterator[None]:
+    """Makes the directory and keeps it for this process while the block runs.
+
+    Two processes that train in one place would remove each other's checkpoints. The
+    lock goes with the process, however it ends; Windows and some network file systems
+    have none, and there nothing is kept.
+    Raises InputError where another process holds it.
+    """
+    if workdir.is_file():
+        raise InputError(f"--workdir {workdir} is a file: expected a directory")
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / "lock").open("a")
+    except OSError as error:
+        raise InputError(
+            f"--workdir {workdir} cannot be written: {error.strerror}; give another"
+        ) from error
+    with file:
+        try:
+            _lock(file.fileno())
+        except BlockingIOError as error:
+            raise InputError(
+                f"--workdir {workdir} is in use by another process that trains there: "
+                "wait for its end, stop it, or give another --workdir"
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+        yield
+
+
+def _lock(file: int) -> None:
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def begin(workdir: Path, run: Run) -> str:
     """Writes run.json, or checks that the one there is of the same run.
 
+    The run.json of another run that has saved nothing, not even one epoch's metrics,
+    is replaced; the line returned says so, and is empty else.
     Raises InputError with the keys that differ, if any of them changes results: all
     of the config but `name`, `run`, `data.dir` and `data.source` (where the data were
     found, and the pixels themselves, are compared).
@@ -60,17 +110,8 @@ def begin(workdir: Path, run: Run) -> None:
     if not path.exists():
         if workdir.is_file():
             raise InputError(f"--workdir {workdir} is a file: expected a directory")
-        write_json(
-            path,
-            {
-                "config": run.config.to_dict(),
-                "classes": list(run.classes),
-                "data": run.data,
-                "train_size": run.train_size,
-                "versions": versions(),
-            },
-        )
-        return
+        _write(path, run)
+        return ""
     old = read(workdir)
     before, now = _decisive(old), _decisive(run)
     changed = [
@@ -78,10 +119,41 @@ def begin(workdir: Path, run: Run) -> None:
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
-    if changed:
+    if not changed:
+        return ""
+    if _has_results(workdir):
         raise InputError(
             f"{workdir} holds another run: {'; '.join(changed)}. Give the old values "
             "to go on with it, or another --workdir to begin anew"
+        )
+    _write(path, run)
+    return (
+        f"{workdir} held another run, stopped before it saved anything, which this one "
+        f"replaces: {'; '.join(changed)}"
+    )
+
+
+def _write(path: Path, run: Run) -> None:
+    write_json(
+        path,
+        {
+            "config": run.config.to_dict(),
+            "classes": list(run.classes),
+            "data": run.data,
+            "train_size": run.train_size,
+            "versions": versions(),
+        },
+    )
+
+
+def _has_results(workdir: Path) -> bool:
+    """Whether anything is there that took training: more than run.json and a lock."""
+    metrics = workdir / "metrics.jsonl"
+    with Checkpoints(workdir / "checkpoints", warn=lambda _: None) as checkpoints:
+        return (
+            bool(checkpoints.steps())
+            or (workdir / "result.json").exists()
+            or (metrics.exists() and metrics.stat().st_size > 0)
         )
 
 

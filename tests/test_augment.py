@@ -9,22 +9,6 @@ import pytest
 
 from signjax.data.augment import affine, augment
 
-NONE = {
-    "background": 0.0,
-    "gamma": 0.0,
-    "tint": 0.0,
-    "lighting": 0.0,
-    "blur": 0.0,
-    "noise": 0.0,
-    "greyscale": 0.0,
-    "flip": False,
-    "rotation": 0.0,
-    "scale": 0.0,
-    "translation": 0.0,
-    "brightness": 0.0,
-    "contrast": 0.0,
-    "saturation": 0.0,
-}
 ALL = {
     "flip": True,
     "rotation": 20.0,
@@ -38,7 +22,7 @@ KEY = jax.random.key(3)
 
 
 def apply(images: np.ndarray, key: jax.Array = KEY, **ranges: float) -> np.ndarray:
-    return np.asarray(augment(jnp.asarray(images), key, **(NONE | ranges)))  # type: ignore[arg-type]
+    return np.asarray(augment(jnp.asarray(images), key, **ranges))  # type: ignore[arg-type]
 
 
 def random_images(count: int = 8, size: int = 16) -> np.ndarray:

@@ -5,6 +5,7 @@ import math
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -295,6 +296,35 @@ def test_a_save_cut_short_is_no_checkpoint(tmp_path: Path) -> None:
     assert restored_steps(tmp_path) == (2, 2)
 
 
+def test_all_is_on_disk_before_it_has_its_name_and_before_others_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a power cut only the order of calls can be seen: flush, rename, flush, go."""
+    directory = tmp_path / "checkpoints"
+    save_all(tmp_path, {1: None, 2: None})
+    events: list[tuple[str, int]] = []
+
+    def note(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(path: Any, *arguments: Any) -> Any:
+            events.append((name, os.stat(path).st_ino))
+            return call(path, *arguments)
+
+        return noted
+
+    monkeypatch.setattr(os, "fsync", note("flush", os.fsync))
+    monkeypatch.setattr(Path, "rename", note("rename", Path.rename))
+    monkeypatch.setattr("shutil.rmtree", note("remove", shutil.rmtree))
+    save_all(tmp_path, {3: None})
+    newest = directory / "00000003"
+    kinds = [kind for kind, _ in events]
+    named = events.index(("rename", newest.stat().st_ino))
+    before = {inode for kind, inode in events[:named] if kind == "flush"}
+    assert {path.stat().st_ino for path in [newest, *newest.rglob("*")]} <= before
+    after = events[named + 1 : kinds.index("remove")]
+    for above in directory, tmp_path:
+        assert ("flush", above.stat().st_ino) in after
+
+
 def test_other_leaves_are_all_listed_in_one_line(tmp_path: Path) -> None:
     with opened(tmp_path) as checkpoints:
         saved = {
@@ -431,6 +461,7 @@ def test_sigkill_at_any_moment_leaves_complete_checkpoints(tmp_path: Path) -> No
         first = child.stdout.readline()
         assert first, child.communicate()[1]
         assert int(first) > reached, "resumed from the latest complete checkpoint"
+        child.stdout.readline()  # the second save began, so the first is complete
         time.sleep(moments.uniform(0.1, 0.6))
         child.kill()
         errors = child.communicate()[1]

@@ -1,6 +1,7 @@
 """Every config file, in every variant, is complete and legal."""
 
 import importlib.util
+import math
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from signjax.config import check, default_config
+from signjax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -101,3 +103,45 @@ def test_a_config_is_read_without_loading_jax() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
     )
     assert ended.stdout == "False\n", ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", ""),
+        ("name", ".."),
+        ("name", "../elsewhere"),
+        ("name", "runs\\resnet"),
+        ("seed", -1),
+        ("seed", 2**32),  # jax.random.key(2**32) is that of 0
+        ("optimizer.learning_rate", math.nan),
+        ("optimizer.learning_rate", math.inf),
+        ("optimizer.learning_rate", 0.0),
+        ("optimizer.weight_decay", math.nan),
+        ("optimizer.weight_decay", math.inf),
+        ("optimizer.weight_decay", -0.1),
+        ("optimizer.warmup_epochs", math.inf),
+        ("optimizer.epsilon", math.inf),
+        ("train.label_smoothing", math.nan),
+        ("train.label_smoothing", 1.0),
+        ("augment.scale", math.inf),
+        ("data.mean", (0.5, math.nan, 0.5)),
+        ("data.std", (1.0, 1.0, math.inf)),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_key(key: str, value: Any) -> None:
+    config: Any = default_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(InputError) as error:
+        check(config)
+    assert str(error.value).startswith(f"config.{key} is {value!r}: expected ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("name", "my run, é 2"), ("seed", 2**32 - 1), ("optimizer.weight_decay", 0.0)],
+)
+def test_the_last_legal_value_passes(key: str, value: Any) -> None:
+    config: Any = default_config()
+    config.update_from_flattened_dict({key: value})
+    check(config)

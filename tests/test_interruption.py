@@ -43,6 +43,43 @@ def test_a_request_of_before_is_forgotten() -> None:
         assert stop.received is None
 
 
+# With "busy", in a call into C without Python's lock, as a compilation is; with
+# "asked", after a loop had asked to be told of signals.
+PROGRAM = """
+import ctypes, sys
+from signjax.training.interruption import StopRequest, end_at_once_when_signalled
+end_at_once_when_signalled()
+if "asked" in sys.argv:
+    with StopRequest():
+        pass
+print("ready", flush=True)
+left = 600
+while left and "busy" in sys.argv:
+    left = ctypes.CDLL(None).sleep(left)
+input()
+"""
+
+
+@pytest.mark.parametrize("how", ["idle", "busy", "asked"])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_outside_of_training_a_signal_is_one_line_and_the_end(
+    number: signal.Signals, how: str
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 1
+        line = f"error: stopped by {number.name}; what was saved before is kept\n"
+        assert process.stderr.read() == line
+
+
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
 def test_the_second_signal_ends_the_process(

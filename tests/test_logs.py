@@ -7,13 +7,16 @@ import pty
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from signjax.errors import InputError
+from signjax.reporting import logs
 from signjax.reporting.logs import (
+    Console,
     MetricsFile,
     epoch_line,
     read_json,
@@ -99,6 +102,18 @@ def test_piped_output_is_plain_lines_without_rich():
     out, err = _run_piped()
     assert out == ["device: cpu", "model:  résnet", EPOCH_LINE, "no rich"]
     assert err == ["WARNING: only synthetic [hands] \u65e5", "WARNING: careful now"]
+
+
+def test_only_what_takes_long_is_announced_and_before_it_ends(capsys, monkeypatch):
+    console = Console()
+    with console.if_slow("compiling"):
+        pass
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(logs, "SLOW", 0.0)
+    with console.if_slow("compiling"):
+        while not (out := capsys.readouterr().out):
+            time.sleep(0.001)
+    assert out == "compiling\n"
 
 
 def test_terminal_shows_bar_numbers_eta_and_boxed_warnings():

@@ -117,7 +117,6 @@ class Workdir:
             "schedule": SCHEDULE,
             "epochs": EPOCHS,
             "steps_per_epoch": STEPS,
-            "batch_size": BATCH,
             "checkpoint_every_epochs": 1,
             "checkpoints": self.checkpoints,
             "metrics_file": self.metrics_file,
@@ -349,6 +348,21 @@ def test_the_first_bad_step_is_named_though_progress_is_read_later(
         loop = workdir.loop(train_step=before_step(bad, ruin, setup), **longer)
         with pytest.raises(RunError, match=f"loss of step {bad} is not finite"):
             loop.run(setup.make_state())
+
+
+def test_the_rate_counts_images_and_not_padding(
+    make: Callable[[str], Workdir], setup: Setup
+) -> None:
+    workdir, real = make("run"), 40
+    padded = np.append(np.arange(real), np.full(STEPS * BATCH - real, -1))
+    loop = workdir.loop(epochs=1, batches=lambda _: padded.reshape(STEPS, BATCH))
+    # As an epoch that is resumed: the images of before were another process's work.
+    state = setup.make_state()
+    before = state.metrics.replace(count=state.metrics.count + 1000)
+    loop.run(state.replace(metrics=before))
+    (record,) = workdir.metrics_file.read()
+    counted = record["images_per_second"] * record["seconds"]
+    assert counted == pytest.approx(real, rel=0.1)
 
 
 def test_records_are_strict_json(make: Callable[[str], Workdir], setup: Setup) -> None:

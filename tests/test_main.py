@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from signjax.reporting.logs import MetricsFile
 from signjax.workdir import load_trained
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -265,12 +266,38 @@ def test_help_is_short_and_succeeds() -> None:
     ("arguments", "told"),
     [
         (["--mode=fly"], "train, evaluate"),
-        (["--confg=x"], "confg"),
+        (["--confg=x"], "--confg: no such flag (--config is one); --help"),
+        (["--repeats=many"], "--repeats=many: expected a whole number"),
+        (["--best=maybe"], "--best=maybe: expected True or False"),
+        (["--require_device=xpu"], "--require_device=xpu: expected cpu or gpu or tpu"),
+        (["--workdir"], "--workdir: its value is missing; write --workdir=VALUE"),
         ([], "--config is missing"),
-        (["--config=configs/none.py"], "configs/none.py"),
-        (["--config=configs/cnn.py:sed"], "no variant 'sed'"),
-        (["--config=configs/cnn.py", "--config.train.epoch=3"], "epochs"),
-        (["--config=configs/cnn.py", "--config.train.epochs=many"], "many"),
+        (["--config.train.epochs=3"], "--config is missing"),
+        (["--config=configs/none.py"], "--config=configs/none.py: no such file"),
+        (["--config", "configs"], "--config=configs: no such file"),
+        (["--config=README.md"], "--config=README.md: SyntaxError: "),
+        (["--config=configs/cnn.py:sed"], "cnn.py:sed: cnn.py has no variant 'sed'"),
+        (
+            ["--config=configs/cnn.py", "--config.train.epoch=3"],
+            "--config.train.epoch: a config has no such key (--config.train.epochs is",
+        ),
+        (
+            ["--config=configs/cnn.py", "--config.data.mean.red=3"],
+            "--config.data.mean.red: a config has no such key",
+        ),
+        (
+            ["--config=configs/cnn.py", "--config.train.epochs=many"],
+            "--config.train.epochs=many: expected a whole number",
+        ),
+        (
+            ["--config=configs/cnn.py", "--config.train.shuffle", "maybe"],
+            "unexpected argument 'maybe'",
+        ),
+        (
+            ["--config=configs/cnn.py", "--config.optimizer.learning_rate=fast"],
+            "learning_rate=fast: expected a number",
+        ),
+        (["--config=configs/cnn.py", "--config.train=3"], "a group of keys"),
         (["--config=configs/cnn.py", "--config.train.epochs=0"], "at least 1"),
         (["--config=configs/cnn.py", "--config.data.dir=nowhere"], "nowhere"),
         (["--config=configs/cnn.py", "--require_device=tpu"], "only cpu"),
@@ -341,56 +368,137 @@ def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None
     assert metrics(tmp_path / "run")[0]["data"] == "synthetic"
 
 
-def run_killed_at_random(
-    arguments: tuple[str, ...], workdir: Path, kills: int, number: signal.Signals
-) -> None:
-    """Runs to the end, killed `kills` times as an epoch ends or its save begins."""
-    rng = random.Random(0)
-    for _ in range(kills):
-        process = subprocess.Popen(
-            command(*arguments, f"--workdir={workdir}"),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        lines = _line_count(workdir)
-        while process.poll() is None and _line_count(workdir) == lines:
-            time.sleep(0.005)
-        # An epoch's line is written just before its save begins.
-        time.sleep(rng.choice([0.0, 0.01, 0.03, 0.1]))
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=120)
-        if number == signal.SIGTERM:
-            assert process.returncode == 1
-            assert b"stopped by SIGTERM" in stderr
-        else:
-            assert process.returncode in (-number, 0)
-    done = main(*arguments, f"--workdir={workdir}")
-    assert done.returncode == 0, done.stderr
+LONG = (  # epochs of many steps, so that most moments lie in the middle of one
+    *CNN,
+    "--config.data.synthetic_train=144",
+    "--config.train.batch_size=4",
+    "--config.train.epochs=8",
+)
 
 
-def _line_count(workdir: Path) -> int:
-    path = workdir / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def start(arguments: tuple[str, ...], workdir: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments, f"--workdir={workdir}"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-EPOCHS = "--config.train.epochs=40"
+def resumed_after(process: subprocess.Popen[str]) -> int:
+    """The step that the header names, read as soon as it is there; 0 for none."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("steps:"):
+            _, resumed, step = line.partition("resumed after step ")
+            return int(step) if resumed else 0
+    raise AssertionError(process.communicate()[1])
+
+
+def freeze_when(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
+    """Brings the process to a standstill in a moment at which `seen()` holds."""
+    for _ in range(200_000):
+        assert process.poll() is None, "it ended before that moment came"
+        if seen():
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            if seen():
+                return
+            process.send_signal(signal.SIGCONT)
+        time.sleep(0.001)
+    raise AssertionError("that moment never came")
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    names = [path.name for path in workdir.glob("checkpoints/*")]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def is_inside_a_later_save(workdir: Path) -> bool:
+    return bool(saved_steps(workdir)) and any(workdir.glob("checkpoints/*.tmp/*"))
+
+
+def is_inside_an_epoch(workdir: Path) -> bool:
+    """Between the begin of the last record's save and the next record."""
+    records = MetricsFile(workdir / "metrics.jsonl").read()
+    if not records or not saved_steps(workdir) or records[-1]["epoch"] == 8:
+        return False
+    names = [path.name for path in workdir.glob("checkpoints/*")]
+    return any(name.startswith(f"{records[-1]['step']:08d}") for name in names)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, stderr
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    _, stderr = process.communicate(timeout=600)
+    assert process.returncode == 0, stderr
 
 
 @pytest.fixture(scope="module")
 def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("whole")
-    done = main(*CNN, EPOCHS, f"--workdir={workdir}")
-    assert done.returncode == 0, done.stderr
+    finish(start(LONG, workdir))
     return workdir
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
-    never_stopped: Path, tmp_path: Path, number: signal.Signals
+    never_stopped: Path, tmp_path: Path
 ) -> None:
-    run_killed_at_random((*CNN, EPOCHS), tmp_path, 4, number)
+    """SIGKILL inside an epoch, inside a save and at a random moment."""
+    process = start(LONG, tmp_path)
+    assert resumed_after(process) == 0
+    freeze_when(process, lambda: is_inside_an_epoch(tmp_path))
+    kill(process)
+
+    reached = saved_steps(tmp_path)[-1]
+    process = start(LONG, tmp_path)
+    assert resumed_after(process) == reached > 0
+    freeze_when(process, lambda: is_inside_a_later_save(tmp_path))
+    kill(process)
+    assert is_inside_a_later_save(tmp_path), "what the kill left"
+
+    reached = saved_steps(tmp_path)[-1]
+    process = start(LONG, tmp_path)
+    assert resumed_after(process) == reached > 0
+    time.sleep(random.uniform(0, 3))
+    process.kill()
+    process.communicate(timeout=120)
+
+    reached = saved_steps(tmp_path)[-1]
+    process = start(LONG, tmp_path)
+    assert resumed_after(process) == reached > 0
+    finish(process)
+    assert_same_end(never_stopped, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
+    never_stopped: Path, tmp_path: Path
+) -> None:
+    """SIGTERM, then Ctrl-C, each in the middle of an epoch: one line, and saved."""
+    reached = 0
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = start(LONG, tmp_path)
+        assert resumed_after(process) == reached
+        freeze_when(process, lambda: is_inside_an_epoch(tmp_path))
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 1
+        reached = saved_steps(tmp_path)[-1]
+        assert stderr == (
+            f"error: stopped by {number.name} after step {reached} of 288; the state "
+            "is saved, and the same command goes on from here\n"
+        )
+    process = start(LONG, tmp_path)
+    assert resumed_after(process) == reached > 0
+    finish(process)
     assert_same_end(never_stopped, tmp_path)
 
 
@@ -398,8 +506,106 @@ def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
 def test_a_killed_resnet_ends_with_the_bits_of_one_never_stopped(
     tmp_path: Path,
 ) -> None:
+    """SIGKILL inside a save and at a random moment."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = main(*RESNET, f"--workdir={whole}")
-    assert done.returncode == 0, done.stderr
-    run_killed_at_random(RESNET, killed, 2, signal.SIGKILL)
+    finish(start(RESNET, whole))
+
+    process = start(RESNET, killed)
+    assert resumed_after(process) == 0
+    freeze_when(process, lambda: is_inside_a_later_save(killed))
+    kill(process)
+    assert is_inside_a_later_save(killed), "what the kill left"
+
+    reached = saved_steps(killed)[-1]
+    process = start(RESNET, killed)
+    assert resumed_after(process) == reached > 0
+    time.sleep(random.uniform(0, 5))
+    process.kill()
+    process.communicate(timeout=120)
+
+    finish(start(RESNET, killed))
     assert_same_end(whole, killed)
+
+
+def test_ctrl_c_before_training_is_one_line_and_leaves_the_workdir_free(
+    tmp_path: Path,
+) -> None:
+    """While compiling: with a cache of its own, that takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGNJAX_CACHE", str(tmp_path / "cache"))
+        process = start(LONG, tmp_path / "run")
+    assert resumed_after(process) == 0
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr == "error: stopped by SIGINT; what was saved before is kept\n"
+    assert (tmp_path / "run" / "run.json").exists()
+    other = main(*CNN, "--config.train.epochs=1", f"--workdir={tmp_path / 'run'}")
+    assert other.returncode == 0, other.stderr
+    assert "which this one replaces" in other.stdout
+    assert metrics(tmp_path / "run")[-1]["epoch"] == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+def test_ctrl_c_while_importing_is_one_line() -> None:
+    """Python's own KeyboardInterrupt crashes some extension modules there."""
+    process = subprocess.Popen(
+        command("--mode=summary", "--config=configs/cnn.py"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "jaxlib" not in maps.read_text():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stdout == ""
+    assert stderr == "error: stopped by SIGINT; what was saved before is kept\n"
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
+    """As `python main.py ... | head -1`."""
+    process = start((*CNN, "--config.train.epochs=1"), tmp_path)
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline().startswith("workdir:")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 1
+
+
+# In place of the mode: what it would find when it imports jax.
+PROBE = """
+import os, sys
+from signjax import modes
+
+class Mode:
+    def run(options):
+        print(os.environ["XLA_FLAGS"], "jax" in sys.modules)
+
+modes.import_module = lambda name: Mode
+import main
+sys.exit(main.main(["main.py", "--mode=summary", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--deterministic"], "--xla_dump_to=x --xla_gpu_deterministic_ops=true False"),
+        ([], "--xla_dump_to=x False"),
+    ],
+)
+def test_deterministic_reaches_xla_beside_what_the_person_set(
+    arguments: list[str], found: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": "--xla_dump_to=x"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{found}\n", done.stderr

@@ -1,6 +1,9 @@
 """A workdir goes on with its own run only, and gives its model back."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +78,86 @@ def test_what_changes_no_result_may_differ(
     workdir.begin(tmp_path, describe(**changes))
 
 
+def leave_metrics(directory: Path) -> None:
+    """What is there after the first epoch."""
+    (directory / "metrics.jsonl").write_text('{"step": 5}\n')
+
+
+def leave_a_result(directory: Path) -> None:
+    """What is left of a finished run whose checkpoints were removed."""
+    (directory / "result.json").write_text("{}")
+
+
+def leave_a_checkpoint(directory: Path) -> None:
+    with Checkpoints(directory / "checkpoints", warn=pytest.fail) as checkpoints:
+        checkpoints.save(3, {"w": jax.numpy.zeros(2)})
+
+
+def leave_half_a_checkpoint(directory: Path) -> None:
+    (directory / "checkpoints" / "00000003.tmp" / "state").mkdir(parents=True)
+
+
+def test_a_run_stopped_before_it_saved_anything_makes_way(tmp_path: Path) -> None:
+    assert workdir.begin(tmp_path, describe()) == ""
+    leave_half_a_checkpoint(tmp_path)
+    line = workdir.begin(tmp_path, describe(seed=1))
+    assert "replaces" in line and "config.seed was 0 and is now 1" in line
+    assert "\n" not in line
+    assert workdir.read(tmp_path).config.seed == 1
+    assert workdir.begin(tmp_path, describe(seed=1)) == ""
+
+
+@pytest.mark.parametrize("leave", [leave_metrics, leave_a_result, leave_a_checkpoint])
+def test_whatever_took_training_is_not_replaced(
+    tmp_path: Path, leave: Callable[[Path], None]
+) -> None:
+    workdir.begin(tmp_path, describe())
+    leave(tmp_path)
+    with pytest.raises(InputError, match=r"holds another run: config\.seed"):
+        workdir.begin(tmp_path, describe(seed=1))
+    assert workdir.read(tmp_path).config.seed == 0
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from signjax import workdir
+with workdir.hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_workdir_is_one_process_own_until_that_ends(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(directory)],
+        cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="run is in use by another process"):
+            with workdir.hold(directory):
+                pytest.fail("two hold it")
+        other.kill()
+        other.wait()
+        with workdir.hold(directory):
+            assert sorted(path.name for path in directory.iterdir()) == ["lock"]
+
+
+def test_a_place_that_cannot_be_held_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for path in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "run"):
+        with pytest.raises(InputError, match=r"--workdir .*notes\.txt"):
+            with workdir.hold(path):
+                pytest.fail("held")
+
+
 def test_every_key_that_differs_is_named_with_both_values(tmp_path: Path) -> None:
     workdir.begin(tmp_path, describe())
+    leave_metrics(tmp_path)
     with pytest.raises(InputError) as error:
         workdir.begin(
             tmp_path,
@@ -97,6 +178,7 @@ def test_every_key_that_differs_is_named_with_both_values(tmp_path: Path) -> Non
 
 def test_synthetic_never_goes_on_with_signs(tmp_path: Path) -> None:
     workdir.begin(tmp_path, describe(make_splits("synthetic")))
+    leave_metrics(tmp_path)
     with pytest.raises(InputError) as error:
         workdir.begin(tmp_path, describe(make_splits("signs", shift=9)))
     message = str(error.value)
@@ -106,12 +188,14 @@ def test_synthetic_never_goes_on_with_signs(tmp_path: Path) -> None:
 
 def test_changed_pixels_are_another_run(tmp_path: Path) -> None:
     workdir.begin(tmp_path, describe())
+    leave_metrics(tmp_path)
     with pytest.raises(InputError, match="sha256"):
         workdir.begin(tmp_path, describe(make_splits(shift=1)))
 
 
 def test_a_refused_run_leaves_the_old_one(tmp_path: Path) -> None:
     workdir.begin(tmp_path, describe())
+    leave_metrics(tmp_path)
     before = (tmp_path / "run.json").read_bytes()
     with pytest.raises(InputError):
         workdir.begin(tmp_path, describe(seed=1))

@@ -11,11 +11,11 @@ def augment(
     images: jax.Array,
     key: jax.Array,
     *,
-    background: float,
-    flip: bool,
-    rotation: float,
-    scale: float,
-    translation: float,
+    background: float = 0.0,
+    flip: bool = False,
+    rotation: float = 0.0,
+    scale: float = 0.0,
+    translation: float = 0.0,
     **light: float,
 ) -> jax.Array:
     """Each image changed in its own way, drawn from `key`.

@@ -5,24 +5,32 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from signjax.errors import InputError
+from signjax.modes.command_line import read_flags
 from signjax.modes.options import Options
+from signjax.training.interruption import end_at_once_when_signalled
+
+__all__ = ["MODES", "READS", "Options", "help_text", "read_flags", "run"]
 
 MODES = {
     "train": "train --config, evaluate and save; run again, it resumes",
     "evaluate": "score the model of --workdir on its own test images or on --data",
     "predict": "label the images and folders that are named after the flags",
     "port": "turn --weights of another program into a --workdir",
+    "audit": "find copies, leaks, imbalance and odd pictures in --data",
     "summary": "list the layers and parameters of --config",
+    "benchmark": "time the train step of --config and compare it with the hardware",
 }
 
 
 # The flags that each mode reads; another one would be passed over in silence.
 READS = {
-    "train": {"config", "workdir"},
+    "train": {"config", "workdir", "distributed"},
     "evaluate": {"workdir", "data", "output", "best"},
     "predict": {"workdir", "best", "json"},
     "port": {"weights", "workdir"},
+    "audit": {"data", "output"},
     "summary": {"config"},
+    "benchmark": {"config", "output", "sweep", "repeats", "compare", "trace"},
 }
 
 
@@ -36,6 +44,7 @@ def run(mode: str, options: Options) -> None:
                 f"--{name} means nothing to --mode={mode}: leave it out"
                 + (", or use --config.data.dir" if name == "data" else "")
             )
+    end_at_once_when_signalled()
     if options.deterministic:  # XLA reads it when the mode imports jax
         given = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true"

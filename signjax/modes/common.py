@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from signjax import build
 from signjax.config import Config, check
@@ -13,14 +14,15 @@ from signjax.data.download import cache_directory
 from signjax.data.twins import leak_free
 from signjax.errors import InputError
 from signjax.modes.options import Options
+from signjax.processes import alone
 from signjax.reporting.logs import Console
 from signjax.training.evaluation import predict_logits, score
-from signjax.workdir import TrainedModel, load_trained
+from signjax.workdir import TrainedModel, load_trained, read
 
 
 def require_devices(options: Options) -> list[jax.Device]:
-    """All local devices, of the kind that --require_device names."""
-    devices = jax.local_devices()
+    """All devices, of every process, of the kind that --require_device names."""
+    devices = jax.devices()
     found = devices[0].platform
     wanted = options.require_device
     if wanted and wanted != found:
@@ -54,8 +56,16 @@ def require_workdir(options: Options) -> Path:
 
 
 def open_model(options: Options, console: Console) -> TrainedModel:
-    """The model of --workdir: its last checkpoint, or with --best its best."""
+    """The model of --workdir: its last checkpoint, or with --best its best.
+
+    Raises InputError where its classifier is blank.
+    """
     directory = require_workdir(options)
+    if read(directory).blank_head:
+        raise InputError(
+            f"{directory} holds weights that came without a classifier, so it predicts "
+            f"nothing yet: fine-tune it, --config.model.weights={directory}"
+        )
     keep_compiled_programs()
     return load_trained(
         directory,
@@ -82,20 +92,28 @@ def keep_compiled_programs() -> None:
 
 def describe_device(devices: list[jax.Device]) -> str:
     """For people: how many devices of what kind, such as `1 x cpu`."""
-    return f"{len(devices)} x {devices[0].device_kind}"
+    processes = "" if alone() else f" over {jax.process_count()} processes"
+    return f"{len(devices)} x {devices[0].device_kind}{processes}"
 
 
 def score_images(
     network: build.Network, variables: Any, data: Dataset
 ) -> dict[str, Any]:
-    """`evaluation.score` of a network on `data`, whose labels are its outputs.
+    """`score_logits` of a network on `data`, whose labels are its outputs."""
+    return score_logits(logits_of(network, variables, data.images), data)
+
+
+def logits_of(network: build.Network, variables: Any, images: np.ndarray) -> np.ndarray:
+    """Float32 logits [N, C] of images uint8 [N, H, W, 3], in order."""
+    return predict_logits(network.eval_step, variables, images, network.eval_batch_size)
+
+
+def score_logits(logits: np.ndarray, data: Dataset) -> dict[str, Any]:
+    """`evaluation.score` of the logits of `data`.
 
     On the SIGNS test set `leak_free` holds accuracy, interval95 and count of the
     images that are not in the training set too.
     """
-    logits = predict_logits(
-        network.eval_step, variables, data.images, network.eval_batch_size
-    )
     scores = score(logits, data.labels, data.classes)
     kept = leak_free(data)
     if kept is not None:

@@ -20,6 +20,11 @@ class Options:
     json: bool
     require_device: str
     deterministic: bool
+    distributed: str
+    sweep: str
+    repeats: int
+    compare: str
+    trace: str
     arguments: tuple[str, ...]
 
     @classmethod

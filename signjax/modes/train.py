@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from signjax import build, workdir
+from signjax import build, processes, workdir
 from signjax.config import Config
 from signjax.data.dataset import Dataset, Splits
+from signjax.modes.calibration import calibrate, describe
 from signjax.modes.common import (
     describe_device,
     keep_compiled_programs,
@@ -19,6 +20,7 @@ from signjax.modes.common import (
     require_devices,
     score_images,
 )
+from signjax.modes.evaluate import report_own_test
 from signjax.modes.options import Options
 from signjax.reporting import plots
 from signjax.reporting.logs import Console, MetricsFile, write_json
@@ -26,78 +28,124 @@ from signjax.reporting.tensorboard import TensorBoard
 from signjax.training.checkpoint import Checkpoints
 from signjax.training.loop import Loop, memory_advice
 from signjax.training.state import TrainState
-from signjax.training.step import replicated
+from signjax.training.step import replicated, share
 from signjax.weights import open_weights
 
 
 def run(options: Options) -> None:
     """Trains --config in its workdir to the end, or to where it is interrupted."""
+    with processes.joined(options.distributed):
+        _run(options)
+
+
+def _run(options: Options) -> None:
     refuse_arguments(options)
     config = require_config(options)
     keep_compiled_programs()
     devices = require_devices(options)
-    console = Console()
+    first = processes.is_first()
+    console = Console(quiet=not first)
     directory = Path(options.workdir or build.default_workdir(config)).expanduser()
 
-    splits = build.load_splits(config, console.warning)
-    train, validation = build.hold_out_validation(config, splits.train)
-    drawn = build.draw_extra(config, train.classes)
-    everything = train if drawn is None else train.join(drawn)
-    network = build.make_network(config, len(train.classes), devices)
-    recipe = build.make_recipe(config, network, len(everything.labels))
-    workdir.begin(directory, workdir.describe(config, splits, len(everything.labels)))
-
+    with processes.together():
+        splits = build.load_splits(config, console.warning)
+        train, validation = build.hold_out_validation(config, splits.train)
+        drawn = build.draw_extra(config, train.classes)
+        learned = train if drawn is None else train.join(drawn)
+        network = build.make_network(config, len(train.classes), devices)
+        recipe = build.make_recipe(config, network, len(learned.labels))
+    processes.require_same("config and data", (config.to_dict(), splits.sha256))
+    run = workdir.describe(config, splits, len(learned.labels))
     with (
-        Checkpoints(directory / "checkpoints", warn=console.warning) as checkpoints,
-        memory_advice(recipe.batch_size, network.image_size),
         ExitStack() as stack,
+        memory_advice(recipe.batch_size, network.image_size),
     ):
+        with processes.together():
+            if first:
+                stack.enter_context(workdir.hold(directory))
+                if replaced := workdir.begin(directory, run):
+                    console.info(replaced)
+        checkpoints = stack.enter_context(
+            Checkpoints(directory / "checkpoints", warn=console.warning)
+        )
+        processes.require_same("checkpoints in --workdir", checkpoints.steps())
         abstract = build.abstract_state(config, network, recipe.optimizer)
         restored = checkpoints.restore(abstract)
+        first_step = restored[1] if restored else 0
+        # All that is known, before what takes time: weights, compilation, training.
+        header = _header(directory, splits, network, recipe, abstract, first_step)
+        if drawn is not None:
+            header["data"] += f"; {len(drawn.labels)} drawn hands to train on as well"
+        console.header(header)
         if restored:
             state, _ = restored
         else:
             state = _initial_state(config, network, recipe, console)
-        first_step = int(state.step)
-        metrics_file = MetricsFile(directory / "metrics.jsonl")
-        metrics_file.truncate_after(first_step)
-        tensorboard = None
-        if recipe.tensorboard:
-            tensorboard = TensorBoard(directory / "tensorboard", first_step=first_step)
-            stack.callback(tensorboard.close)
-        console.header(_header(directory, splits, network, recipe, state))
-        loop = Loop(
-            train_step=_bind_data(network, recipe, everything),
-            batches=recipe.batches,
-            finish=lambda state: recipe.finish(state, train.images),
-            evaluate=_make_evaluate(network, splits.test, validation),
-            best_metric="validation_accuracy" if validation else "test_accuracy",
-            schedule=recipe.schedule,
-            epochs=recipe.epochs,
-            steps_per_epoch=recipe.steps_per_epoch,
-            batch_size=recipe.batch_size,
-            checkpoint_every_epochs=recipe.checkpoint_every_epochs,
-            checkpoints=checkpoints,
-            metrics_file=metrics_file,
-            tensorboard=tensorboard,
-            console=console,
-            constants={"data": splits.source},
-        )
-        if first_step == loop.total_steps:
+        metrics_file, tensorboard = None, None
+        with processes.together():
+            if first:
+                metrics_file = MetricsFile(directory / "metrics.jsonl")
+                metrics_file.truncate_after(first_step)
+            if first and recipe.tensorboard:
+                folder = directory / "tensorboard"
+                tensorboard = TensorBoard(folder, first_step=first_step)
+                stack.callback(tensorboard.close)
+        if first_step == recipe.epochs * recipe.steps_per_epoch:
             console.info("this run is finished; evaluating it")
-        state = loop.run(state)
-        scores = {
-            "train": score_images(network, state.variables, train),
-            "test": score_images(network, state.variables, splits.test),
-        }
-    _report(console, directory, network, recipe, splits, scores, metrics_file.read())
+        else:
+            loop = Loop(
+                train_step=_compile_step(network, recipe, learned, state, console),
+                batches=recipe.batches,
+                finish=lambda state: recipe.finish(state, train.images),
+                evaluate=_make_evaluate(network, splits.test, validation),
+                best_metric=f"{'validation' if validation else 'test'}_accuracy",
+                schedule=recipe.schedule,
+                epochs=recipe.epochs,
+                steps_per_epoch=recipe.steps_per_epoch,
+                checkpoint_every_epochs=recipe.checkpoint_every_epochs,
+                checkpoints=checkpoints,
+                metrics_file=metrics_file,
+                tensorboard=tensorboard,
+                console=console,
+                constants={"data": splits.source},
+            )
+            state = loop.run(state)
+        with processes.together():
+            if metrics_file:
+                network, state = _on_own_devices(config, network, state)
+                scores = {
+                    "train": score_images(network, state.variables, train),
+                    "test": score_images(network, state.variables, splits.test),
+                }
+                records = metrics_file.read()
+                _report(console, directory, network, recipe, splits, scores, records)
+                step = int(state.step)
+                calibration = None
+                if validation:
+                    calibration = calibrate(
+                        directory, network, state.variables, validation, step=step
+                    )
+                    console.info(f"calibration: {describe(calibration)}")
+                trained = workdir.TrainedModel(run, network, state, step)
+                report_own_test(console, directory, trained, splits, calibration)
+
+
+def _on_own_devices(
+    config: Config, network: build.Network, state: TrainState
+) -> tuple[build.Network, TrainState]:
+    """The same, to be used by this process without the others."""
+    if processes.alone():
+        return network, state
+    own = build.make_network(config, network.model.num_classes, jax.local_devices())
+    return own, jax.device_get(state)
 
 
 def _initial_state(
     config: Config, network: build.Network, recipe: build.Recipe, console: Console
 ) -> TrainState:
     """A new state, from pretrained weights if the config names some."""
-    state = build.make_state(config, network, recipe)
+    with console.if_slow("compiling the initial weights (kept for later runs)"):
+        state = build.make_state(config, network, recipe)
     if not recipe.weights:
         return state
     devices = network.mesh.devices.ravel().tolist()
@@ -111,11 +159,13 @@ def _header(
     network: build.Network,
     recipe: build.Recipe,
     state: TrainState,
+    first_step: int,
 ) -> dict[str, str]:
+    """What is about to run; of `state` only the shapes are read."""
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     steps = f"{recipe.epochs} epochs of {recipe.steps_per_epoch} steps"
-    if done := int(state.step):
-        steps += f", resumed after step {done}"
+    if first_step:
+        steps += f", resumed after step {first_step}"
     return {
         "workdir": str(directory),
         "device": describe_device(network.mesh.devices.ravel().tolist()),
@@ -127,16 +177,25 @@ def _header(
     }
 
 
-def _bind_data(
-    network: build.Network, recipe: build.Recipe, train: Dataset
+def _compile_step(
+    network: build.Network,
+    recipe: build.Recipe,
+    train: Dataset,
+    state: TrainState,
+    console: Console,
 ) -> Callable[[TrainState, np.ndarray], Any]:
-    """The train step on this data set, which moves to the devices once, here."""
-    images, labels = jax.device_put(
-        (train.images, train.labels), replicated(network.mesh)
-    )
-    return lambda state, indices: recipe.train_step(
-        state, images, labels, indices, recipe.key
-    )
+    """The train step on this data set, which moves to the devices once, here.
+
+    Compiled before the loop, so that the first epoch's rate is that of its steps and
+    Ctrl-C, which has nothing to save yet, is obeyed at once.
+    """
+    mesh = network.mesh
+    data = processes.place((train.images, train.labels), replicated(mesh))
+    with console.if_slow("compiling the train step (kept for later runs)"):
+        jitted: Any = recipe.train_step
+        batch = share(mesh, recipe.batches(0)[0])
+        step = jitted.lower(state, *data, batch, recipe.key).compile()
+    return lambda state, indices: step(state, *data, share(mesh, indices), recipe.key)
 
 
 def _make_evaluate(
@@ -182,7 +241,7 @@ def _report(
             "seed": recipe.seed,
             "data": {"source": splits.source, "sha256": splits.sha256},
             "train_seconds": sum(record["seconds"] for record in records),
-            "device": describe_device(network.mesh.devices.ravel().tolist()),
+            "device": describe_device(jax.devices()),
             "versions": workdir.versions(),
             **scores,
         },

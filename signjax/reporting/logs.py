@@ -6,11 +6,14 @@ import json
 import math
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from signjax.errors import InputError
+
+SLOW = 2.0  # seconds after which a person wants to know what takes so long
 
 # rich is imported where it is drawn with: a run whose output goes to a file or a
 # pipe starts without it.
@@ -62,9 +65,11 @@ class Console:
 
     A terminal gets a progress bar and boxed warnings, anything else plain lines.
     Characters that the encoding of stdout or stderr cannot express are escaped.
+    quiet: says nothing at all, as another process says the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._bar: _ProgressBar | None = None
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -78,7 +83,25 @@ class Console:
 
     def info(self, text: str) -> None:
         """One plain line on stdout (above the bar, which redirects stdout)."""
-        print(text, flush=True)
+        if not self._quiet:
+            print(text, flush=True)
+
+    @contextlib.contextmanager
+    def if_slow(self, text: str) -> Iterator[None]:
+        """Prints `text` if the block takes more than SLOW seconds, and meanwhile."""
+
+        def tell() -> None:
+            # The thread that works meets a closed pipe itself, at its next line.
+            with contextlib.suppress(BrokenPipeError):
+                self.info(text)
+
+        timer = threading.Timer(SLOW, tell)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
     def epoch(self, record: Mapping[str, Any], *, epochs: int) -> None:
         """The line of a finished epoch; see `epoch_line`."""
@@ -86,6 +109,8 @@ class Console:
 
     def warning(self, text: str) -> None:
         """A line that cannot be missed, on stderr; boxed on a terminal."""
+        if self._quiet:
+            return
         if not is_terminal(sys.stderr):
             print(f"WARNING: {text}", file=sys.stderr, flush=True)
             return
@@ -104,7 +129,7 @@ class Console:
 
         It is drawn while the context is open, and only on a terminal.
         """
-        if not is_terminal(sys.stdout):
+        if self._quiet or not is_terminal(sys.stdout):
             yield Progress()
             return
         self._bar = _ProgressBar(total_steps, first_step)
@@ -196,6 +221,11 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """
     text = json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False)
     _replace(Path(path), text.encode() + b"\n")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file, in UTF-8, as `write_json` writes its own."""
+    _replace(Path(path), text.encode())
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

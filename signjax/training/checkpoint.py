@@ -7,16 +7,23 @@ them (its v1 API, used here only) and a manifest::
       manifest.json    metrics, every leaf's dtype and shape, every file's CRC-32
       state/           Orbax
 
-It is written under another name and renamed once it is whole, so a directory with a
-checkpoint's name is complete, however the process ended. The CRCs are there because
+It is written under another name, flushed to the disk file by file, and renamed once it
+is whole, so a directory with a checkpoint's name is complete, however the process or
+the machine ended; the ones it replaces are removed only after that name is on the disk
+too. When `wait` returns, the state outlives a power cut, as far as the disk keeps what
+it reports as flushed, and so do the files beside the checkpoints that were flushed
+before it (metrics.jsonl, run.json). The CRCs are there because
 Orbax reads a flipped bit or a zeroed block of array data back without complaint.
 
-One process writes a directory; others may read it meanwhile.
+One process writes a directory; others may read it meanwhile. Of several that train
+together all call `save`, `wait` and the restores, on a file system that all of them
+see, and the first writes.
 """
 
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import zlib
@@ -30,6 +37,7 @@ from typing import Any, NamedTuple, Self
 import jax
 
 from signjax.errors import InputError, RunError
+from signjax.processes import is_first, together
 
 PyTree = Any
 
@@ -69,9 +77,14 @@ class Checkpoints:
         self.close()
 
     def close(self) -> None:
-        """Waits for a save under way; raises RunError if it failed."""
+        """Waits for a save under way; raises RunError if it failed.
+
+        Other processes are not told of it, as by `wait`: this one may be leaving alone.
+        """
+        pending, self._pending = self._pending, None
         try:
-            self.wait()
+            if pending is not None:
+                pending.result()
         finally:
             self._writer.shutdown()
 
@@ -79,7 +92,8 @@ class Checkpoints:
         """Returns when the last save is on disk; raises RunError if it failed."""
         pending, self._pending = self._pending, None
         if pending is not None:
-            pending.result()
+            with together():
+                pending.result()
 
     def save(
         self, step: int, state: PyTree, metrics: dict[str, float] | None = None
@@ -100,8 +114,8 @@ class Checkpoints:
             "leaves": _describe_leaves(state),
         }
         try:
-            self._remove_unfinished()
-            unfinished.mkdir(parents=True)
+            with together():
+                self._begin(path)
             with _orbax() as ocp:
                 written = ocp.save_async(unfinished / _STATE, state)
         except OSError as error:
@@ -111,8 +125,14 @@ class Checkpoints:
             # Orbax reports a full disk as ValueError or OSError, by the file written.
             try:
                 written.result()
+                if not is_first():
+                    return
                 _write_manifest(unfinished, manifest)
+                _flush_tree(unfinished)
                 unfinished.rename(path)
+                # The new name, and the names in the directory above, this one's too.
+                _flush(self._directory)
+                _flush(self._directory.parent)
                 self._remove_superseded()
             except Exception as error:
                 raise _save_failed(path, error) from error
@@ -175,9 +195,16 @@ class Checkpoints:
             "put back a copy, or delete this directory to start anew"
         )
 
-    def _remove_unfinished(self) -> None:
-        for path in self._directory.glob(f"*{_UNFINISHED}"):
-            shutil.rmtree(path)
+    def _begin(self, path: Path) -> None:
+        """Removes what is unfinished and makes room for the checkpoint `path`."""
+        if not is_first():
+            return
+        try:
+            for unfinished in self._directory.glob(f"*{_UNFINISHED}"):
+                shutil.rmtree(unfinished)
+            _unfinished(path).mkdir(parents=True)
+        except OSError as error:
+            raise _save_failed(path, error) from error
 
     def _remove_superseded(self) -> None:
         everything = self._latest_first()
@@ -227,6 +254,23 @@ def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
     whole = {**manifest, "files": files}
     text = json.dumps({"crc": _crc_of_json(whole), **whole}, indent=1)
     (directory / _MANIFEST).write_text(text)
+
+
+def _flush_tree(directory: Path) -> None:
+    """Returns when the files and directories in and below `directory` are on disk."""
+    for path in directory.rglob("*"):
+        _flush(path)
+    _flush(directory)
+
+
+def _flush(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":
+        return  # Windows opens no directories
+    file = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -328,6 +372,8 @@ def _orbax() -> Iterator[ModuleType]:
     options = ocp.Context()
     # Compression takes 8 percent off float32 weights, for twice the CPU time.
     options.array.saving.use_compression = False
+    # Each device has all of the state, so the first writes it, not each a part.
+    options.array.saving.use_replica_parallel = False
     with options:
         yield ocp
 

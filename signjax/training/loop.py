@@ -11,10 +11,11 @@ import jax
 import numpy as np
 
 from signjax.errors import RunError
+from signjax.processes import alone, place
 from signjax.reporting.logs import Console, MetricsFile, Progress
 from signjax.reporting.tensorboard import TensorBoard
 from signjax.training.checkpoint import Checkpoints
-from signjax.training.interruption import StopRequest
+from signjax.training.interruption import SharedStopRequest, StopRequest
 from signjax.training.metrics import Metrics
 from signjax.training.state import TrainState
 
@@ -30,7 +31,8 @@ class Loop:
     batches: epoch -> int32 [steps_per_epoch, batch_size]. finish: what is done to the
     state after the last step. evaluate: state -> numbers
     of one epoch's record, among them `best_metric`, the accuracy that the best
-    checkpoint has most of. constants: what else goes into every record.
+    checkpoint has most of. constants: what else goes into every record. metrics_file,
+    tensorboard: None where none is written, as by all processes but the first.
     """
 
     train_step: Callable[[TrainState, np.ndarray], tuple[TrainState, Metrics]]
@@ -41,10 +43,9 @@ class Loop:
     schedule: Callable[[int], Any]
     epochs: int
     steps_per_epoch: int
-    batch_size: int
     checkpoint_every_epochs: int
     checkpoints: Checkpoints
-    metrics_file: MetricsFile
+    metrics_file: MetricsFile | None
     tensorboard: TensorBoard | None
     console: Console
     constants: Mapping[str, Any]
@@ -61,11 +62,11 @@ class Loop:
         """
         first = int(state.step)
         with (
-            StopRequest() as stop,
+            StopRequest() if alone() else SharedStopRequest() as stop,
             self.console.progress(self.total_steps, first) as progress,
         ):
             for epoch in range(first // self.steps_per_epoch, self.epochs):
-                started, begun_at = time.perf_counter(), int(state.step)
+                started, counted = time.perf_counter(), int(state.metrics.count)
                 state = self._train_epoch(state, epoch, progress, stop)
                 self._check_finite(state.metrics)
                 step = int(state.step)
@@ -73,6 +74,7 @@ class Loop:
                     self._stop(state, step, stop, None)
                 seconds = time.perf_counter() - started
                 trained = state.metrics.compute()
+                images = int(state.metrics.count) - counted
                 state = state.replace(metrics=_zero_like(state.metrics))
                 if step == self.total_steps:
                     state = self.finish(state)
@@ -88,16 +90,11 @@ class Loop:
                     **scores,
                     "learning_rate": float(self.schedule(step - 1)),
                     "seconds": round(seconds, 3),
-                    "images_per_second": round(
-                        (step - begun_at) * self.batch_size / seconds, 1
-                    ),
+                    "images_per_second": round(images / seconds, 1),
                 }
                 # The record comes before the checkpoint: a kill between the two
                 # repeats the epoch and drops the record, and loses neither.
-                self.metrics_file.append(record)
-                self.console.epoch(record, epochs=self.epochs)
-                if self.tensorboard:
-                    self.tensorboard.write(step, record)
+                self._publish(record)
                 accuracy = record[self.best_metric]
                 if stop.received and step < self.total_steps:
                     self._stop(state, step, stop, accuracy)
@@ -105,6 +102,13 @@ class Loop:
                     self.checkpoints.save(step, state, {"accuracy": accuracy})
         self.checkpoints.wait()
         return state
+
+    def _publish(self, record: dict[str, Any]) -> None:
+        if self.metrics_file:
+            self.metrics_file.append(record)
+        self.console.epoch(record, epochs=self.epochs)
+        if self.tensorboard:
+            self.tensorboard.write(record["step"], record)
 
     def _train_epoch(
         self, state: TrainState, epoch: int, progress: Progress, stop: StopRequest
@@ -119,16 +123,18 @@ class Loop:
             now = time.perf_counter()
             if previous is not None and now - shown > PROGRESS_INTERVAL:
                 # Of the step before, so that the device has the next one to work on.
-                if int(previous.bad_step) >= 0:
+                # Several processes would not all stop here after the same step.
+                if int(previous.bad_step) >= 0 and alone():
                     break  # the state's sums know the first such step
+                images = np.count_nonzero(batches[: count - 1] >= 0)  # -1 is padding
                 progress.update(
                     done + count - 1,
                     **previous.compute(),
-                    images_per_second=(count - 1) * self.batch_size / (now - started),
+                    images_per_second=images / (now - started),
                 )
                 shown = now
             previous = metrics
-            if stop.received:
+            if stop.is_due(done + count):
                 break
         return state
 
@@ -167,7 +173,7 @@ class Loop:
 
 def _zero_like(metrics: Metrics) -> Metrics:
     """Placed like `metrics`, as another placement would compile the step again."""
-    return jax.device_put(Metrics.zero(), metrics.count.sharding)
+    return place(Metrics.zero(), metrics.count.sharding)
 
 
 @contextmanager
