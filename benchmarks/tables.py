@@ -144,7 +144,36 @@ def _speed_line(row: Mapping[str, Any]) -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy, "speed": speed}
+def startup() -> str:
+    """Seconds to the first training step by stage, without and with kept programs."""
+    found = json.loads((RESULTS / "startup.json").read_text())
+    stages = list(found["rows"][0]["seconds"])
+    lines = [
+        f"| compiled programs | {' | '.join(stages)} | all |",
+        "|---|" + "---|" * (len(stages) + 1),
+    ]
+    for cache, words in (("cold", "none kept yet"), ("warm", "kept by an earlier run")):
+        runs = [row["seconds"] for row in found["rows"] if row["cache"] == cache]
+        columns = [[run[stage] for run in runs] for stage in stages]
+        columns.append([sum(run.values()) for run in runs])
+        lines.append(
+            f"| {words} | {' | '.join(f'{median(column):.1f}' for column in columns)} |"
+        )
+    versions = found["versions"]
+    note = (
+        f"Seconds, median of {len(found['rows']) // 2} processes each. "
+        f"{found['processor']}, {found['cores']} cores, Python {versions['python']}, "
+        f"jax {versions['jax']}. `benchmarks/results/startup.json`, by `python -m "
+        "benchmarks.startup`."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "speed": speed,
+    "startup": startup,
+}
 
 if __name__ == "__main__":
     main()
