@@ -486,7 +486,13 @@ def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
     for number in (signal.SIGTERM, signal.SIGINT):
         process = start(LONG, tmp_path)
         assert resumed_after(process) == reached
-        freeze_when(process, lambda: is_inside_an_epoch(tmp_path))
+        freeze_when(
+            process,
+            # The workdir looks like it before the resumed run has begun to train too.
+            lambda: (
+                saved_steps(tmp_path)[-1:] > [reached] and is_inside_an_epoch(tmp_path)
+            ),
+        )
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)
         _, stderr = process.communicate(timeout=120)
