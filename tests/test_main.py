@@ -578,7 +578,8 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
     assert process.stdout is not None and process.stderr is not None
     assert process.stdout.readline().startswith("workdir:")
     process.stdout.close()
-    assert process.stderr.read() == ""
+    with process.stderr as stderr:
+        assert stderr.read() == ""
     assert process.wait(timeout=60) == 1
 
 
