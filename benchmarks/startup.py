@@ -79,7 +79,9 @@ def stages(path: str, started: float) -> dict[str, float]:
 
     from signjax import build
     from signjax.modes import train  # noqa: F401  what --mode=train imports
+    from signjax.modes.common import keep_compiled_programs
 
+    keep_compiled_programs()
     stamp("imports")
     spec = importlib.util.spec_from_file_location("config", ROOT / path)
     module: Any = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]

@@ -88,6 +88,9 @@ def keep_compiled_programs() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         directory = cache_directory() / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(directory))
+    # By default programs that compiled within a second are not kept; the CNN's are such.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def describe_device(devices: list[jax.Device]) -> str:
