@@ -88,7 +88,7 @@ def keep_compiled_programs() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         directory = cache_directory() / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(directory))
-    # By default programs that compiled within a second are not kept; the CNN's are such.
+    # By default what compiles within a second is not kept, as most of the CNN does.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
