@@ -74,7 +74,7 @@ def accuracy() -> str:
 
 
 def _others_count(rows: Sequence[dict[str, Any]]) -> str:
-    counts = {row.get("others_count") for row in rows} - {None}
+    counts = {row["others_count"] for row in rows if row.get("others_count")}
     return f"{' or '.join(map(str, sorted(counts)))} pictures of the Ankara digits 0-5"
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -419,8 +420,13 @@ def is_inside_a_later_save(workdir: Path) -> bool:
     return bool(saved_steps(workdir)) and any(workdir.glob("checkpoints/*.tmp/*"))
 
 
-def is_inside_an_epoch(workdir: Path) -> bool:
-    """Between the begin of the last record's save and the next record."""
+def is_inside_an_epoch(workdir: Path, *, after: int = 0) -> bool:
+    """Between the begin of the last record's save and the next record.
+
+    after: a step that has been saved, past which the run must have come.
+    """
+    if max(saved_steps(workdir), default=0) <= after:
+        return False
     records = MetricsFile(workdir / "metrics.jsonl").read()
     if not records or not saved_steps(workdir) or records[-1]["epoch"] == 8:
         return False
@@ -486,13 +492,8 @@ def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
     for number in (signal.SIGTERM, signal.SIGINT):
         process = start(LONG, tmp_path)
         assert resumed_after(process) == reached
-        freeze_when(
-            process,
-            # The workdir looks like it before the resumed run has begun to train too.
-            lambda: (
-                saved_steps(tmp_path)[-1:] > [reached] and is_inside_an_epoch(tmp_path)
-            ),
-        )
+        # The workdir looks like it before the resumed run has begun to train too.
+        freeze_when(process, partial(is_inside_an_epoch, tmp_path, after=reached))
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)
         _, stderr = process.communicate(timeout=120)
