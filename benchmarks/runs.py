@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from signjax.benchmarking.machine import core_count, git_commit, processor
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -88,27 +90,8 @@ def machine() -> dict[str, Any]:
     """Where and of what commit something was measured."""
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": core_count(),
         "load_average": round(os.getloadavg()[0], 2),
         "git_commit": git_commit(),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def processor() -> str:
-    """The CPU's name, where Linux tells it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
-
-
-def git_commit() -> str:
-    """The commit measured, with `+` where the tree differs from it."""
-    head = ["git", "rev-parse", "--short", "HEAD"]
-    changed = ["git", "status", "--porcelain", "--", "signjax", "configs", "main.py"]
-    commit, changes = (
-        subprocess.run(args, cwd=ROOT, check=True, capture_output=True, text=True)
-        for args in (head, changed)
-    )
-    return commit.stdout.strip() + ("+" if changes.stdout else "")

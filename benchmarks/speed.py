@@ -14,6 +14,7 @@ that fails, or computes something else, ends it all with its name and what it sa
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -228,7 +229,7 @@ def execute(program: Program, workdir: Path) -> dict[str, Any]:
         "wall_seconds": round(wall, 3),
         "load_average": round(load, 2),
         "others_cpu": round(max(0.0, (busy - own) / machine), 4),
-        "command": shlex.join(program.command[1:]),
+        "command": without_paths(program.command[1:]),
     }
 
 
@@ -248,6 +249,11 @@ def run(program: Program) -> str:
             f"{shlex.join(program.command)}\n{said}"
         )
     return done.stdout
+
+
+def without_paths(command: Sequence[str]) -> str:
+    """A command line that can be shown: where files lie on one machine is left out."""
+    return shlex.join(re.sub("=/.*", "=...", argument) for argument in command)
 
 
 def _cpu_seconds() -> tuple[float, float]:

@@ -434,6 +434,18 @@ def is_inside_an_epoch(workdir: Path, *, after: int = 0) -> bool:
     return any(name.startswith(f"{records[-1]['step']:08d}") for name in names)
 
 
+def resume_and_kill(
+    arguments: tuple[str, ...], workdir: Path, *, within: float
+) -> None:
+    """Goes on with a saved run and kills it within as many seconds of its header."""
+    reached = saved_steps(workdir)[-1]
+    process = start(arguments, workdir)
+    assert resumed_after(process) == reached > 0
+    time.sleep(random.uniform(0, within))
+    process.kill()  # it may have ended
+    process.communicate(timeout=120)
+
+
 def kill(process: subprocess.Popen[str]) -> None:
     process.kill()
     _, stderr = process.communicate(timeout=120)
@@ -469,12 +481,7 @@ def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
     kill(process)
     assert is_inside_a_later_save(tmp_path), "what the kill left"
 
-    reached = saved_steps(tmp_path)[-1]
-    process = start(LONG, tmp_path)
-    assert resumed_after(process) == reached > 0
-    time.sleep(random.uniform(0, 3))
-    process.kill()
-    process.communicate(timeout=120)
+    resume_and_kill(LONG, tmp_path, within=3)
 
     reached = saved_steps(tmp_path)[-1]
     process = start(LONG, tmp_path)
@@ -523,12 +530,7 @@ def test_a_killed_resnet_ends_with_the_bits_of_one_never_stopped(
     kill(process)
     assert is_inside_a_later_save(killed), "what the kill left"
 
-    reached = saved_steps(killed)[-1]
-    process = start(RESNET, killed)
-    assert resumed_after(process) == reached > 0
-    time.sleep(random.uniform(0, 5))
-    process.kill()
-    process.communicate(timeout=120)
+    resume_and_kill(RESNET, killed, within=5)
 
     finish(start(RESNET, killed))
     assert_same_end(whole, killed)

@@ -213,3 +213,14 @@ def test_plain_flax_has_the_variables_of_signjax() -> None:
 
     plain = shapes(flax_step.ResNet50(measure.CLASSES))
     assert plain == shapes(ResNet(measure.CLASSES))
+
+
+def test_a_row_names_no_place_of_the_machine() -> None:
+    command = [
+        "-m",
+        "benchmarks.peers.ours",
+        "--weights=/some/where it/is",
+        "--steps=3",
+    ]
+    shown = speed.without_paths(command)
+    assert shown == "-m benchmarks.peers.ours --weights=... --steps=3"

@@ -16,10 +16,11 @@ def describe_device(device: jax.Device) -> str:
     """The device's kind; for the CPU its name and the cores that may be used."""
     if device.platform != "cpu":
         return device.device_kind
-    return f"{_processor()}, {_core_count()} cores"
+    return f"{processor()}, {core_count()} cores"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The CPU's name, as well as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
@@ -28,7 +29,8 @@ def _processor() -> str:
     return names[0].strip() if names else platform.processor() or platform.machine()
 
 
-def _core_count() -> int:
+def core_count() -> int:
+    """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

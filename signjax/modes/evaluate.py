@@ -67,11 +67,14 @@ def report_own_test(
     directory: Path,
     trained: TrainedModel,
     splits: Splits,
+    logits: np.ndarray,
     calibration: Calibration | None,
 ) -> None:
-    """Leaves the report that `run` leaves of a model's own test split."""
+    """Leaves the report that `run` leaves of a model's own test split.
+
+    logits: float32 [N, C], of the test images.
+    """
     data = splits.test
-    logits = logits_of(trained.network, trained.state.variables, data.images)
     scores = _score(trained, data, logits, calibration)
     scores |= {"data": f"{splits.source} test", "left_out": {}}
     write_report(

@@ -15,10 +15,12 @@ from signjax.modes.calibration import calibrate, describe
 from signjax.modes.common import (
     describe_device,
     keep_compiled_programs,
+    logits_of,
     refuse_arguments,
     require_config,
     require_devices,
     score_images,
+    score_logits,
 )
 from signjax.modes.evaluate import report_own_test
 from signjax.modes.options import Options
@@ -113,21 +115,17 @@ def _run(options: Options) -> None:
         with processes.together():
             if metrics_file:
                 network, state = _on_own_devices(config, network, state)
-                scores = {
-                    "train": score_images(network, state.variables, train),
-                    "test": score_images(network, state.variables, splits.test),
-                }
-                records = metrics_file.read()
-                _report(console, directory, network, recipe, splits, scores, records)
-                step = int(state.step)
-                calibration = None
-                if validation:
-                    calibration = calibrate(
-                        directory, network, state.variables, validation, step=step
-                    )
-                    console.info(f"calibration: {describe(calibration)}")
-                trained = workdir.TrainedModel(run, network, state, step)
-                report_own_test(console, directory, trained, splits, calibration)
+                trained = workdir.TrainedModel(run, network, state, int(state.step))
+                _conclude(
+                    console,
+                    directory,
+                    trained,
+                    recipe,
+                    splits,
+                    train,
+                    validation,
+                    metrics_file.read(),
+                )
 
 
 def _on_own_devices(
@@ -209,6 +207,36 @@ def _make_evaluate(
         return {f"{name}_{key}": scores[key] for key in ("loss", "accuracy")}
 
     return evaluate
+
+
+def _conclude(
+    console: Console,
+    directory: Path,
+    trained: workdir.TrainedModel,
+    recipe: build.Recipe,
+    splits: Splits,
+    train: Dataset,
+    validation: Dataset | None,
+    records: list[dict[str, Any]],
+) -> None:
+    """Scores and calibrates the trained model and leaves all that tells of it.
+
+    train, validation: of the training split, what was learned and what held out.
+    """
+    network, variables = trained.network, trained.state.variables
+    logits = logits_of(network, variables, splits.test.images)
+    scores = {
+        "train": score_images(network, variables, train),
+        "test": score_logits(logits, splits.test),
+    }
+    _report(console, directory, network, recipe, splits, scores, records)
+    calibration = None
+    if validation:
+        calibration = calibrate(
+            directory, network, variables, validation, step=trained.step
+        )
+        console.info(f"calibration: {describe(calibration)}")
+    report_own_test(console, directory, trained, splits, logits, calibration)
 
 
 def _report(
