@@ -1,7 +1,7 @@
 """The signers of the Ankara digits, half of them for development, half held out.
 
-python benchmarks/ankara_signers.py DATA                 writes ankara_signers.csv
-python benchmarks/ankara_signers.py DATA --links=FOLDER  makes FOLDER/development and
+python -m benchmarks.ankara_signers DATA                 writes ankara_signers.csv
+python -m benchmarks.ankara_signers DATA --links=FOLDER  makes FOLDER/development and
                                                          FOLDER/held-out of links
 
 The pictures bear no names, but each person showed 0 to 9 in turn, so the order of the

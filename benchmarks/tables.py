@@ -9,12 +9,10 @@ is replaced. A test sees that what is committed is what this would write.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+from benchmarks.runs import RESULTS, ROOT
 
 # What the Keras project reports of its own networks: (train, test) accuracy.
 REFERENCE = {

@@ -20,6 +20,7 @@ RANKS = {
     "models": 2,
     "reporting": 2,
     "processes": 2,
+    "cpu": 2,
     "pretrained": 3,
     "training": 4,
     "benchmarking": 5,

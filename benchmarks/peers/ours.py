@@ -15,6 +15,7 @@ from benchmarks.peers import measure
 from configs import cnn, resnet
 from signjax import build
 from signjax.config import Config, default_config
+from signjax.cpu import prepare_cpu
 from signjax.training.step import replicated
 
 
@@ -40,6 +41,7 @@ def make_config(model: str, batch_size: int) -> Config:
 def main() -> None:
     arguments = measure.make_parser(__doc__).parse_args()
     config = make_config(arguments.model, arguments.batch_size)
+    prepare_cpu()
     network = build.make_network(config, measure.CLASSES, jax.local_devices())
     variables = jax.device_put(
         unflatten_dict(measure.read_weights(arguments.weights)),

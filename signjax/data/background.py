@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-# Skin has more red than blue for its brightness, a grey wall and its shadows do not:
-# (R - B) / (R + G + B) on the 1,080 SIGNS training images is 0.01-0.03 on the wall and
-# 0.07-0.28 on hands of every skin tone there.
+# Skin has more red than blue for its brightness, a grey wall and its shadows do not.
+# Of `warmth` below on the 1,080 SIGNS training images: the upper eighth of an image,
+# wall, has a median of 0.006-0.030; pixels above 0.09, skin, have 0.105, 0.180 and
+# 0.274 at 5%, 50% and 95%; 5.5% of all pixels lie between these two bounds.
 _WALL, _SKIN = 0.06, 0.12
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from signjax import build
 from signjax.config import Config, check
+from signjax.cpu import prepare_cpu
 from signjax.data.dataset import Dataset
 from signjax.data.download import cache_directory
 from signjax.data.twins import leak_free
@@ -22,6 +23,7 @@ from signjax.workdir import TrainedModel, load_trained, read
 
 def require_devices(options: Options) -> list[jax.Device]:
     """All devices, of every process, of the kind that --require_device names."""
+    prepare_cpu()
     devices = jax.devices()
     found = devices[0].platform
     wanted = options.require_device
