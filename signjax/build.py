@@ -1,5 +1,6 @@
 """config -> data, network, optimizer, steps; below it no config is known."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from signjax.data import augment as augmentation
 from signjax.data import batches, sources
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.image import Framing
+from signjax.data.outliers import draw_outliers
 from signjax.data.signers import grouped_split
 from signjax.data.synthetic import draw_hands
 from signjax.errors import InputError
@@ -99,6 +101,19 @@ def draw_extra(config: Config, classes: tuple[str, ...]) -> Dataset | None:
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
     images = draw_hands(key, jnp.asarray(digits), size=config.data.image_size)
     return Dataset(np.asarray(images), labels, classes)
+
+
+def draw_nothing(config: Config, images: np.ndarray) -> np.ndarray | None:
+    """As many pictures of no class as `images` (uint8 [N, H, W, 3]), made from them.
+
+    None where `config.train.outliers` is 0: such a model knows nothing of them.
+    """
+    if not config.train.outliers:
+        return None
+    # None of the keys of weights, steps and drawn hands.
+    key = jax.random.fold_in(jax.random.key(config.seed), 3)
+    drawn = draw_outliers(jnp.asarray(images / np.float32(255)), key)
+    return np.asarray(jnp.round(255 * drawn).astype(jnp.uint8))
 
 
 @dataclass(frozen=True)
@@ -260,6 +275,7 @@ def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
             normalize=network.normalize,
             label_smoothing=train.label_smoothing,
             freeze_backbone=train.freeze_backbone,
+            outliers=math.ceil(train.outliers * train.batch_size),
         ),
         finish=_make_finish(config, network),
         batches=lambda epoch: batches.epoch_batches(

@@ -82,6 +82,7 @@ def default_config() -> Config:
     train.shuffle = True  # a new order each epoch
     train.drop_remainder = True  # drop, not pad, an epoch's last partial batch
     train.label_smoothing = 0.0  # [0, 1)
+    train.outliers = 0.0  # [0, 1): share of a batch given to drawn pictures of no class
     train.freeze_backbone = False  # train the head alone
     train.recalibrate_batch_norm = False  # statistics taken anew after the last step
 
@@ -240,6 +241,7 @@ _RULES = [
     ("train.shuffle", *_SWITCH),
     ("train.drop_remainder", *_SWITCH),
     ("train.label_smoothing", *_within(0, 1)),
+    ("train.outliers", *_within(0, 1)),
     ("train.freeze_backbone", *_SWITCH),
     ("train.recalibrate_batch_norm", *_SWITCH),
     ("optimizer.name", *_one_of("sgd", "adam", "adamw")),

@@ -57,6 +57,7 @@ def set_up(
     devices: int = 1,
     augment: step.Augment = leave,
     optimizer: optax.GradientTransformation | None = None,
+    outliers: int = 0,
 ) -> Setup:
     optimizer = optimizer or optax.sgd(RATE)
     mesh = step.make_mesh(jax.devices()[:devices])
@@ -67,6 +68,7 @@ def set_up(
         augment=augment,
         normalize=normalize,
         label_smoothing=SMOOTHING,
+        outliers=outliers,
     )
     eval_step = step.compile_eval_step(mesh, model=model, normalize=normalize)
     start = draw_state(model, optimizer)
@@ -307,6 +309,24 @@ def losses_of(setup: Setup) -> list[float]:
         losses.append(metrics.compute()["loss"])
     logits = np.asarray(setup.eval_step(state.variables, IMAGES[:8]), np.float64)
     return [*losses, reference.cross_entropy(logits, LABELS[:8]).mean()]
+
+
+def test_outliers_are_learned_from_and_counted_by_no_metric(cnn: Setup) -> None:
+    with_some = set_up(SMALL, outliers=3)
+    new, metrics = with_some.train_step(
+        with_some.make_state(), IMAGES, LABELS, batch(*range(8)), KEY
+    )
+    rest_new, rest = cnn.train_step(
+        cnn.make_state(), IMAGES, LABELS, batch(*range(3, 8)), KEY
+    )
+    assert metrics.count == rest.count == 5
+    assert metrics.correct == rest.correct
+    np.testing.assert_allclose(metrics.loss_sum, rest.loss_sum, rtol=1e-5)
+    old = copy(cnn.make_state())
+    gradients, of_rest = gradient_of(old, new), gradient_of(old, rest_new)
+    # Of the mean over eight, five are the rest; three are of what was drawn.
+    drawn = jax.tree.map(lambda a, b: (8 * a - 5 * b) / 3, gradients, of_rest)
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(drawn)) > 1e-3
 
 
 def test_eight_devices_follow_the_loss_curve_of_one(augmented: Setup) -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from signjax import build
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
@@ -25,12 +27,22 @@ def calibrate(
     network: build.Network,
     variables: Any,
     validation: Dataset,
+    outliers: np.ndarray | None,
     *,
     step: int,
 ) -> Calibration:
-    """Fits the model of `step` to the validation images and writes calibration.json."""
-    logits = logits_of(network, variables, validation.images)
-    calibration = fit(logits, validation.labels, step=step)
+    """Fits the model of `step` to the validation images and writes calibration.json.
+
+    outliers: pictures of no class, uint8 [M, H, W, 3], if it has learned from such.
+    """
+    calibration = fit(
+        logits_of(network, variables, validation.images),
+        validation.labels,
+        step=step,
+        outliers=(
+            None if outliers is None else logits_of(network, variables, outliers)
+        ),
+    )
     write_json(directory / FILE, calibration.to_json())
     return calibration
 
@@ -62,4 +74,7 @@ def describe(calibration: Calibration) -> str:
     )
     if calibration.threshold is None:
         return f"{line}; never unsure: {NO_THRESHOLD}"
-    return f"{line}; unsure below {calibration.threshold:.3f}"
+    line += f"; unsure below {calibration.threshold:.3f}"
+    if calibration.outliers_refused is None:
+        return line
+    return f"{line}, as of {calibration.outliers_refused:.1%} of drawn pictures of none"

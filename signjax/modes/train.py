@@ -233,7 +233,12 @@ def _conclude(
     calibration = None
     if validation:
         calibration = calibrate(
-            directory, network, variables, validation, step=trained.step
+            directory,
+            network,
+            variables,
+            validation,
+            build.draw_nothing(trained.run.config, validation.images),
+            step=trained.step,
         )
         console.info(f"calibration: {describe(calibration)}")
     report_own_test(console, directory, trained, splits, logits, calibration)

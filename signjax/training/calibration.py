@@ -3,7 +3,8 @@
 Both are fitted on held-out training images and kept with the model: a temperature that
 divides the logits (Guo et al., arXiv:1706.04599), and the smallest confidence at which
 answers are wrong no oftener than a stated risk allows (Geifman and El-Yaniv,
-arXiv:1705.08500).
+arXiv:1705.08500). A model that has learned not to be sure of pictures of no class (see
+data/outliers.py) is given some, and that confidence is raised to what refuses them.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from signjax.training.evaluation import (
 )
 
 RISK = 0.05
+# The share of pictures of no class that the threshold is to refuse.
+REFUSED = 0.95
 
 # Where 1 / temperature is looked for; beyond, probabilities are even or all 0 and 1.
 _SHARPEST, _FLATTEST = 100.0, 0.01
@@ -31,7 +34,8 @@ class Calibration:
 
     temperature: > 0, divides logits. threshold: the confidence below which to answer
     `unsure`, or None where count is too small to promise `risk`, the share of wrong
-    answers. loss and ece: before and after, on the held-out images.
+    answers. loss and ece: before and after, on the held-out images. outliers_refused:
+    the share of pictures of no class below the threshold, None where none were given.
     """
 
     step: int
@@ -41,6 +45,7 @@ class Calibration:
     risk: float
     loss: tuple[float, float]
     ece: tuple[float, float]
+    outliers_refused: float | None = None
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float64 [N, C], of logits [N, C]."""
@@ -58,18 +63,33 @@ class Calibration:
 
 
 def fit(
-    logits: np.ndarray, labels: np.ndarray, *, step: int, risk: float = RISK
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    step: int,
+    risk: float = RISK,
+    outliers: np.ndarray | None = None,
 ) -> Calibration:
-    """The calibration of a model by its held-out images: logits [N, C], labels [N]."""
+    """The calibration of a model by its held-out images: logits [N, C], labels [N].
+
+    outliers: logits [M, C] of pictures of no class; the threshold is then at least
+    what REFUSED of them stay below.
+    """
     temperature = fit_temperature(logits, labels)
     scaled = logits / temperature
     probabilities = softmax(scaled)
     correct = probabilities.argmax(axis=-1) == labels
+    threshold = choose_threshold(probabilities.max(axis=-1), correct, risk)
+    refused = None
+    if outliers is not None:
+        sure = softmax(outliers / temperature).max(axis=-1)
+        threshold = max(threshold or 0.0, float(np.quantile(sure, REFUSED)))
+        refused = float(np.mean(sure < threshold))
     return Calibration(
         step=step,
         count=len(labels),
         temperature=temperature,
-        threshold=choose_threshold(probabilities.max(axis=-1), correct, risk),
+        threshold=threshold,
         risk=risk,
         loss=(
             negative_log_likelihood(logits, labels),
@@ -79,6 +99,7 @@ def fit(
             calibration_error(softmax(logits), labels),
             calibration_error(probabilities, labels),
         ),
+        outliers_refused=refused,
     )
 
 

@@ -17,9 +17,13 @@ import optax
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from signjax.data.outliers import draw_outliers
 from signjax.processes import place
 from signjax.training.metrics import Metrics
 from signjax.training.state import TrainState, trainable
+
+# The label of a picture that shows no class.
+NO_CLASS = -1
 
 # float [B, H, W, 3] in [0, 1] and a key -> the same, changed at random.
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
@@ -64,6 +68,7 @@ def train_step(
     normalize: Normalize,
     label_smoothing: float,
     freeze_backbone: bool = False,
+    outliers: int = 0,
 ) -> tuple[TrainState, Metrics]:
     """One update on the batch at `indices`; the new state and the batch's metrics.
 
@@ -71,12 +76,19 @@ def train_step(
     (it enters no loss; a network with BatchNorm must not be given any, as its
     statistics would count it). key: the run's key; the step number is folded in, so a
     resumed run draws what it would have drawn. freeze_backbone: only `head` learns;
-    all else, BatchNorm statistics included, keeps its bits.
+    all else, BatchNorm statistics included, keeps its bits. outliers: so many images of
+    the batch, the first, give way to pictures of no class, which no metric counts.
     """
     mask = indices >= 0
+    counted = mask & (jnp.arange(len(indices)) >= outliers)
     batch = images[indices].astype(jnp.float32) / 255.0
-    inputs = normalize(augment(batch, jax.random.fold_in(key, state.step)))
-    targets = labels[indices]
+    key = jax.random.fold_in(key, state.step)
+    batch = augment(batch, key)
+    if outliers:
+        drawn = draw_outliers(batch[:outliers], jax.random.fold_in(key, 3))
+        batch = jnp.concatenate([drawn, batch[outliers:]])
+    inputs = normalize(batch)
+    targets = jnp.where(counted, labels[indices], NO_CLASS)
 
     def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array, jax.Array]]:
         logits, updates = model.apply(
@@ -94,7 +106,7 @@ def train_step(
     batch_stats, losses, logits = aux
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
     learned: Any = optax.apply_updates(params, updates)
-    metrics = Metrics.of_batch(losses, logits, targets, mask, state.step)
+    metrics = Metrics.of_batch(losses, logits, targets, counted, state.step)
     state = state.replace(
         step=state.step + 1,
         params={**state.params, **learned},
@@ -111,10 +123,12 @@ def cross_entropy(
     """Categorical cross-entropy in nats. float [B, C], int [B] -> float [B].
 
     label_smoothing in [0, 1) is the share of the target spread evenly over all
-    classes (Szegedy et al., arXiv:1512.00567).
+    classes (Szegedy et al., arXiv:1512.00567); where the label is NO_CLASS, all of it.
     """
-    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    classes = logits.shape[-1]
+    targets = jax.nn.one_hot(labels, classes)
     targets = optax.smooth_labels(targets, label_smoothing)
+    targets = jnp.where((labels == NO_CLASS)[:, None], 1 / classes, targets)
     return optax.softmax_cross_entropy(logits, targets)
 
 

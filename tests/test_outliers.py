@@ -1,0 +1,77 @@
+"""Pictures of no class: what they are, and what is made of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from signjax import build
+from signjax.config import default_config
+from signjax.data.outliers import draw_outliers
+from signjax.training.calibration import REFUSED, fit
+from signjax.training.step import NO_CLASS, cross_entropy
+
+IMAGES = np.random.default_rng(0).random((64, 32, 48, 3), np.float32)
+DRAWN = np.asarray(draw_outliers(jnp.asarray(IMAGES), jax.random.key(0)))
+
+
+def test_they_are_images_and_depend_on_the_key_alone() -> None:
+    assert DRAWN.shape == IMAGES.shape and DRAWN.dtype == np.float32
+    assert 0 <= DRAWN.min() and DRAWN.max() <= 1
+    again, other = (
+        draw_outliers(jnp.asarray(IMAGES), jax.random.key(n)) for n in (0, 1)
+    )
+    np.testing.assert_array_equal(DRAWN, again)
+    assert not np.isclose(DRAWN, other).all(axis=(1, 2, 3)).any()
+
+
+def test_a_quarter_are_the_images_in_blocks_that_have_changed_places() -> None:
+    values = [np.sort(images.reshape(64, -1), axis=1) for images in (DRAWN, IMAGES)]
+    jumbled = np.flatnonzero((values[0] == values[1]).all(axis=1))
+    assert 6 <= len(jumbled) <= 28
+    for index in jumbled:
+        corner = DRAWN[index, :8, :12]
+        places = [
+            (row, column)
+            for row in range(0, 32, 8)
+            for column in range(0, 48, 12)
+            if (IMAGES[index, row : row + 8, column : column + 12] == corner).all()
+        ]
+        assert len(places) == 1
+        assert (DRAWN[index] != IMAGES[index]).any()
+
+
+def test_the_target_of_no_class_is_even_over_all() -> None:
+    logits = np.random.default_rng(1).normal(0, 3, (4, 5)).astype(np.float32)
+    labels = np.array([2, NO_CLASS, 0, NO_CLASS])
+    losses = cross_entropy(jnp.asarray(logits), jnp.asarray(labels), 0.1)
+    exact = logits.astype(np.float64)
+    logs = exact - np.log(np.exp(exact).sum(axis=1, keepdims=True))
+    targets = np.full((4, 5), 0.02)
+    targets[[0, 2], [2, 0]] += 0.9
+    targets[[1, 3]] = 0.2
+    np.testing.assert_allclose(losses, -(targets * logs).sum(axis=1), rtol=1e-5)
+
+
+def test_the_threshold_rises_to_refuse_them() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.arange(200) % 4
+    logits = 6 * np.eye(4)[labels] + rng.normal(0, 1, (200, 4))
+    outliers = rng.normal(0, 1, (400, 4))
+    plain = fit(logits, labels, step=1)
+    raised = fit(logits, labels, step=1, outliers=outliers)
+    assert plain.threshold is not None and raised.threshold is not None
+    assert plain.outliers_refused is None and raised.threshold > plain.threshold
+    sure = raised.probabilities(outliers).max(axis=1)
+    assert np.mean(sure < raised.threshold) == raised.outliers_refused
+    assert raised.outliers_refused == pytest.approx(REFUSED, abs=0.01)
+
+
+def test_only_a_model_that_learned_from_them_is_calibrated_by_them() -> None:
+    images = np.full((3, 32, 32, 3), 200, np.uint8)
+    config = default_config()
+    assert build.draw_nothing(config, images) is None
+    config.train.outliers = 0.1
+    drawn = build.draw_nothing(config, images)
+    assert drawn is not None
+    assert drawn.shape == images.shape and drawn.dtype == np.uint8
