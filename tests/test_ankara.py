@@ -194,8 +194,11 @@ def test_two_runs_that_fetch_at_once_both_have_them(
 ) -> None:
     """The other one ends between this one's look into the cache and its renaming."""
     rename = Path.rename
+    renamed = []
 
     def after_the_other(path: Path, target: Path) -> Path:
+        assert read(path) == PICTURES
+        renamed.append(target)
         for name, data in PICTURES.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes(data)
@@ -203,6 +206,7 @@ def test_two_runs_that_fetch_at_once_both_have_them(
 
     monkeypatch.setattr(Path, "rename", after_the_other)
     folder = fetch_pictures(at(server, "good"), tmp_path)
+    assert renamed == [folder]
     assert read(tmp_path) == {f"{folder.name}/{k}": v for k, v in PICTURES.items()}
 
 
