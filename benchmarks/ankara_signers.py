@@ -3,6 +3,8 @@
 python -m benchmarks.ankara_signers DATA                 writes ankara_signers.csv
 python -m benchmarks.ankara_signers DATA --links=FOLDER  makes FOLDER/development and
                                                          FOLDER/held-out of links
+python -m benchmarks.ankara_signers DATA --digests       writes the table of sha256 that
+                                                         vouches for a download
 
 The pictures bear no names, but each person showed 0 to 9 in turn, so the order of the
 file numbers tells them apart (`signjax.data.signers.by_turns`). Turns that begin with
@@ -13,11 +15,13 @@ the like of every session, and none holds a hand of the other.
 
 import argparse
 import csv
+import hashlib
 import re
 from pathlib import Path
 
 import numpy as np
 
+from signjax.data.ankara import DIGESTS
 from signjax.data.folder import list_labelled
 from signjax.data.signers import by_turns
 
@@ -29,9 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with a folder a digit")
     parser.add_argument("--links", type=Path, help="folder to make, of the two halves")
+    parser.add_argument("--digests", action="store_true", help="write sha256 alone")
     options = parser.parse_args()
     folders = list_labelled(options.data)["all"]
     files = [file for paths in folders.values() for file in paths]
+    if options.digests:
+        return write_digests(files)
     labels = [i for i, paths in enumerate(folders.values()) for _ in paths]
     signers = by_turns([file.name for file in files], np.array(labels))
     held_out = find_held_out(file_numbers(files), np.array(labels), signers)
@@ -63,6 +70,16 @@ def link(files: list[Path], held_out: np.ndarray, target: Path) -> None:
         place = target / HALVES[half] / file.parent.name / file.name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(file.resolve())
+
+
+def write_digests(files: list[Path]) -> None:
+    """A row a picture: its path in the class folders and the sha256 of its bytes."""
+    with DIGESTS.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["picture", "sha256"])
+        for path in files:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            writer.writerow([f"{path.parent.name}/{path.name}", digest])
 
 
 def write_table(numbers: np.ndarray, signers: np.ndarray, held_out: np.ndarray) -> None:

@@ -40,8 +40,8 @@ def default_config() -> Config:
 
     data: Config = ConfigDict()
     config.data = data
-    data.source = "auto"  # signs, folder, synthetic, auto (see README)
-    data.dir = ""  # where signs or folder data lie; "": the usual places
+    data.source = "auto"  # signs, folder, digits, synthetic, auto (see README)
+    data.dir = ""  # where signs, folder or digits' folder lie; "": the usual places
     data.image_size = 64  # pixels a side, a multiple of 32
     data.validation_fraction = 0.0  # [0, 1): share of training images held out
     data.test_fraction = 0.2  # (0, 1): share of a folder without train/ and test/
@@ -125,7 +125,7 @@ def check(config: Config) -> None:
     if config.data.group and config.data.source in ("signs", "synthetic", "auto"):
         raise InputError(
             f"config.data.group is {config.data.group!r}, which only folders of "
-            "pictures take: set config.data.source=folder or leave it out"
+            "pictures take: set config.data.source to folder or digits or leave it out"
         )
     if config.model.name != "resnet50":
         for key in _RESNET_ONLY:
@@ -209,7 +209,7 @@ _RULES = [
     ("model.zero_init_last_scale", *_SWITCH),
     ("model.bn_momentum", *_SHARE),
     ("model.bn_epsilon", *_POSITIVE),
-    ("data.source", *_one_of("auto", "signs", "folder", "synthetic")),
+    ("data.source", *_one_of("auto", "signs", "folder", "digits", "synthetic")),
     ("data.image_size", lambda x: x > 0 and x % 32 == 0, "a multiple of 32"),
     ("data.validation_fraction", *_within(0, 1)),
     ("data.test_fraction", *_SHARE),

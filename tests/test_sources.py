@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from signjax import build
+from signjax.config import check, default_config
 from signjax.data import sources
+from signjax.data.ankara import RemotePictures
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.download import RemoteFile
 from signjax.data.image import load_image
@@ -21,7 +25,7 @@ from signjax.errors import InputError, RunError
 ROOT = Path(__file__).parents[1]
 
 
-def write_signs(directory, seed=0, counts=(12, 6)):
+def write_signs(directory, seed=0, counts=(12, 6), classes=range(6)):
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for split, count in zip(("train", "test"), counts, strict=True):
@@ -29,7 +33,7 @@ def write_signs(directory, seed=0, counts=(12, 6)):
             shape = (count, 64, 64, 3)
             file[f"{split}_set_x"] = rng.integers(0, 256, shape, dtype=np.uint8)
             file[f"{split}_set_y"] = np.arange(count) % 6
-            file["list_classes"] = np.arange(6)
+            file["list_classes"] = np.array(classes)
     return directory
 
 
@@ -39,6 +43,16 @@ def write_folder(directory, classes=("a", "b"), count=5):
         for i in range(count):
             image = Image.new("RGB", (8, 8), (red, i, 0))
             image.save(directory / name / f"{i}.png")
+    return directory
+
+
+def write_people(directory, classes=tuple("0123456789"), people=10):
+    """Each in turn shows each class: red and green pixels tell person and class."""
+    for number in range(people * len(classes)):
+        person, label = divmod(number, len(classes))
+        folder = directory / classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (person, label, 0)).save(folder / f"{number}.png")
     return directory
 
 
@@ -90,6 +104,16 @@ def serve(monkeypatch, directory):
 
     names = ("train_signs.h5", "test_signs.h5")
     monkeypatch.setattr(sources, "SIGNS_FILES", tuple(map(remote, names)))
+    archive = directory / "hands.zip"
+    digests = {}
+    if archive.exists():
+        with zipfile.ZipFile(archive) as packed:
+            digests = {
+                name: hashlib.sha256(packed.read(name)).hexdigest()
+                for name in packed.namelist()
+            }
+    hands = RemotePictures("hands", (archive.as_uri(),), digests)
+    monkeypatch.setattr(sources, "ankara_digits", lambda: hands)
 
 
 @pytest.fixture
@@ -208,6 +232,108 @@ def test_folder(read, tmp_path):
         read("folder")
 
 
+def of_signs(data):
+    """Which images are noise, as those of `write_signs`; the others are of one colour.
+
+    bool [N].
+    """
+    return data.images.reshape(len(data.images), -1, 3).std(axis=1).max(axis=1) > 1
+
+
+def people(data):
+    return set(data.images[~of_signs(data), 0, 0, 0].tolist())
+
+
+def test_digits_joins_signs_and_the_folder_by_class_name(read, tmp_path, monkeypatch):
+    signs = write_signs(tmp_path / "signs", classes=range(5, -1, -1))
+    monkeypatch.setenv("SIGNJAX_DATA", str(signs))
+    names = (*"0123456789", "fist")
+    hands = write_people(tmp_path / "hands", names)
+    splits = read("digits", hands, group="turns")
+    assert splits.source == "digits"
+    assert str(signs) in splits.origin and str(hands) in splits.origin
+    for split, part, sizes in (
+        ("train", splits.train, (12, 88)),
+        ("test", splits.test, (6, 22)),
+    ):
+        assert part.classes == names
+        assert part.labels.dtype == np.int32
+        own = of_signs(part)
+        assert (np.count_nonzero(own), np.count_nonzero(~own)) == sizes
+        # What the file calls class 5 is its label 0.
+        published = {x.tobytes(): 5 - i % 6 for i, x in enumerate(pixels(signs, split))}
+        found = zip(part.images[own], part.labels[own], strict=True)
+        assert {x.tobytes(): int(label) for x, label in found} == published
+        np.testing.assert_array_equal(part.images[~own, 0, 0, 1], part.labels[~own])
+    # A run in fixed order sees both mixed.
+    assert np.count_nonzero(np.diff(of_signs(splits.train))) > 10
+    assert read("digits", hands, group="turns").sha256 == splits.sha256
+    assert read("digits", hands, group="turns", seed=4).sha256 != splits.sha256
+
+
+def test_digits_parts_no_person_for_test_or_validation(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGNJAX_DATA", str(write_signs(tmp_path / "signs", 0, (60, 6))))
+    config = default_config()
+    config.data.source = "digits"
+    config.data.dir = str(write_people(tmp_path / "hands", people=20))
+    config.data.group = "turns"
+    config.data.validation_fraction = 0.25
+    check(config)
+    splits = build.load_splits(config, pytest.fail)
+    train, validation = build.hold_out_validation(config, splits.train)
+    assert validation is not None
+    learned, held_out, tested = map(people, (train, validation, splits.test))
+    assert learned and held_out and len(tested) == 4
+    assert len(learned) + len(held_out) + len(tested) == 20
+    assert learned | held_out | tested == set(range(20))
+    # Images of SIGNS are drawn one by one.
+    assert 5 <= np.count_nonzero(of_signs(validation)) <= 30
+    assert len(train.labels) + len(validation.labels) == 60 + 160
+    assert 45 <= len(validation.labels) <= 65
+    # What names the data finds the same again, as a run that goes on does.
+    assert build.load_splits(config, pytest.fail, source="digits").sha256 == (
+        splits.sha256
+    )
+
+
+def test_digits_without_a_rule_draws_picture_by_picture(read, tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGNJAX_DATA", str(write_signs(tmp_path / "signs")))
+    splits = read("digits", write_people(tmp_path / "hands"))
+    assert splits.train.groups is None and splits.test.groups is None
+    assert people(splits.train) & people(splits.test)
+
+
+def test_digits_takes_what_is_published(read, tmp_path, monkeypatch, cache, warnings):
+    remote = write_signs(tmp_path / "remote")
+    hands = write_people(tmp_path / "hands")
+    with zipfile.ZipFile(remote / "hands.zip", "w") as archive:
+        for path in hands.rglob("*.png"):
+            archive.write(path, path.relative_to(hands))
+    serve(monkeypatch, remote)
+    splits = read("digits", group="turns")
+    assert (cache / "hands").is_dir() and (cache / "train_signs.h5").is_file()
+    assert str(cache) in splits.origin and str(cache / "hands") in splits.origin
+    monkeypatch.setenv("SIGNJAX_DATA", str(remote))
+    assert read("digits", hands, group="turns").sha256 == splits.sha256
+    assert warnings == []
+
+
+def test_digits_without_anything_is_an_error(read, tmp_path, drawn, warnings):
+    with pytest.raises(RunError, match=r"hands\.zip.*--config\.data\.dir=DIR") as one:
+        read("digits")
+    with pytest.raises(RunError, match=r"_signs\.h5.* with SIGNJAX_DATA=DIR$") as two:
+        read("digits", write_people(tmp_path / "hands"))
+    assert "\n" not in f"{one.value}{two.value}"
+    assert drawn == warnings == []
+
+
+def test_digits_names_a_class_that_the_folder_lacks(read, tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGNJAX_DATA", str(write_signs(tmp_path / "signs")))
+    hands = write_people(tmp_path / "hands", tuple("012469"))
+    with pytest.raises(InputError, match=r"hands: no class folder 3, 5 \(it has 0, 1"):
+        read("digits", hands)
+
+
 def test_an_unknown_source_is_named(read):
     with pytest.raises(InputError, match="'sings' is unknown; expected one of auto"):
         read("sings")
@@ -245,6 +371,24 @@ def test_sets_that_cannot_be_evaluated_on(tmp_path):
     (signs / "test_signs.h5").unlink()
     with pytest.raises(InputError, match=r"test_signs\.h5: cannot be read"):
         load_labelled(signs, 64)
+
+
+def test_joined_data_keep_their_groups_apart():
+    def data(count, groups):
+        groups = None if groups is None else np.array(groups, np.int32)
+        labels = np.zeros(count, np.int32)
+        return Dataset(np.zeros((count, 2, 2, 3), np.uint8), labels, ("a",), groups)
+
+    def joined(one, other):
+        groups = one.join(other).groups
+        assert groups.dtype == np.int32
+        return groups.tolist()
+
+    assert joined(data(3, [0, 4, 0]), data(2, [1, 1])) == [0, 4, 0, 6, 6]
+    assert joined(data(3, [0, 4, 0]), data(2, None)) == [0, 4, 0, 5, 6]
+    assert joined(data(2, None), data(3, [0, 4, 0])) == [0, 1, 2, 6, 2]
+    assert joined(data(0, None), data(1, [3])) == [3]
+    assert data(2, None).join(data(1, None)).groups is None
 
 
 def test_reading_files_does_not_import_jax():

@@ -11,7 +11,8 @@ class Dataset(NamedTuple):
 
     images: uint8 [N, H, W, 3], RGB, 0-255. labels: int32 [N], each in
     [0, len(classes)). classes: the class names; a label is an index into them.
-    groups: int32 [N], equal for images that no split may part, or None where any may.
+    groups: int32 [N], >= 0, equal for images that no split may part, or None where any
+    may.
     """
 
     images: np.ndarray
@@ -25,18 +26,32 @@ class Dataset(NamedTuple):
         return Dataset(self.images[indices], self.labels[indices], self.classes, groups)
 
     def join(self, other: "Dataset") -> "Dataset":
-        """These images, then `other`'s, of the same size and classes; no groups."""
+        """These images, then `other`'s, of the same size and classes.
+
+        Groups stay whole and those of the two apart. Where only one has groups, each
+        image of the other is a group of its own.
+        """
+        groups = None
+        if self.groups is not None or other.groups is not None:
+            own, others = self._groups_or_single(), other._groups_or_single()
+            groups = np.concatenate([own, others + own.max(initial=-1) + 1])
         return Dataset(
             np.concatenate([self.images, other.images]),
             np.concatenate([self.labels, other.labels]),
             self.classes,
+            groups,
         )
+
+    def _groups_or_single(self) -> np.ndarray:
+        if self.groups is not None:
+            return self.groups
+        return np.arange(len(self.labels), dtype=np.int32)
 
 
 class Splits(NamedTuple):
     """A training and a test set over the same classes, and where they came from.
 
-    source: signs, folder or synthetic, the word that labels every result.
+    source: signs, folder, digits or synthetic, the word that labels every result.
     origin: the path or rule the images came from, for people to read.
     """
 

@@ -1,4 +1,4 @@
-"""Files fetched once into the user's cache, each checked against a known digest."""
+"""Files fetched once into the user's cache, none of them unchecked."""
 
 import contextlib
 import hashlib
@@ -8,7 +8,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -73,56 +73,78 @@ def cache_directory() -> Path:
 def fetch(file: RemoteFile, directory: Path) -> Path:
     """Download `file` into `directory`, or find it there: the path of a checked file.
 
-    Nothing stands under the final name but a complete, checked file: the download
-    goes to a .part file beside it, which is renamed at the end. A terminal sees a
-    progress bar. Raises RunError, naming each address and why it failed.
+    Raises RunError as `obtain` does.
     """
     target = directory / file.name
     if target.is_file() and _is_genuine(target, file):
         return target
+
+    def accept(part: Path) -> str | None:
+        if not _is_genuine(part, file):
+            return "wrong checksum: the content is not the known one"
+        part.replace(target)
+
+    obtain(file.name, file.mirrors, directory, accept=accept, size=file.size)
+    return target
+
+
+def obtain(
+    name: str,
+    mirrors: Sequence[str],
+    directory: Path,
+    *,
+    accept: Callable[[Path], str | None],
+    size: int | None = None,
+) -> None:
+    """Download the first of `mirrors` whose content is complete and accepted.
+
+    Nothing stands under a final name before that: the download goes to a .part file in
+    `directory`, which is given to `accept`. That must check the content, whatever its
+    origin, and either put it in its place or return why it is refused. A terminal sees
+    a progress bar under `name`. size: bytes to expect, None if not known.
+
+    Raises RunError, naming each address and why it failed.
+    """
     # One .part a process: two runs that start together do not write into one file.
-    part = directory / f"{file.name}.{os.getpid()}.part"
+    part = directory / f"{name}.{os.getpid()}.part"
     failures = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for url in file.mirrors:
-            failure = _try_download(url, file, part)
+        for url in mirrors:
+            failure = _download(url, part, name, size) or accept(part)
             if failure is None:
-                part.replace(target)
-                return target
+                return
             failures.append(f"{url}: {failure}")
     except OSError as error:
         raise RunError(
-            f"cannot write {file.name} to {directory}: {error.strerror}"
+            f"cannot write {name} to {directory}: {error.strerror}"
         ) from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-    raise RunError(f"cannot download {file.name}: {'; '.join(failures)}")
+    raise RunError(f"cannot download {name}: {'; '.join(failures)}")
 
 
-def _try_download(url: str, file: RemoteFile, part: Path) -> str | None:
-    """Write what `url` serves to `part` and check it: None, or why it is refused."""
+def _download(url: str, part: Path, name: str, size: int | None) -> str | None:
+    """Write what `url` serves to `part`: None, or why it is not of that size."""
     with open(part, "wb") as output:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "signjax"})
             with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-                received = _copy(response, output, file)
+                received = _copy(response, output, name, size)
         except (OSError, http.client.HTTPException) as error:
             return _reason(error)
-    if file.size is not None and received != file.size:
-        over = "or more " if received > file.size else ""
-        return f"{received:,} bytes {over}came where {file.size:,} were expected"
-    if not _is_genuine(part, file):
-        return "wrong checksum: the content is not the known one"
+    if size is not None and received != size:
+        over = "or more " if received > size else ""
+        return f"{received:,} bytes {over}came where {size:,} were expected"
     return None
 
 
-def _copy(response: IO[bytes], output: IO[bytes], file: RemoteFile) -> int:
+def _copy(response: IO[bytes], output: IO[bytes], name: str, size: int | None) -> int:
     """Copy until the end, or until more came than the file has; return the bytes."""
     received = 0
-    with _progress(file) as advance:
-        limit = sys.maxsize if file.size is None else file.size
+    with _progress(name, size) as advance:
+        limit = sys.maxsize if size is None else size
         while received <= limit and (chunk := response.read(_CHUNK_BYTES)):
             output.write(chunk)
             received += len(chunk)
@@ -131,7 +153,7 @@ def _copy(response: IO[bytes], output: IO[bytes], file: RemoteFile) -> int:
 
 
 @contextlib.contextmanager
-def _progress(file: RemoteFile) -> Iterator[Callable[[int], None]]:
+def _progress(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on a terminal, nothing elsewhere; call it with the bytes moved."""
     if not sys.stderr.isatty():
         yield lambda count: None
@@ -152,7 +174,7 @@ def _progress(file: RemoteFile) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(file.name, total=file.size)
+        task = bar.add_task(name, total=size)
         yield lambda count: bar.advance(task, count)
 
 

@@ -1,4 +1,4 @@
-"""From the name of a data source to its images: signs, folder, synthetic or auto."""
+"""From the name of a data source, such as signs or folder, to its images."""
 
 import os
 from collections.abc import Callable
@@ -6,6 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from signjax.data.ankara import ankara_digits, fetch_pictures
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.download import SIGNS_FILES, cache_directory, fetch
 from signjax.data.folder import read_folder, read_labelled
@@ -13,10 +16,10 @@ from signjax.data.image import WHOLE_SQUARE, Framing, resize_images
 from signjax.data.signs import TEST_FILE, TRAIN_FILE, read_signs, read_signs_file
 from signjax.errors import InputError, RunError
 
-_SIGNS_ADVICE = (
-    f"put {TRAIN_FILE} and {TEST_FILE} into a folder and name it with "
-    "--config.data.dir=DIR or SIGNJAX_DATA=DIR"
+_SIGNS_INTO_A_FOLDER = (
+    f"put {TRAIN_FILE} and {TEST_FILE} into a folder and name it with"
 )
+_SIGNS_ADVICE = f"{_SIGNS_INTO_A_FOLDER} --config.data.dir=DIR or SIGNJAX_DATA=DIR"
 
 
 def resolve(
@@ -37,14 +40,16 @@ def resolve(
 
     signs: the h5 files of `directory`, else of $SIGNJAX_DATA, else of the user's
     cache, to which they are downloaded. folder: class-named folders in `directory`,
-    split by `test_fraction`, `seed` and the rule `group`. synthetic: as many hands as
-    asked for, of the first `synthetic_classes` digits, drawn from `seed`. auto: signs,
-    and where nothing was named and nothing can be downloaded, synthetic, after telling
-    so by `warn`.
+    split by `test_fraction`, `seed` and the rule `group`. digits: in each split SIGNS,
+    of $SIGNJAX_DATA or the cache, and that of a folder, which is `directory` or else
+    the Ankara digits, downloaded where need be. synthetic: as many hands as asked for,
+    of the first `synthetic_classes` digits, drawn from `seed`. auto: signs, and where
+    nothing was named and nothing can be downloaded, synthetic, after telling so by
+    `warn`.
     `framing` is of what is read; synthetic hands are drawn as they shall be seen.
 
     Raises InputError where what was named is not there or wrong; RunError where signs
-    was asked for and cannot be downloaded.
+    or digits was asked for and cannot be downloaded.
     """
     synthetic = partial(
         _synthetic,
@@ -57,8 +62,9 @@ def resolve(
     if source == "synthetic":
         _refuse_directory(directory)
         return synthetic()
-    if source == "folder":
-        return _folder(
+    if source in ("folder", "digits"):
+        read = _folder if source == "folder" else _digits
+        return read(
             directory,
             image_size=image_size,
             test_fraction=test_fraction,
@@ -69,7 +75,7 @@ def resolve(
     if source not in ("auto", "signs"):
         raise InputError(
             f"data source {source!r} is unknown; expected one of auto, signs, folder, "
-            "synthetic"
+            "digits, synthetic"
         )
     try:
         path, named_by = _locate_signs(directory)
@@ -146,6 +152,51 @@ def _folder(directory: str | Path | None, **options: Any) -> Splits:
         )
     train, test = read_folder(directory, **options)
     return Splits(train, test, "folder", str(directory))
+
+
+def _digits(
+    directory: str | Path | None,
+    *,
+    image_size: int,
+    seed: int,
+    framing: Framing,
+    **options: Any,
+) -> Splits:
+    """SIGNS and a folder in one, over the folder's classes; no group is in both."""
+    if directory:
+        directory = Path(directory)
+    else:
+        directory = fetch_pictures(ankara_digits(), cache_directory())
+    parts = read_folder(
+        directory, image_size=image_size, seed=seed, framing=framing, **options
+    )
+    try:
+        path, named_by = _locate_signs(None)
+    except RunError as error:
+        raise RunError(
+            f"{error}. Without a network: {_SIGNS_INTO_A_FOLDER} SIGNJAX_DATA=DIR"
+        ) from error
+    signs = _signs(path, named_by, image_size, framing)
+    train, test = (
+        part.join(_relabelled(own, part.classes, directory))
+        for part, own in zip(parts, (signs.train, signs.test), strict=True)
+    )
+    # Joined, the two would come one after the other to a run in fixed order.
+    order = np.random.default_rng(seed).permutation(len(train.labels))
+    return Splits(train.take(order), test, "digits", f"SIGNS of {path} and {directory}")
+
+
+def _relabelled(data: Dataset, classes: tuple[str, ...], directory: Path) -> Dataset:
+    """`data` with labels that index the `classes` of the folder `directory`."""
+    missing = [name for name in data.classes if name not in classes]
+    if missing:
+        raise InputError(
+            f"{directory}: no class folder {', '.join(missing)} (it has "
+            f"{', '.join(classes)}); data source digits needs one for each class of "
+            f"SIGNS, {', '.join(data.classes)}"
+        )
+    labels = np.array([classes.index(name) for name in data.classes], np.int32)
+    return data._replace(labels=labels[data.labels], classes=classes)
 
 
 def _synthetic(**options: Any) -> Splits:

@@ -1,0 +1,25 @@
+"""One network for ten digits: SIGNS (0 to 5) and the Ankara digits (0 to 9) together.
+
+python main.py --config=configs/digits.py
+python main.py --config=configs/digits.py --config.data.dir=DIR
+
+Both data sets are downloaded into the user's cache; $SIGNJAX_DATA names SIGNS that is
+there already. DIR is a folder of class-named folders to take in place of the Ankara
+digits: 0 to 5 and any others. Say who is in its pictures by --config.data.group, and
+for classes that are no digits --config.data.synthetic_extra=0.
+"""
+
+from configs import resnet_pretrained
+from signjax.config import Config
+
+
+def get_config(variant: str = "") -> Config:
+    if variant:
+        raise ValueError(f"digits.py has no variant {variant!r}: it has none")
+    config = resnet_pretrained.get_config()
+    config.name = "digits"
+    config.data.source = "digits"
+    # Each person of the Ankara digits showed 0 to 9 in turn; none may be on both sides
+    # of a split.
+    config.data.group = "turns"
+    return config
