@@ -167,8 +167,35 @@ def startup() -> str:
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
+def ablation() -> str:
+    """What each choice of a recipe is worth on development data."""
+    rows = json.loads((RESULTS / "ablation.json").read_text())
+    lines = [
+        "| recipe | changed | epochs | held-out accuracy | held-out loss "
+        "| other people |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        others = row["others_accuracy"]
+        lines.append(
+            f"| `configs/{row['config']}` | {row['changed']} | {row['epochs']} "
+            f"| {row['validation_accuracy']:.3f} | {row['validation_loss']:.3f} "
+            f"| {'' if others is None else f'{others:.3f}'} |"
+        )
+    first = rows[0]
+    note = (
+        "One run each, seed 0, trained on 85% of the SIGNS training images and scored "
+        "on the others, and on development people of the Ankara digits 0-5. "
+        f"{first['processor']}, {first['cores']} cores, Python "
+        f"{first['versions']['python']}, jax {first['versions']['jax']}. Rows: "
+        "`benchmarks/results/ablation.json`, by `python -m benchmarks.ablation`."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
+    "ablation": ablation,
     "speed": speed,
     "startup": startup,
 }
