@@ -50,7 +50,10 @@ class Peer:
 
 def _torch(compile_mode: str) -> Peer:
     command = ("torch_step", f"--compile={compile_mode}")
-    return Peer({"train": command, "inference": command})
+    # PyTorch too gets its memory anew in each step; with large pages that costs least:
+    # a compiled step took 466 ms, by default 572 ms, with freed memory kept 506 ms.
+    environment = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    return Peer({"train": command, "inference": command}, environment)
 
 
 def _keras(backend: str, jit_compile: str) -> Peer:
