@@ -33,12 +33,16 @@ class Run(NamedTuple):
 
 @contextmanager
 def trained(
-    config: str, overrides: Sequence[str], seed: int, weights: Path | None
+    config: str,
+    overrides: Sequence[str],
+    seed: int,
+    weights: Path | None,
+    source: str = "signs",
 ) -> Iterator[Run]:
     """Trains configs/`config` in a fresh process; its workdir goes when the block ends.
 
-    weights: for a config that starts from some. Raises CalledProcessError if training
-    fails.
+    weights: for a config that starts from some. source: of the images. Raises
+    CalledProcessError if training fails.
     """
     with tempfile.TemporaryDirectory() as name:
         workdir = Path(name)
@@ -49,7 +53,7 @@ def trained(
             f"--config.seed={seed}",
             *overrides,
             *([f"--config.model.weights={weights}"] if weights else []),
-            "--config.data.source=signs",
+            f"--config.data.source={source}",
             f"--workdir={workdir}",
         ]
         started = time.perf_counter()
@@ -62,12 +66,12 @@ def trained(
         )
 
 
-def evaluated(workdir: Path, data: Path) -> dict[str, Any]:
-    """What --mode=evaluate finds of a trained model on `data`."""
+def evaluated(workdir: Path, data: Path | None = None) -> dict[str, Any]:
+    """What --mode=evaluate finds of a trained model on `data`, or its own test set."""
     output = workdir / "evaluation.json"
     command = [sys.executable, "main.py", "--mode=evaluate", f"--workdir={workdir}"]
     subprocess.run(
-        [*command, f"--data={data}", f"--output={output}"],
+        [*command, *([f"--data={data}"] if data else []), f"--output={output}"],
         cwd=ROOT,
         check=True,
         stdout=subprocess.DEVNULL,
