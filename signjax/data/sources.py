@@ -32,12 +32,14 @@ def resolve(
     warn: Callable[[str], None],
     framing: Framing = WHOLE_SQUARE,
     group: str = "",
+    stream: bool = False,
 ) -> Splits:
     """Read the images that `source` names, each uint8 [N, image_size, image_size, 3].
 
     signs: the h5 files of `directory`, else of $SIGNJAX_DATA, else of the user's
     cache, to which they are downloaded. folder: class-named folders in `directory`,
-    split by `test_fraction`, `seed` and the rule `group`. synthetic: as many hands as
+    split by `test_fraction`, `seed` and the rule `group`, left on disk with `stream`.
+    synthetic: as many hands as
     asked for, of the first `synthetic_classes` digits, drawn from `seed`. auto: signs,
     and where nothing was named and nothing can be downloaded, synthetic, after telling
     so by `warn`.
@@ -65,6 +67,7 @@ def resolve(
             seed=seed,
             framing=framing,
             group=group,
+            stream=stream,
         )
     if source not in ("auto", "signs"):
         raise InputError(
@@ -156,4 +159,4 @@ def _synthetic(**options: Any) -> Splits:
 
 
 def _resized(data: Dataset, image_size: int, framing: Framing) -> Dataset:
-    return data._replace(images=resize_images(data.images, image_size, framing))
+    return data._replace(images=resize_images(data.images[:], image_size, framing))
