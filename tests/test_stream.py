@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,7 +220,9 @@ def options_of(workdir: Path, config: Any = None, **changes: Any) -> Options:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        before = jax.config.jax_compilation_cache_dir
         yield
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 Run = Callable[..., Path]
@@ -235,6 +238,14 @@ def run(folder: Path, tmp_path: Path) -> Run:
         return tmp_path / name
 
     return start
+
+
+@pytest.fixture(scope="module")
+def never_stopped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose images are all in memory."""
+    workdir = tmp_path_factory.mktemp("runs") / "never_stopped"
+    train.run(options_of(workdir, config_of(folder)))
+    return workdir
 
 
 def metrics(workdir: Path) -> list[dict[str, Any]]:
@@ -290,24 +301,32 @@ def test_a_streamed_run_ends_with_the_bits_of_one_in_memory(
     assert_same_end(memory, streamed)
 
 
-@pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, STEPS + 2])
+@pytest.mark.parametrize(
+    ("step", "later"), [(STEPS - 1, True), (STEPS, True), (STEPS + 2, False)]
+)
 def test_a_stopped_run_goes_on_with_the_same_pictures_on_disk_or_in_memory(
-    run: Run, monkeypatch: pytest.MonkeyPatch, step: int
+    run: Run,
+    never_stopped: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    later: bool,
 ) -> None:
-    never_stopped = run("never_stopped")
-    for name, later in (("disk", True), ("memory", False)):
-        with monkeypatch.context() as patch:
-            before_batch(patch, step, lambda: signal.raise_signal(signal.SIGINT))
-            with pytest.raises(RunError, match=f"stopped by SIGINT after step {step} "):
-                run(name, data__stream=True)
-        assert_same_end(never_stopped, run(name, data__stream=later))
+    with monkeypatch.context() as patch:
+        before_batch(patch, step, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(RunError, match=f"stopped by SIGINT after step {step} "):
+            run("stopped", data__stream=True)
+    assert_same_end(never_stopped, run("stopped", data__stream=later))
 
 
 def test_a_picture_lost_in_training_is_named_and_what_was_saved_is_kept(
-    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    never_stopped: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copy = tmp_path / "copy"
-    subprocess.run(["cp", "-r", str(folder), str(copy)], check=True)
+    shutil.copytree(folder, copy)
     lost = copy / "train" / "b" / "3.png"
     content = lost.read_bytes()
     start = partial(run, "run", directory=copy, data__stream=True)
@@ -322,7 +341,7 @@ def test_a_picture_lost_in_training_is_named_and_what_was_saved_is_kept(
     with pytest.raises(InputError, match=re.escape(str(lost))):
         start()
     lost.write_bytes(content)
-    assert_same_end(start(), run("whole"))
+    assert_same_end(start(), never_stopped)
 
 
 def test_evaluate_finds_the_test_images_of_a_streamed_run(
