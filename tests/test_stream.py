@@ -347,7 +347,7 @@ def test_a_picture_lost_in_training_is_named_and_what_was_saved_is_kept(
 def test_evaluate_finds_the_test_images_of_a_streamed_run(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workdir = run("run", data__stream=True, train__epochs=1)
+    workdir = run("run", data__stream=True)
     # Which needs no reading ahead.
     monkeypatch.setitem(sys.modules, "grain", None)
     output = tmp_path / "scores.json"
