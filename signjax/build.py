@@ -21,6 +21,7 @@ from signjax.data.dataset import Dataset, Splits
 from signjax.data.image import Framing
 from signjax.data.outliers import draw_outliers
 from signjax.data.signers import grouped_split
+from signjax.data.stream import Images
 from signjax.data.synthetic import draw_hands
 from signjax.errors import InputError
 from signjax.models.cnn import CNN
@@ -58,6 +59,7 @@ def load_splits(
         warn=warn,
         framing=_framing(config),
         group=data.group,
+        stream=data.stream,
     )
 
 
@@ -207,7 +209,7 @@ class Recipe:
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     train_step: Callable[..., Any]
-    finish: Callable[[TrainState, np.ndarray], TrainState]
+    finish: Callable[[TrainState, Images], TrainState]
     batches: Callable[[int], np.ndarray]
     weights: str
     seed: int
@@ -300,7 +302,7 @@ def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
 
 def _make_finish(
     config: Config, network: Network
-) -> Callable[[TrainState, np.ndarray], TrainState]:
+) -> Callable[[TrainState, Images], TrainState]:
     if not config.train.recalibrate_batch_norm:
         return lambda state, images: state
     statistics = step.compile_batch_statistics(
@@ -310,7 +312,7 @@ def _make_finish(
         bn_momentum=config.model.bn_momentum,
     )
 
-    def finish(state: TrainState, images: np.ndarray) -> TrainState:
+    def finish(state: TrainState, images: Images) -> TrainState:
         devices = network.mesh.size
         size = min(network.eval_batch_size, len(images) // devices * devices)
         # Whole batches alone: padding would count.
@@ -319,8 +321,8 @@ def _make_finish(
                 f"{len(images)} training images are too few for {devices} devices to "
                 "recalibrate BatchNorm: set config.train.recalibrate_batch_norm=False"
             )
-        whole = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
-        return recalibrate(state, statistics, whole)
+        starts = range(0, len(images) - size + 1, size)
+        return recalibrate(state, statistics, (images[i : i + size] for i in starts))
 
     return finish
 

@@ -2,7 +2,7 @@
 
 A key is overridden on the command line by its name: --config.train.epochs=5.
 All keys change the result of a run, but `name`, those under `run`, and where the same
-images are found (`data.source`, `data.dir`).
+images are found and kept (`data.source`, `data.dir`, `data.stream`).
 """
 
 import math
@@ -42,6 +42,9 @@ def default_config() -> Config:
     config.data = data
     data.source = "auto"  # signs, folder, digits, synthetic, auto (see README)
     data.dir = ""  # where signs, folder or digits' folder lie; "": the usual places
+    # A folder too large for memory: its pictures stay on disk and are read as they
+    # are needed, for the same result (extra: stream).
+    data.stream = False  # folder alone
     data.image_size = 64  # pixels a side, a multiple of 32
     data.validation_fraction = 0.0  # [0, 1): share of training images held out
     data.test_fraction = 0.2  # (0, 1): share of a folder without train/ and test/
@@ -127,6 +130,17 @@ def check(config: Config) -> None:
             f"config.data.group is {config.data.group!r}, which only folders of "
             "pictures take: set config.data.source to folder or digits or leave it out"
         )
+    if config.data.stream and config.data.source != "folder":
+        raise InputError(
+            "config.data.stream is True, which only folders of pictures take: set "
+            "config.data.source=folder or leave it out"
+        )
+    if config.data.stream and config.data.synthetic_extra:
+        raise InputError(
+            f"config.data.synthetic_extra is {config.data.synthetic_extra}, but with "
+            "config.data.stream all images are on disk, and drawn hands are not: leave "
+            "one of them out"
+        )
     if config.model.name != "resnet50":
         for key in _RESNET_ONLY:
             if field(config, key) != field(default_config(), key):
@@ -211,6 +225,7 @@ _RULES = [
     ("model.bn_epsilon", *_POSITIVE),
     ("data.source", *_one_of("auto", "signs", "folder", "digits", "synthetic")),
     ("data.image_size", lambda x: x > 0 and x % 32 == 0, "a multiple of 32"),
+    ("data.stream", *_SWITCH),
     ("data.validation_fraction", *_within(0, 1)),
     ("data.test_fraction", *_SHARE),
     ("data.group", _compiles, "turns, a regular expression or nothing"),

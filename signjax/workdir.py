@@ -28,6 +28,8 @@ from signjax.reporting.logs import read_json, write_json
 from signjax.training.checkpoint import Checkpoints
 from signjax.training.state import TrainState
 
+# Of the config, beside what is under `run`.
+_INDECISIVE = ("name", "data.dir", "data.source", "data.stream")
 VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -103,8 +105,8 @@ def begin(workdir: Path, run: Run) -> str:
     The run.json of another run that has saved nothing, not even one epoch's metrics,
     is replaced; the line returned says so, and is empty else.
     Raises InputError with the keys that differ, if any of them changes results: all
-    of the config but `name`, `run`, `data.dir` and `data.source` (where the data were
-    found, and the pixels themselves, are compared).
+    of the config but `name`, `run`, `data.dir`, `data.source` and `data.stream` (where
+    the data were found, and the pixels themselves, are compared).
     """
     path = workdir / "run.json"
     if not path.exists():
@@ -165,9 +167,7 @@ def _decisive(run: Run) -> dict[str, Any]:
         "classes": list(run.classes),
     }
     for key, value in _flatten(run.config.to_dict()):
-        if key not in ("name", "data.dir", "data.source") and not key.startswith(
-            "run."
-        ):
+        if key not in _INDECISIVE and not key.startswith("run."):
             flat[f"config.{key}"] = value
     return flat
 

@@ -5,17 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from signjax.data.stream import Images, in_parts
+
 
 class Dataset(NamedTuple):
-    """Labelled images in memory.
+    """Labelled images.
 
-    images: uint8 [N, H, W, 3], RGB, 0-255. labels: int32 [N], each in
-    [0, len(classes)). classes: the class names; a label is an index into them.
+    images: uint8 [N, H, W, 3], RGB, 0-255, in memory or on disk. labels: int32 [N],
+    each in [0, len(classes)). classes: the class names; a label is an index into them.
     groups: int32 [N], >= 0, equal for images that no split may part, or None where any
     may.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     classes: tuple[str, ...]
     groups: np.ndarray | None = None
@@ -23,7 +25,8 @@ class Dataset(NamedTuple):
     def take(self, indices: np.ndarray) -> "Dataset":
         """The images at `indices` (int [M]), in that order."""
         groups = None if self.groups is None else self.groups[indices]
-        return Dataset(self.images[indices], self.labels[indices], self.classes, groups)
+        images = self.images.take(indices, axis=0)
+        return Dataset(images, self.labels[indices], self.classes, groups)
 
     def join(self, other: "Dataset") -> "Dataset":
         """These images, then `other`'s, of the same size and classes.
@@ -36,7 +39,7 @@ class Dataset(NamedTuple):
             own, others = self._groups_or_single(), other._groups_or_single()
             groups = np.concatenate([own, others + own.max(initial=-1) + 1])
         return Dataset(
-            np.concatenate([self.images, other.images]),
+            np.concatenate([self.images[:], other.images[:]]),
             np.concatenate([self.labels, other.labels]),
             self.classes,
             groups,
@@ -62,11 +65,15 @@ class Splits(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Hex digest of pixels, labels and class names: equal data, equal digest."""
+        """Hex digest of pixels, labels and class names: equal data, equal digest.
+
+        It reads every image that is on disk, each time it is asked for.
+        """
         digest = hashlib.sha256()
         for part in (self.train, self.test):
             digest.update("\0".join(part.classes).encode())
             digest.update(repr(part.images.shape).encode())
-            digest.update(np.ascontiguousarray(part.images, np.uint8).data)
+            for images in in_parts(part.images):
+                digest.update(np.ascontiguousarray(images, np.uint8).data)
             digest.update(np.ascontiguousarray(part.labels, np.int32).data)
         return digest.hexdigest()

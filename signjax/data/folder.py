@@ -16,6 +16,7 @@ from signjax.data.image import (
     natural_key,
 )
 from signjax.data.signers import find_groups, grouped_split
+from signjax.data.stream import ImagesOnDisk
 from signjax.errors import InputError
 
 _LAYOUT = "one folder of images a class, or train/ and test/ of such folders"
@@ -30,13 +31,15 @@ def read_folder(
     seed: int,
     framing: Framing = WHOLE_SQUARE,
     group: str = "",
+    stream: bool = False,
 ) -> tuple[Dataset, Dataset]:
     """Read class-named folders: (train, test), images [N, image_size, image_size, 3].
 
     Where the directory holds train/ and test/, these are the split; otherwise
     `test_fraction`, in (0, 1), of each class is drawn by `seed`, or of the groups that
     the rule `group` (see `signers.find_groups`) tells by the files. Training images
-    come shuffled by `seed`, so that a run in fixed order sees mixed classes.
+    come shuffled by `seed`, so that a run in fixed order sees mixed classes. With
+    `stream` the images stay on disk, unread.
 
     Raises InputError for another layout, for unreadable images, which it names, and
     where the rule does not fit or train/ and test/ share a group.
@@ -44,12 +47,12 @@ def read_folder(
     directory = Path(directory)
     rng = np.random.default_rng(seed)
     if _is_split_pair(directory):
-        train, test = _read_pair(directory, image_size, framing, group)
+        train, test = _read_pair(directory, image_size, framing, group, stream)
         return train.take(rng.permutation(len(train.labels))), test
     if not 0 < test_fraction < 1:
         raise InputError(f"test_fraction is {test_fraction}; expected between 0 and 1")
     folders = _class_folders(directory)
-    everything = _read(folders, image_size, framing)
+    everything = _read(folders, image_size, framing, stream)
     _check_two_of_each(everything, directory)
     (everything,) = _with_groups([everything], [folders], group)
     if everything.groups is None:
@@ -70,8 +73,8 @@ def read_labelled(
     """
     directory = Path(directory)
     if _is_split_pair(directory):
-        return _read_pair(directory, image_size, framing, "")[1]
-    return _read(_class_folders(directory), image_size, framing)
+        return _read_pair(directory, image_size, framing, "", stream=False)[1]
+    return _read(_class_folders(directory), image_size, framing, stream=False)
 
 
 def list_labelled(directory: str | Path) -> dict[str, dict[str, list[Path]]]:
@@ -96,6 +99,7 @@ def _read_pair(
     image_size: int,
     framing: Framing,
     group: str,
+    stream: bool,
 ) -> tuple[Dataset, Dataset]:
     train = _class_folders(directory / "train")
     test = _class_folders(directory / "test")
@@ -106,7 +110,7 @@ def _read_pair(
         }
         found = "; ".join(f"only in {part}/: {names}" for part, names in only.items())
         raise InputError(f"{directory}: train/ and test/ differ in classes ({found})")
-    read = [_read(folders, image_size, framing) for folders in (train, test)]
+    read = [_read(folders, image_size, framing, stream) for folders in (train, test)]
     learned, tested = _with_groups(read, [train, test], group)
     if learned.groups is not None and tested.groups is not None:
         shared = int(np.isin(tested.groups, learned.groups).sum())
@@ -137,15 +141,18 @@ def _with_groups(
     return [p._replace(groups=g) for p, g in zip(parts, groups, strict=True)]
 
 
-def _read(folders: Mapping[str, Path], image_size: int, framing: Framing) -> Dataset:
+def _read(
+    folders: Mapping[str, Path], image_size: int, framing: Framing, stream: bool
+) -> Dataset:
     paths: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders.values()):
         images = list_images(folder)
         paths += images
         labels += [label] * len(images)
+    read = ImagesOnDisk if stream else load_images
     return Dataset(
-        load_images(paths, image_size, framing),
+        read(paths, image_size, framing),
         np.array(labels, np.int32),
         tuple(folders),
     )

@@ -35,17 +35,18 @@ def resolve(
     warn: Callable[[str], None],
     framing: Framing = WHOLE_SQUARE,
     group: str = "",
+    stream: bool = False,
 ) -> Splits:
     """Read the images that `source` names, each uint8 [N, image_size, image_size, 3].
 
     signs: the h5 files of `directory`, else of $SIGNJAX_DATA, else of the user's
     cache, to which they are downloaded. folder: class-named folders in `directory`,
-    split by `test_fraction`, `seed` and the rule `group`. digits: in each split SIGNS,
-    of $SIGNJAX_DATA or the cache, and that of a folder, which is `directory` or else
-    the Ankara digits, downloaded where need be. synthetic: as many hands as asked for,
-    of the first `synthetic_classes` digits, drawn from `seed`. auto: signs, and where
-    nothing was named and nothing can be downloaded, synthetic, after telling so by
-    `warn`.
+    split by `test_fraction`, `seed` and the rule `group`, left on disk with `stream`.
+    digits: in each split SIGNS, of $SIGNJAX_DATA or the cache, and that of a folder,
+    which is `directory` or else the Ankara digits, downloaded where need be.
+    synthetic: as many hands as asked for, of the first `synthetic_classes` digits,
+    drawn from `seed`. auto: signs, and where nothing was named and nothing can be
+    downloaded, synthetic, after telling so by `warn`.
     `framing` is of what is read; synthetic hands are drawn as they shall be seen.
 
     Raises InputError where what was named is not there or wrong; RunError where signs
@@ -71,6 +72,7 @@ def resolve(
             seed=seed,
             framing=framing,
             group=group,
+            stream=stream,
         )
     if source not in ("auto", "signs"):
         raise InputError(
@@ -207,4 +209,4 @@ def _synthetic(**options: Any) -> Splits:
 
 
 def _resized(data: Dataset, image_size: int, framing: Framing) -> Dataset:
-    return data._replace(images=resize_images(data.images, image_size, framing))
+    return data._replace(images=resize_images(data.images[:], image_size, framing))

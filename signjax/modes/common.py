@@ -12,6 +12,7 @@ from signjax.config import Config, check
 from signjax.cpu import prepare_cpu
 from signjax.data.dataset import Dataset
 from signjax.data.download import cache_directory
+from signjax.data.stream import Images
 from signjax.data.twins import leak_free
 from signjax.errors import InputError
 from signjax.modes.options import Options
@@ -108,7 +109,7 @@ def score_images(
     return score_logits(logits_of(network, variables, data.images), data)
 
 
-def logits_of(network: build.Network, variables: Any, images: np.ndarray) -> np.ndarray:
+def logits_of(network: build.Network, variables: Any, images: Images) -> np.ndarray:
     """Float32 logits [N, C] of images uint8 [N, H, W, 3], in order."""
     return predict_logits(network.eval_step, variables, images, network.eval_batch_size)
 

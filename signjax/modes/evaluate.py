@@ -169,7 +169,7 @@ def match_classes(
             f"no image of a class that the model knows ({', '.join(classes)}): give "
             "data with at least one"
         )
-    images = data.images[kept]
+    images = data.take(np.flatnonzero(kept)).images
     return Dataset(images, labels[kept].astype(np.int32), classes), left_out
 
 

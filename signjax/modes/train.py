@@ -1,7 +1,7 @@
 """--mode=train: trains, evaluates and saves; run again, it resumes."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from signjax import build, processes, workdir
 from signjax.config import Config
 from signjax.data.dataset import Dataset, Splits
+from signjax.data.stream import ImagesOnDisk, ReadAhead, require_grain
+from signjax.errors import InputError
 from signjax.modes.calibration import calibrate, describe
 from signjax.modes.common import (
     describe_device,
@@ -33,6 +35,9 @@ from signjax.training.state import TrainState
 from signjax.training.step import replicated, share
 from signjax.weights import open_weights
 
+# Held-out images that pictures of no class are made from: enough to set a limit by.
+MOST_DRAWN = 500
+
 
 def run(options: Options) -> None:
     """Trains --config in its workdir to the end, or to where it is interrupted."""
@@ -51,13 +56,17 @@ def _run(options: Options) -> None:
 
     with processes.together():
         splits = build.load_splits(config, console.warning)
+        if isinstance(splits.train.images, ImagesOnDisk):
+            _require_streaming()
         train, validation = build.hold_out_validation(config, splits.train)
         drawn = build.draw_extra(config, train.classes)
         learned = train if drawn is None else train.join(drawn)
         network = build.make_network(config, len(train.classes), devices)
         recipe = build.make_recipe(config, network, len(learned.labels))
-    processes.require_same("config and data", (config.to_dict(), splits.sha256))
-    run = workdir.describe(config, splits, len(learned.labels))
+        with console.if_slow("reading every image once, to tell the data by"):
+            run = workdir.describe(config, splits, len(learned.labels))
+    sha256 = run.data["sha256"]
+    processes.require_same("config and data", (config.to_dict(), sha256))
     with (
         ExitStack() as stack,
         memory_advice(recipe.batch_size, network.image_size),
@@ -95,8 +104,21 @@ def _run(options: Options) -> None:
         if first_step == recipe.epochs * recipe.steps_per_epoch:
             console.info("this run is finished; evaluating it")
         else:
+            if isinstance(learned.images, ImagesOnDisk):
+                ahead = ReadAhead(
+                    learned.images,
+                    recipe.batches,
+                    epochs=recipe.epochs,
+                    first_step=first_step,
+                )
+                stack.enter_context(closing(ahead))
+                train_step = _step_on_read(
+                    network, recipe, learned.labels, ahead, state, console
+                )
+            else:
+                train_step = _step_in_memory(network, recipe, learned, state, console)
             loop = Loop(
-                train_step=_compile_step(network, recipe, learned, state, console),
+                train_step=train_step,
                 batches=recipe.batches,
                 finish=lambda state: recipe.finish(state, train.images),
                 evaluate=_make_evaluate(network, splits.test, validation),
@@ -175,25 +197,71 @@ def _header(
     }
 
 
-def _compile_step(
+def _require_streaming() -> None:
+    """What reading images as they are needed asks for, before any is read."""
+    if not processes.alone():
+        raise InputError(
+            "config.data.stream is True, which --distributed does not take, as each "
+            "process would read all images: leave one of them out"
+        )
+    require_grain()
+
+
+def _step_in_memory(
     network: build.Network,
     recipe: build.Recipe,
     train: Dataset,
     state: TrainState,
     console: Console,
 ) -> Callable[[TrainState, np.ndarray], Any]:
-    """The train step on this data set, which moves to the devices once, here.
+    """The train step on this data set, which moves to the devices once, here."""
+    mesh = network.mesh
+    data = processes.place((train.images, train.labels), replicated(mesh))
+    step = _compile_step(network, recipe, state, data, console)
+    return lambda state, indices: step(state, *data, share(mesh, indices), recipe.key)
+
+
+def _step_on_read(
+    network: build.Network,
+    recipe: build.Recipe,
+    labels: np.ndarray,
+    ahead: ReadAhead,
+    state: TrainState,
+    console: Console,
+) -> Callable[[TrainState, np.ndarray], Any]:
+    """The same step on the batches of `ahead`, each a small data set, taken whole.
+
+    `ahead` has them in the loop's order, so the loop's own indices are not needed.
+    """
+    size, side = recipe.batch_size, network.image_size
+    blank = np.zeros((size, side, side, 3), np.uint8), np.zeros(size, np.int32)
+    step = _compile_step(network, recipe, state, blank, console)
+    places = np.arange(size, dtype=np.int32)
+
+    def train_step(state: TrainState, _: np.ndarray) -> Any:
+        indices, images = next(ahead)
+        batch = np.where(indices < 0, -1, places)
+        return step(state, images, labels[indices], batch, recipe.key)
+
+    return train_step
+
+
+def _compile_step(
+    network: build.Network,
+    recipe: build.Recipe,
+    state: TrainState,
+    data: tuple[Any, Any],
+    console: Console,
+) -> Any:
+    """The train step on images and labels of such shapes.
 
     Compiled before the loop, so that the first epoch's rate is that of its steps and
     Ctrl-C, which has nothing to save yet, is obeyed at once.
     """
-    mesh = network.mesh
-    data = processes.place((train.images, train.labels), replicated(mesh))
     with console.if_slow("compiling the train step (kept for later runs)"):
         jitted: Any = recipe.train_step
-        batch = share(mesh, recipe.batches(0)[0])
-        step = jitted.lower(state, *data, batch, recipe.key).compile()
-    return lambda state, indices: step(state, *data, share(mesh, indices), recipe.key)
+        batch = share(network.mesh, recipe.batches(0)[0])
+        return jitted.lower(state, *data, batch, recipe.key).compile()
 
 
 def _make_evaluate(
@@ -229,7 +297,7 @@ def _conclude(
         "train": score_images(network, variables, train),
         "test": score_logits(logits, splits.test),
     }
-    _report(console, directory, network, recipe, splits, scores, records)
+    _report(console, directory, trained, recipe, splits, scores, records)
     calibration = None
     if validation:
         calibration = calibrate(
@@ -237,7 +305,7 @@ def _conclude(
             network,
             variables,
             validation,
-            build.draw_nothing(trained.run.config, validation.images),
+            build.draw_nothing(trained.run.config, validation.images[:MOST_DRAWN]),
             step=trained.step,
         )
         console.info(f"calibration: {describe(calibration)}")
@@ -247,7 +315,7 @@ def _conclude(
 def _report(
     console: Console,
     directory: Path,
-    network: build.Network,
+    trained: workdir.TrainedModel,
     recipe: build.Recipe,
     splits: Splits,
     scores: dict[str, dict[str, Any]],
@@ -270,9 +338,9 @@ def _report(
     write_json(
         directory / "result.json",
         {
-            "config": network.name,
+            "config": trained.network.name,
             "seed": recipe.seed,
-            "data": {"source": splits.source, "sha256": splits.sha256},
+            "data": {"source": splits.source, "sha256": trained.run.data["sha256"]},
             "train_seconds": sum(record["seconds"] for record in records),
             "device": describe_device(jax.devices()),
             "versions": workdir.versions(),
@@ -283,7 +351,9 @@ def _report(
         return  # metrics.jsonl was deleted
     if plots.available():
         path = directory / "learning_curves.png"
-        plots.learning_curves(records, path, title=f"{network.name} on {splits.source}")
+        plots.learning_curves(
+            records, path, title=f"{trained.network.name} on {splits.source}"
+        )
         console.info(f"learning curves: {path}")
     else:
         console.info(plots.HOW_TO_GET)

@@ -7,13 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from signjax.data.stream import Images
+
 BINS = 10
 
 
 def predict_logits(
     eval_step: Callable[[Any, np.ndarray], jax.Array],
     variables: Any,
-    images: np.ndarray,
+    images: Images,
     batch_size: int,
 ) -> np.ndarray:
     """Float32 logits [N, C] of images uint8 [N, H, W, 3], in order, each once.
@@ -27,6 +29,8 @@ def predict_logits(
         missing = batch_size - len(batch)
         batch = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
         logits.append(eval_step(variables, batch))
+        # At most two batches wait on the device, however fast they are read.
+        jax.block_until_ready(logits[-2:-1])
     return np.concatenate(jax.device_get(logits))[: len(images)]
 
 
