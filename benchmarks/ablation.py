@@ -74,15 +74,15 @@ def train(
     with trained(config, (*overrides, HELD_OUT), 0, weights) as run:
         records = (run.workdir / "metrics.jsonl").read_text().splitlines()
         last = json.loads(records[-1])
+        scores = evaluated(run.workdir, others) if others else None
         return {
             "overrides": list(overrides),
             "seed": 0,
             "epochs": last["epoch"],
             "validation_accuracy": last["validation_accuracy"],
             "validation_loss": last["validation_loss"],
-            "others_accuracy": (
-                evaluated(run.workdir, others)["accuracy"] if others else None
-            ),
+            "others_accuracy": scores["accuracy"] if scores else None,
+            "others_count": scores["count"] if scores else None,
             "wall_seconds": run.seconds,
             "data_sha256": run.result["data"]["sha256"],
             "versions": run.result["versions"],

@@ -78,6 +78,7 @@ def stages(path: str, started: float) -> dict[str, float]:
     import numpy as np
 
     from signjax import build
+    from signjax.cpu import prepare_cpu
     from signjax.modes import train  # noqa: F401  what --mode=train imports
     from signjax.modes.common import keep_compiled_programs
 
@@ -91,6 +92,7 @@ def stages(path: str, started: float) -> dict[str, float]:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (count, size, size, 3), np.uint8)
     labels = random.integers(0, 6, count).astype(np.int32)
+    prepare_cpu()
     images, labels = jax.device_put((images, labels))
     network = build.make_network(config, 6, jax.local_devices())
     recipe = build.make_recipe(config, network, count)

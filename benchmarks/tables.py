@@ -193,7 +193,57 @@ def ablation() -> str:
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
+def recogniser() -> str:
+    """What configs/digits.py reaches on all that it is scored on."""
+    rows = json.loads((RESULTS / "recogniser.json").read_text())
+    answered = [row["both_calibrated"]["answered"] for row in rows]
+    refused = [row["no_hand_refused"] / row["no_hand_count"] for row in rows]
+    people = f"{min(r['ankara_count'] for r in rows)}"
+    if people != f"{max(r['ankara_count'] for r in rows)}":
+        people += f" to {max(r['ankara_count'] for r in rows)}"
+    lines = ["| scored on | score | n = " + str(len(rows)) + " |", "|---|---|---|"]
+    for words, score, values in (
+        ("SIGNS test, 120", "accuracy", [r["signs_accuracy"] for r in rows]),
+        (
+            "SIGNS test, 108 leak-free",
+            "accuracy",
+            [r["signs_leak_free_accuracy"] for r in rows],
+        ),
+        (
+            f"Ankara, 0 to 9, people never seen, {people}",
+            "accuracy",
+            [r["ankara_accuracy"] for r in rows],
+        ),
+        (
+            "both tests",
+            "calibration error at the fitted temperature",
+            [r["both_calibrated"]["ece"] for r in rows],
+        ),
+        ("both tests", "answered", [a["coverage"] for a in answered]),
+        (
+            "both tests",
+            "accuracy of what is answered",
+            [a["accuracy"] for a in answered],
+        ),
+        (
+            f"pictures without a hand, {rows[0]['no_hand_count']}",
+            "answered `unsure`",
+            refused,
+        ),
+    ):
+        lines.append(f"| {words} | {score} | {_spread(values)} |")
+    first = rows[0]
+    note = (
+        f"Mean ± standard deviation over the seeds, {first['epochs']} epochs each. "
+        f"{first['processor']}, {first['cores']} cores, Python "
+        f"{first['versions']['python']}, jax {first['versions']['jax']}. Rows: "
+        "`benchmarks/results/recogniser.json`, by `python -m benchmarks.recogniser`."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "recogniser": recogniser,
     "accuracy": accuracy,
     "ablation": ablation,
     "speed": speed,

@@ -1,6 +1,5 @@
 """config -> data, network, optimizer, steps; below it no config is known."""
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +31,9 @@ from signjax.processes import place
 from signjax.training import optim, step
 from signjax.training.recalibration import recalibrate
 from signjax.training.state import TrainState, create_state
+
+# Pictures of no class to set a limit by, and how many are drawn at a time.
+_MOST_NOTHING, _NOTHING_AT_ONCE = 500, 50
 
 
 def default_workdir(config: Config) -> str:
@@ -105,17 +107,23 @@ def draw_extra(config: Config, classes: tuple[str, ...]) -> Dataset | None:
     return Dataset(np.asarray(images), labels, classes)
 
 
-def draw_nothing(config: Config, images: np.ndarray) -> np.ndarray | None:
-    """As many pictures of no class as `images` (uint8 [N, H, W, 3]), made from them.
+def draw_nothing(config: Config, images: Images) -> np.ndarray | None:
+    """Pictures of no class made from `images` (uint8 [N, H, W, 3]): uint8 [M, H, W, 3].
 
-    None where `config.train.outliers` is 0: such a model knows nothing of them.
+    M is N, but no more than are needed. None where `config.train.outliers` is 0: such
+    a model knows nothing of them.
     """
     if not config.train.outliers:
         return None
     # None of the keys of weights, steps and drawn hands.
     key = jax.random.fold_in(jax.random.key(config.seed), 3)
-    drawn = draw_outliers(jnp.asarray(images / np.float32(255)), key)
-    return np.asarray(jnp.round(255 * drawn).astype(jnp.uint8))
+    draw = jax.jit(draw_outliers)
+    parts = []
+    for start in range(0, min(len(images), _MOST_NOTHING), _NOTHING_AT_ONCE):
+        part = images[start : start + _NOTHING_AT_ONCE] / np.float32(255)
+        drawn = np.asarray(draw(part, jax.random.fold_in(key, start)))
+        parts.append(np.round(255 * drawn).astype(np.uint8))
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -277,7 +285,7 @@ def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
             normalize=network.normalize,
             label_smoothing=train.label_smoothing,
             freeze_backbone=train.freeze_backbone,
-            outliers=math.ceil(train.outliers * train.batch_size),
+            outliers=_count_outliers(config),
         ),
         finish=_make_finish(config, network),
         batches=lambda epoch: batches.epoch_batches(
@@ -298,6 +306,20 @@ def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
         checkpoint_every_epochs=config.run.checkpoint_every_epochs,
         tensorboard=config.run.tensorboard,
     )
+
+
+def _count_outliers(config: Config) -> int:
+    """How many pictures of no class each batch is given."""
+    share, batch_size = config.train.outliers, config.train.batch_size
+    if not share:
+        return 0
+    count = max(1, round(share * batch_size))
+    if count >= batch_size:
+        raise InputError(
+            f"config.train.outliers is {share}, which leaves no image in a batch of "
+            f"{batch_size}: lower it or raise config.train.batch_size"
+        )
+    return count
 
 
 def _make_finish(

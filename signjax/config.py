@@ -130,6 +130,12 @@ def check(config: Config) -> None:
             f"config.data.group is {config.data.group!r}, which only folders of "
             "pictures take: set config.data.source to folder or digits or leave it out"
         )
+    if config.train.outliers and not config.train.shuffle:
+        raise InputError(
+            f"config.train.outliers is {config.train.outliers}, but in an order that "
+            "never changes the images that give way are never learned: set "
+            "config.train.shuffle=True or leave it out"
+        )
     if config.data.stream and config.data.source != "folder":
         raise InputError(
             "config.data.stream is True, which only folders of pictures take: set "

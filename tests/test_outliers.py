@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from signjax import build
-from signjax.config import default_config
+from signjax.config import check, default_config
 from signjax.data.outliers import draw_outliers
+from signjax.errors import InputError
 from signjax.training.calibration import REFUSED, fit
 from signjax.training.step import NO_CLASS, cross_entropy
 
@@ -65,6 +66,43 @@ def test_the_threshold_rises_to_refuse_them() -> None:
     sure = raised.probabilities(outliers).max(axis=1)
     assert np.mean(sure < raised.threshold) == raised.outliers_refused
     assert raised.outliers_refused == pytest.approx(REFUSED, abs=0.01)
+    hands = raised.probabilities(logits).max(axis=1)
+    assert raised.answered == np.mean(hands >= raised.threshold) < plain.answered
+    few = fit(logits[:40], labels[:40], step=1, outliers=outliers)
+    assert few.threshold is not None and few.risk is None
+
+
+@pytest.mark.parametrize(
+    ("share", "batch_size", "counted"), [(0.09, 32, 29), (0.01, 8, 7)]
+)
+def test_a_recipe_gives_them_their_share_of_a_batch(
+    share: float, batch_size: int, counted: int
+) -> None:
+    config = default_config()
+    config.train.outliers, config.train.batch_size = share, batch_size
+    network = build.make_network(config, 3, jax.local_devices()[:1])
+    recipe = build.make_recipe(config, network, train_size=64)
+    state = build.make_state(config, network, recipe)
+    images = np.zeros((64, 64, 64, 3), np.uint8)
+    labels = np.zeros(64, np.int32)
+    batch = recipe.batches(0)[0]
+    _, metrics = recipe.train_step(state, images, labels, batch, recipe.key)
+    assert metrics.count == counted
+
+
+def test_a_share_that_leaves_no_image_is_refused() -> None:
+    config = default_config()
+    config.train.outliers, config.train.batch_size = 0.9, 4
+    network = build.make_network(config, 3, jax.local_devices()[:1])
+    with pytest.raises(InputError, match="leaves no image in a batch of 4"):
+        build.make_recipe(config, network, train_size=64)
+
+
+def test_an_order_that_never_changes_is_refused() -> None:
+    config = default_config()
+    config.train.outliers, config.train.shuffle = 0.1, False
+    with pytest.raises(InputError, match=r"config.train.shuffle=True"):
+        check(config)
 
 
 def test_only_a_model_that_learned_from_them_is_calibrated_by_them() -> None:

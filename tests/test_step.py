@@ -334,6 +334,11 @@ def test_eight_devices_follow_the_loss_curve_of_one(augmented: Setup) -> None:
     np.testing.assert_allclose(losses_of(augmented), losses_of(eight), rtol=1e-5)
 
 
+def test_with_outliers_too_eight_devices_follow_the_loss_curve_of_one() -> None:
+    one, eight = (set_up(SMALL, outliers=3, devices=n) for n in (1, 8))
+    np.testing.assert_allclose(losses_of(one), losses_of(eight), rtol=1e-5)
+
+
 def test_with_batch_norm_too_eight_devices_follow_the_loss_curve_of_one(
     resnet: Setup,
 ) -> None:

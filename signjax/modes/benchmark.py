@@ -161,6 +161,7 @@ def plan(
             )
             if program == "bare":
                 varied.augment = default_config().augment
+                varied.train.outliers = 0.0
             check(varied)
             network = build.make_network(varied, SIGNS_CLASSES, devices[:count])
             train_size = max(SIGNS_TRAIN, batch_size)

@@ -74,7 +74,10 @@ def describe(calibration: Calibration) -> str:
     )
     if calibration.threshold is None:
         return f"{line}; never unsure: {NO_THRESHOLD}"
-    line += f"; unsure below {calibration.threshold:.3f}"
+    line += f"; unsure below {calibration.threshold:.3f}, as of "
+    line += f"{1 - calibration.answered:.1%} of them"
     if calibration.outliers_refused is None:
         return line
-    return f"{line}, as of {calibration.outliers_refused:.1%} of drawn pictures of none"
+    return (
+        f"{line} and {calibration.outliers_refused:.1%} of drawn pictures of no class"
+    )

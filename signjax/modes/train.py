@@ -35,9 +35,6 @@ from signjax.training.state import TrainState
 from signjax.training.step import replicated, share
 from signjax.weights import open_weights
 
-# Held-out images that pictures of no class are made from: enough to set a limit by.
-MOST_DRAWN = 500
-
 
 def run(options: Options) -> None:
     """Trains --config in its workdir to the end, or to where it is interrupted."""
@@ -305,7 +302,7 @@ def _conclude(
             network,
             variables,
             validation,
-            build.draw_nothing(trained.run.config, validation.images[:MOST_DRAWN]),
+            build.draw_nothing(trained.run.config, validation.images),
             step=trained.step,
         )
         console.info(f"calibration: {describe(calibration)}")

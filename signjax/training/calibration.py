@@ -34,17 +34,21 @@ class Calibration:
 
     temperature: > 0, divides logits. threshold: the confidence below which to answer
     `unsure`, or None where count is too small to promise `risk`, the share of wrong
-    answers. loss and ece: before and after, on the held-out images. outliers_refused:
-    the share of pictures of no class below the threshold, None where none were given.
+    answers, and no pictures of no class were given. answered: the share of held-out
+    images at or above it. loss and ece: before and after, on the held-out images.
+    outliers_refused: the share of pictures of no class below the threshold, None where
+    none were given. Where these raised the threshold, fewer answers are left than the
+    risk was judged by; it is None where it was not met at all.
     """
 
     step: int
     count: int
     temperature: float
     threshold: float | None
-    risk: float
+    risk: float | None
     loss: tuple[float, float]
     ece: tuple[float, float]
+    answered: float = 1.0
     outliers_refused: float | None = None
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -79,7 +83,9 @@ def fit(
     scaled = logits / temperature
     probabilities = softmax(scaled)
     correct = probabilities.argmax(axis=-1) == labels
-    threshold = choose_threshold(probabilities.max(axis=-1), correct, risk)
+    confidence = probabilities.max(axis=-1)
+    threshold = choose_threshold(confidence, correct, risk)
+    kept_risk = None if threshold is None and outliers is not None else risk
     refused = None
     if outliers is not None:
         sure = softmax(outliers / temperature).max(axis=-1)
@@ -90,7 +96,7 @@ def fit(
         count=len(labels),
         temperature=temperature,
         threshold=threshold,
-        risk=risk,
+        risk=kept_risk,
         loss=(
             negative_log_likelihood(logits, labels),
             negative_log_likelihood(scaled, labels),
@@ -99,6 +105,7 @@ def fit(
             calibration_error(softmax(logits), labels),
             calibration_error(probabilities, labels),
         ),
+        answered=float(np.mean(confidence >= (threshold or 0.0))),
         outliers_refused=refused,
     )
 

@@ -66,7 +66,7 @@ class Loop:
             self.console.progress(self.total_steps, first) as progress,
         ):
             for epoch in range(first // self.steps_per_epoch, self.epochs):
-                started, counted = time.perf_counter(), int(state.metrics.count)
+                started, start = time.perf_counter(), int(state.step)
                 state = self._train_epoch(state, epoch, progress, stop)
                 self._check_finite(state.metrics)
                 step = int(state.step)
@@ -74,7 +74,9 @@ class Loop:
                     self._stop(state, step, stop, None)
                 seconds = time.perf_counter() - started
                 trained = state.metrics.compute()
-                images = int(state.metrics.count) - counted
+                first_step = epoch * self.steps_per_epoch
+                batches = self.batches(epoch)[start - first_step : step - first_step]
+                images = np.count_nonzero(batches >= 0)  # -1 is padding
                 state = state.replace(metrics=_zero_like(state.metrics))
                 if step == self.total_steps:
                     state = self.finish(state)
