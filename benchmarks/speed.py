@@ -50,8 +50,8 @@ class Peer:
 
 def _torch(compile_mode: str) -> Peer:
     command = ("torch_step", f"--compile={compile_mode}")
-    # PyTorch too gets its memory anew in each step; with large pages that costs least:
-    # a compiled step took 466 ms, by default 572 ms, with freed memory kept 506 ms.
+    # PyTorch too gets its memory anew in each step. With large pages that costs least,
+    # of these, the defaults and freed memory kept as signjax keeps it.
     environment = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
     return Peer({"train": command, "inference": command}, environment)
 

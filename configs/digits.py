@@ -3,8 +3,9 @@
 python main.py --config=configs/digits.py
 python main.py --config=configs/digits.py --config.data.dir=DIR
 
-Both data sets are downloaded into the user's cache; $SIGNJAX_DATA names SIGNS that is
-there already. DIR is a folder of class-named folders to take in place of the Ankara
+Both data sets and the ImageNet weights are downloaded into the user's cache;
+$SIGNJAX_DATA names SIGNS that is there already. The test images are those of both; 12 of
+SIGNS are in its training set too (signjax/data/twins.py). DIR is a folder of class-named folders to take in place of the Ankara
 digits: 0 to 5 and any others. Say who is in its pictures by --config.data.group, and
 for classes that are no digits --config.data.synthetic_extra=0.
 """
@@ -24,12 +25,11 @@ def get_config(variant: str = "") -> Config:
     config.data.group = "turns"
     # Held out to fit the temperature and the limit below which `predict` is unsure.
     config.data.validation_fraction = 0.1
-    # Learned with 0.09 of each batch showing no hand, the limit that 95% of such drawn
-    # pictures stay below let 95.6% of the pictures of development people through, 98.3%
-    # of them labelled rightly (resnet_pretrained.py, 12 epochs at 0.005, one run).
+    # So that it can tell that a picture shows no hand; 3 images in 32.
     config.train.outliers = 0.09
     config.train.epochs = 10
-    # 0.02 lost the pretrained weights within an epoch; this keeps a distance.
+    # In single development runs of resnet_pretrained.py a rate of 0.02 lost what the
+    # weights knew within an epoch; this keeps a distance.
     config.optimizer.learning_rate = 0.005
     config.optimizer.warmup_epochs = 1.0
     return config

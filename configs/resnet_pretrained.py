@@ -19,7 +19,7 @@ def get_config(variant: str = "") -> Config:
     config.data.std = (1 / 255, 1 / 255, 1 / 255)
     # SIGNS shows a few people before one wall. What makes the network good for other
     # people too was chosen on 162 held-out training images and on half of the people
-    # of the Ankara digits (310 pictures), one run each (seed 0, 64 pixels, 8 epochs
+    # of the Ankara digits (316 pictures), one run each (seed 0, 64 pixels, 8 epochs
     # where not said otherwise): the augmentation of resnet.py has 0.710 on the others,
     # the stronger one below 0.816, and with 1,080 drawn hands as well 0.968; with 540
     # and 14 epochs 0.977. At 96 pixels ImageNet's filters meet shapes nearer to the

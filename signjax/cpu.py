@@ -16,10 +16,11 @@ def prepare_cpu() -> None:
 
     A step of the ResNet at batch 32 needs 0.5 GB between its operations. XLA:CPU asks
     for them anew in each step, and glibc returns them to the system after each, which
-    then clears every page again: a quarter of the step's time. So freed memory is kept,
-    unless the person has set up malloc by GLIBC_TUNABLES or MALLOC_*. And steps run one
-    at a time: Python would otherwise start some more meanwhile, each with memory of its
-    own, and gain nothing, as they share the cores.
+    then clears every page again. So freed memory is kept, beside a GPU too, as malloc
+    must be set up before JAX looks for one; not where the person has set up malloc by
+    GLIBC_TUNABLES or MALLOC_*. And steps run one at a time: Python would otherwise start
+    some more meanwhile, each with memory of its own, and gain nothing, as they share
+    the cores.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     own = any(name.startswith(("GLIBC_TUNABLES", "MALLOC_")) for name in os.environ)
