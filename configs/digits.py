@@ -4,10 +4,12 @@ python main.py --config=configs/digits.py
 python main.py --config=configs/digits.py --config.data.dir=DIR
 
 Both data sets and the ImageNet weights are downloaded into the user's cache;
-$SIGNJAX_DATA names SIGNS that is there already. The test images are those of both; 12 of
-SIGNS are in its training set too (signjax/data/twins.py). DIR is a folder of class-named folders to take in place of the Ankara
-digits: 0 to 5 and any others. Say who is in its pictures by --config.data.group, and
-for classes that are no digits --config.data.synthetic_extra=0.
+$SIGNJAX_DATA names SIGNS that is there already. The test images are those of both; 12
+of SIGNS are in its training set too (signjax/data/twins.py).
+
+DIR is a folder of class-named folders to take in place of the Ankara digits: 0 to 5 and
+any others. Say who is in its pictures by --config.data.group, and for classes that are
+no digits --config.data.synthetic_extra=0.
 """
 
 from configs import resnet_pretrained

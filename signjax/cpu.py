@@ -18,9 +18,9 @@ def prepare_cpu() -> None:
     for them anew in each step, and glibc returns them to the system after each, which
     then clears every page again. So freed memory is kept, beside a GPU too, as malloc
     must be set up before JAX looks for one; not where the person has set up malloc by
-    GLIBC_TUNABLES or MALLOC_*. And steps run one at a time: Python would otherwise start
-    some more meanwhile, each with memory of its own, and gain nothing, as they share
-    the cores.
+    GLIBC_TUNABLES or MALLOC_*. And steps run one at a time: Python would otherwise
+    start some more meanwhile, each with memory of its own, and gain nothing, as they
+    share the cores.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     own = any(name.startswith(("GLIBC_TUNABLES", "MALLOC_")) for name in os.environ)
