@@ -61,14 +61,21 @@ def accuracy() -> str:
     first = rows[0]
     versions = first["versions"]
     note = (
-        f"n seeds, mean ± standard deviation. {first['processor']}, {first['cores']} "
-        f"cores, Python {versions['python']}, jax {versions['jax']}, flax "
+        f"n seeds, mean ± standard deviation. {_measured_on(first, versions)}, flax "
         f"{versions['flax']}. Rows: `benchmarks/results/accuracy.json`, each by "
         "`python -m benchmarks.accuracy`, run in several clones and the files joined. "
         f"Other people: {_others_count(rows)}, of signers that no recipe was chosen "
         "by. The reference's figures are those its project reports."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _measured_on(row: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """The machine and the versions of a row, the same for all rows of a table."""
+    return (
+        f"{row['processor']}, {row['cores']} cores, Python {versions['python']}, jax "
+        f"{versions['jax']}"
+    )
 
 
 def _others_count(rows: Sequence[dict[str, Any]]) -> str:
@@ -113,8 +120,7 @@ def speed() -> str:
     ours = first["pairs"][0]["ours"]["versions"]
     note = (
         "Median over the pairs (least to most); memory is the largest of the process, "
-        f"peer's and signjax's. {first['processor']}, {first['cores']} cores, Python "
-        f"{ours['python']}, jax {ours['jax']}, float32. Rows: "
+        f"peer's and signjax's. {_measured_on(first, ours)}, float32. Rows: "
         "`benchmarks/results/speed.json`, each by `python -m benchmarks.speed`; "
         "`benchmarks/README.md` has the commands and the peers' settings."
     )
@@ -157,12 +163,10 @@ def startup() -> str:
         lines.append(
             f"| {words} | {' | '.join(f'{median(column):.1f}' for column in columns)} |"
         )
-    versions = found["versions"]
     note = (
         f"Seconds, median of {len(found['rows']) // 2} processes each. "
-        f"{found['processor']}, {found['cores']} cores, Python {versions['python']}, "
-        f"jax {versions['jax']}. `benchmarks/results/startup.json`, by `python -m "
-        "benchmarks.startup`."
+        f"{_measured_on(found, found['versions'])}. "
+        "`benchmarks/results/startup.json`, by `python -m benchmarks.startup`."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
@@ -186,8 +190,7 @@ def ablation() -> str:
     note = (
         "One run each, seed 0, trained on 85% of the SIGNS training images and scored "
         "on the others, and on development people of the Ankara digits 0-5. "
-        f"{first['processor']}, {first['cores']} cores, Python "
-        f"{first['versions']['python']}, jax {first['versions']['jax']}. Rows: "
+        f"{_measured_on(first, first['versions'])}. Rows: "
         "`benchmarks/results/ablation.json`, by `python -m benchmarks.ablation`."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
@@ -198,9 +201,9 @@ def recogniser() -> str:
     rows = json.loads((RESULTS / "recogniser.json").read_text())
     answered = [row["both_calibrated"]["answered"] for row in rows]
     refused = [row["no_hand_refused"] / row["no_hand_count"] for row in rows]
-    people = f"{min(r['ankara_count'] for r in rows)}"
-    if people != f"{max(r['ankara_count'] for r in rows)}":
-        people += f" to {max(r['ankara_count'] for r in rows)}"
+    people = " to ".join(
+        str(count) for count in sorted({row["ankara_count"] for row in rows})
+    )
     lines = ["| scored on | score | n = " + str(len(rows)) + " |", "|---|---|---|"]
     for words, score, values in (
         ("SIGNS test, 120", "accuracy", [r["signs_accuracy"] for r in rows]),
@@ -235,8 +238,7 @@ def recogniser() -> str:
     first = rows[0]
     note = (
         f"Mean ± standard deviation over the seeds, {first['epochs']} epochs each. "
-        f"{first['processor']}, {first['cores']} cores, Python "
-        f"{first['versions']['python']}, jax {first['versions']['jax']}. Rows: "
+        f"{_measured_on(first, first['versions'])}. Rows: "
         "`benchmarks/results/recogniser.json`, by `python -m benchmarks.recogniser`."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -33,7 +33,7 @@ from signjax.training.recalibration import recalibrate
 from signjax.training.state import TrainState, create_state
 
 # Pictures of no class to set a limit by, and how many are drawn at a time.
-_MOST_NOTHING, _NOTHING_AT_ONCE = 500, 50
+_MOST_OUTLIERS, _OUTLIERS_AT_ONCE = 500, 50
 
 
 def default_workdir(config: Config) -> str:
@@ -107,7 +107,7 @@ def draw_extra(config: Config, classes: tuple[str, ...]) -> Dataset | None:
     return Dataset(np.asarray(images), labels, classes)
 
 
-def draw_nothing(config: Config, images: Images) -> np.ndarray | None:
+def calibration_outliers(config: Config, images: Images) -> np.ndarray | None:
     """Pictures of no class made from `images` (uint8 [N, H, W, 3]): uint8 [M, H, W, 3].
 
     M is N, but no more than are needed. None where `config.train.outliers` is 0: such
@@ -119,8 +119,8 @@ def draw_nothing(config: Config, images: Images) -> np.ndarray | None:
     key = jax.random.fold_in(jax.random.key(config.seed), 3)
     draw = jax.jit(draw_outliers)
     parts = []
-    for start in range(0, min(len(images), _MOST_NOTHING), _NOTHING_AT_ONCE):
-        part = images[start : start + _NOTHING_AT_ONCE] / np.float32(255)
+    for start in range(0, min(len(images), _MOST_OUTLIERS), _OUTLIERS_AT_ONCE):
+        part = images[start : start + _OUTLIERS_AT_ONCE] / np.float32(255)
         drawn = np.asarray(draw(part, jax.random.fold_in(key, start)))
         parts.append(np.round(255 * drawn).astype(np.uint8))
     return np.concatenate(parts)

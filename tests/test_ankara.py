@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from http_server import Server, serving
 
 from signjax.data import ankara
 from signjax.data.ankara import RemotePictures, ankara_digits, fetch_pictures
@@ -74,24 +74,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Server(ThreadingHTTPServer):
-    seen: list[str]
-    release: threading.Event
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up early is part of these tests."""
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.seen, server.release = [], threading.Event()
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Handler) as server:
         yield server
-        server.release.set()
-        server.shutdown()
-        thread.join()
 
 
 def at(server: Server, *behaviours: str) -> RemotePictures:

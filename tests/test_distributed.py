@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
+from records import metrics
 
 from signjax.errors import InputError
 from signjax.processes import joined, require_same, together
@@ -121,15 +122,6 @@ def arguments(pictures: Path, workdir: Path, epochs: int = EPOCHS) -> tuple[str,
         f"--config.train.epochs={epochs}",
         f"--workdir={workdir}",
     )
-
-
-def metrics(workdir: Path) -> list[dict[str, Any]]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    timing = ("seconds", "images_per_second")
-    return [
-        {key: value for key, value in json.loads(line).items() if key not in timing}
-        for line in lines
-    ]
 
 
 def assert_same_curve(workdir: Path, reference: Path) -> None:

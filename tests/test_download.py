@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from http_server import serving
 
 from signjax.data import download
 from signjax.data.download import SIGNS_FILES, RemoteFile, cache_directory, fetch
@@ -73,24 +73,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Server(ThreadingHTTPServer):
-    seen: list[str]
-    release: threading.Event
-
-    def handle_error(self, request, client_address):
-        """A client that hangs up early is part of these tests."""
-
-
 @pytest.fixture
 def server():
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.seen, server.release = [], threading.Event()
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Handler) as server:
         yield server
-        server.release.set()
-        server.shutdown()
-        thread.join()
 
 
 def at(server, *behaviours):

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from records import metrics
 
 from signjax.reporting.logs import MetricsFile
 from signjax.workdir import load_trained
@@ -39,7 +40,6 @@ RESNET = (
     "--config.train.epochs=3",
     "--config.optimizer.warmup_epochs=1",
 )
-TIMINGS = ("seconds", "images_per_second")
 
 
 # ml_collections 1.1 loads config files so; not ours to mend.
@@ -60,12 +60,6 @@ def main(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         text=True,
         timeout=300,
     )
-
-
-def metrics(workdir: Path) -> list[dict]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    return [{k: v for k, v in r.items() if k not in TIMINGS} for r in records]
 
 
 def assert_same_end(one: Path, other: Path) -> None:

@@ -107,8 +107,8 @@ def test_an_order_that_never_changes_is_refused() -> None:
 def test_only_a_model_that_learned_from_them_is_calibrated_by_them() -> None:
     images = np.full((3, 32, 32, 3), 200, np.uint8)
     config = default_config()
-    assert build.draw_nothing(config, images) is None
+    assert build.calibration_outliers(config, images) is None
     config.train.outliers = 0.1
-    drawn = build.draw_nothing(config, images)
+    drawn = build.calibration_outliers(config, images)
     assert drawn is not None
     assert drawn.shape == images.shape and drawn.dtype == np.uint8

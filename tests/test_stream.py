@@ -20,6 +20,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from records import metrics
 
 from configs import cnn
 from signjax import processes
@@ -246,15 +247,6 @@ def never_stopped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     workdir = tmp_path_factory.mktemp("runs") / "never_stopped"
     train.run(options_of(workdir, config_of(folder)))
     return workdir
-
-
-def metrics(workdir: Path) -> list[dict[str, Any]]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    timing = ("seconds", "images_per_second")
-    return [
-        {key: value for key, value in json.loads(line).items() if key not in timing}
-        for line in lines
-    ]
 
 
 def bits(workdir: Path) -> list[bytes]:

@@ -302,7 +302,7 @@ def _conclude(
             network,
             variables,
             validation,
-            build.draw_nothing(trained.run.config, validation.images),
+            build.calibration_outliers(trained.run.config, validation.images),
             step=trained.step,
         )
         console.info(f"calibration: {describe(calibration)}")
