@@ -35,16 +35,30 @@ def get_config(variant: str = "") -> Config:
     config.data.std = (0.25, 0.25, 0.25)
     # A mirrored hand is the same digit shown by the other hand.
     config.augment.flip = True
-    config.augment.rotation = 15.0
-    config.augment.scale = 0.15
+    # SIGNS shows a few people before one wall. What makes a network good for other
+    # people too is other backgrounds, other light and drawn hands. On half of the
+    # people of the Ankara digits (316 pictures) milder turns and light alone had 0.443
+    # after 10 epochs; all of this has 0.940 after 20, and 0.969 of the 162 held-out
+    # training images (seed 0). Averages of the weights and BatchNorm statistics over
+    # the last 100 or 200 steps (EMA) had the same to within one picture.
+    config.data.synthetic_extra = 1080
+    config.augment.background = 0.5
+    config.augment.rotation = 20.0
+    config.augment.scale = 0.25
     config.augment.translation = 0.08
     config.augment.brightness = 0.2
-    config.augment.contrast = 0.2
-    config.augment.saturation = 0.2
-    # Of the 162 training images that --config.data.validation_fraction=0.15 holds
-    # out, AdamW at 1e-3 has 0.784 right after 5 epochs and 0.988 after 20; SGD with
-    # Nesterov momentum at 0.05 (weight decay 5e-4, 3 epochs of warm-up) had 0.346
-    # after 5.
+    config.augment.contrast = 0.3
+    config.augment.saturation = 0.4
+    config.augment.gamma = 0.3
+    config.augment.tint = 0.1
+    config.augment.lighting = 0.3
+    config.augment.blur = 0.7
+    config.augment.noise = 0.05
+    config.augment.greyscale = 0.05
+    # Chosen before the drawn hands: of the 162 training images that
+    # --config.data.validation_fraction=0.15 holds out, AdamW at 1e-3 has 0.784 right
+    # after 5 epochs and 0.988 after 20; SGD with Nesterov momentum at 0.05 (weight
+    # decay 5e-4, 3 epochs of warm-up) had 0.346 after 5.
     config.train.epochs = 20
     config.train.label_smoothing = 0.1
     config.optimizer.name = "adamw"

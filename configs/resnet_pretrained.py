@@ -28,17 +28,6 @@ def get_config(variant: str = "") -> Config:
     # took the held-out accuracy from 0.988 to 0.957, so that is off.
     config.data.image_size = 96
     config.data.synthetic_extra = 540
-    config.augment.background = 0.5
-    config.augment.rotation = 20.0
-    config.augment.scale = 0.25
-    config.augment.contrast = 0.3
-    config.augment.saturation = 0.4
-    config.augment.gamma = 0.3
-    config.augment.tint = 0.1
-    config.augment.lighting = 0.3
-    config.augment.blur = 0.7
-    config.augment.noise = 0.05
-    config.augment.greyscale = 0.05
     config.train.epochs = 8
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.01
