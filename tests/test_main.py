@@ -33,6 +33,7 @@ CNN = (
 RESNET = (
     "--config=configs/resnet.py",
     "--config.data.source=synthetic",
+    "--config.data.synthetic_extra=0",
     "--config.data.synthetic_train=24",
     "--config.data.synthetic_test=12",
     "--config.data.image_size=32",
@@ -218,6 +219,7 @@ def test_a_folder_is_trained_on_evaluated_and_predicted(tmp_path: Path) -> None:
         "--config=configs/cnn.py",
         "--config.data.source=folder",
         f"--config.data.dir={folder}",
+        "--config.data.synthetic_extra=0",
         "--config.train.epochs=20",
         "--config.train.batch_size=8",
         f"--workdir={workdir}",

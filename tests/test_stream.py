@@ -389,6 +389,7 @@ def test_the_command_line_streams_and_ends(folder: Path, tmp_path: Path) -> None
         "--config.data.source=folder",
         "--config.data.stream=True",
         f"--config.data.dir={folder}",
+        "--config.data.synthetic_extra=0",
         f"--config.data.image_size={SIZE}",
         "--config.data.validation_fraction=0",
         "--config.train.batch_size=8",
