@@ -144,8 +144,8 @@ def check(config: Config) -> None:
     if config.data.stream and config.data.synthetic_extra:
         raise InputError(
             f"config.data.synthetic_extra is {config.data.synthetic_extra}, but with "
-            "config.data.stream all images are on disk, and drawn hands are not: leave "
-            "one of them out"
+            "config.data.stream all images are on disk, and drawn hands are not: set "
+            "it to 0"
         )
     if config.model.name != "resnet50":
         for key in _RESNET_ONLY:

@@ -53,6 +53,14 @@ def test_a_background_that_is_not_a_grey_wall_is_kept() -> None:
     np.testing.assert_array_equal(kept, images)
 
 
+def test_what_has_no_skin_is_kept() -> None:
+    """A picture without colour, or a blue thing before a grey wall, is all there is."""
+    grey = hand_before_wall().mean(-1, keepdims=True).repeat(3, axis=-1)
+    images = jnp.asarray(np.stack([grey, hand_before_wall(np.array([0.2, 0.3, 0.7]))]))
+    kept = replace_background(images, jax.random.key(0), 1.0)
+    np.testing.assert_array_equal(kept, images)
+
+
 def test_backgrounds_reach_from_dark_to_bright_and_from_plain_to_cluttered() -> None:
     drawn = np.asarray(draw_backgrounds(jax.random.key(2), 200, 16, 16))
     means, spreads = drawn.mean((1, 2, 3)), drawn.std((1, 2)).mean(1)

@@ -193,6 +193,7 @@ def config_of(folder: Path, **changes: Any) -> Any:
             "data.dir": str(folder),
             "data.image_size": SIZE,
             "data.validation_fraction": 0.0,
+            "data.synthetic_extra": 0,
             "train.epochs": EPOCHS,
             "train.batch_size": BATCH,
             "train.drop_remainder": False,

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 # wall, has a median of 0.006-0.030; pixels above 0.09, skin, have 0.105, 0.180 and
 # 0.274 at 5%, 50% and 95%; 5.5% of all pixels lie between these two bounds.
 _WALL, _SKIN = 0.06, 0.12
+# The least share of skin in a picture of a hand: all of those images but one without
+# colour have 0.119 or more.
+_LEAST_HAND = 0.05
 
 
 def matte(images: jax.Array) -> jax.Array:
@@ -21,13 +24,15 @@ def replace_background(images: jax.Array, key: jax.Array, share: float) -> jax.A
     """Puts a drawn background behind `share` of the hands.
 
     images: float [B, H, W, 3] in [0, 1]. An image whose upper edge is not grey wall
-    keeps its own background, as it cannot be told from the hand.
+    keeps its own background, as it cannot be told from the hand; so does one with no
+    skin in it, such as one without colour.
     """
     count, height, width, _ = images.shape
     choice, drawing = jax.random.split(key)
     hand = matte(images)
     wall = hand[:, : height // 8].mean((1, 2, 3)) < 0.15
-    chosen = jax.random.bernoulli(choice, share, (count,)) & wall
+    skin = hand.mean((1, 2, 3)) > _LEAST_HAND
+    chosen = jax.random.bernoulli(choice, share, (count,)) & wall & skin
     hand = jnp.where(chosen[:, None, None, None], hand, 1)
     return hand * images + (1 - hand) * draw_backgrounds(drawing, count, height, width)
 
