@@ -9,7 +9,7 @@ of SIGNS are in its training set too (signjax/data/twins.py).
 
 DIR is a folder of class-named folders to take in place of the Ankara digits: 0 to 5 and
 any others. Say who is in its pictures by --config.data.group, and for classes that are
-no digits --config.data.synthetic_extra=0.
+no signed digits --config.data.synthetic_extra=0 --config.augment.background=0.
 """
 
 from configs import resnet_pretrained

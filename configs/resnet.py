@@ -24,12 +24,13 @@ def get_config(variant: str = "") -> Config:
         raise ValueError(f"resnet.py has no variant {variant!r}: it has seed")
     config.name = "resnet"
     # The network: v1.5 as torchvision has it, which is also where most published
-    # weights fit. Changed alone, at 10 epochs, one seed (results/ablation.json), a
-    # BatchNorm momentum of 0.99 takes the accuracy on 162 held-out images from 0.944 to
-    # 0.778: with 33 steps an epoch it still remembers the first weights. Last scales
-    # that start at 1 have 0.883. Stride in the first 1x1, max-pool without padding,
-    # biases (which do nothing before BatchNorm) and Keras' initialisers have 0.920 to
-    # 0.944, which so few images cannot tell apart.
+    # weights fit. Chosen before the drawn hands: changed alone, at 10 epochs, one seed
+    # (benchmarks/results/ablation.json), a BatchNorm momentum of 0.99 takes the
+    # accuracy on 162 held-out images from 0.944 to 0.778: with 28 steps an epoch it
+    # still remembers the first weights. Last scales that start at 1 have 0.883. Stride
+    # in the first 1x1, max-pool without padding, biases (which do nothing before
+    # BatchNorm) and Keras' initialisers have 0.920 to 0.944, which so few images cannot
+    # tell apart.
     config.model.init = "he"
     config.data.mean = (0.5, 0.5, 0.5)
     config.data.std = (0.25, 0.25, 0.25)
@@ -39,8 +40,9 @@ def get_config(variant: str = "") -> Config:
     # people too is other backgrounds, other light and drawn hands. On half of the
     # people of the Ankara digits (316 pictures) milder turns and light alone had 0.443
     # after 10 epochs; all of this (blur 0.5) has 0.940 after 20, and 0.969 of the 162
-    # held-out training images (seed 0). Averages of the weights and of BatchNorm's
-    # statistics over the last 100 or 200 steps (EMA) had the same to within a picture.
+    # held-out training images (one development run, seed 0, not kept). There averages
+    # of the weights and of BatchNorm's statistics over the last 100 or 200 steps (EMA)
+    # had the same to within a picture.
     config.data.synthetic_extra = 1080
     config.augment.background = 0.5
     config.augment.rotation = 20.0
