@@ -61,7 +61,7 @@ def accuracy() -> str:
     first = rows[0]
     versions = first["versions"]
     note = (
-        f"n seeds, mean ± standard deviation. {_measured_on(first, versions)}, flax "
+        f"n seeds, mean ± standard deviation. {_measured_on(rows, versions)}, flax "
         f"{versions['flax']}. Rows: `benchmarks/results/accuracy.json`, each by "
         "`python -m benchmarks.accuracy`, run in several clones and the files joined. "
         f"Other people: {_others_count(rows)}, of signers that no recipe was chosen "
@@ -70,10 +70,11 @@ def accuracy() -> str:
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
-def _measured_on(row: Mapping[str, Any], versions: Mapping[str, str]) -> str:
-    """The machine and the versions of a row, the same for all rows of a table."""
+def _measured_on(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> str:
+    """The processors of a table's rows, and the versions, the same for all of them."""
+    processors = " or ".join(dict.fromkeys(row["processor"] for row in rows))
     return (
-        f"{row['processor']}, {row['cores']} cores, Python {versions['python']}, jax "
+        f"{processors}, {rows[0]['cores']} cores, Python {versions['python']}, jax "
         f"{versions['jax']}"
     )
 
@@ -112,15 +113,16 @@ def speed() -> str:
     """How long every peer takes for the same work as signjax."""
     rows = json.loads((RESULTS / "speed.json").read_text())
     lines = [
-        "| work | peer | peer | signjax | times faster | pairs | memory, GB |",
-        "|---|---|---|---|---|---|---|",
+        "| work | processor | peer | peer | signjax | times faster | pairs "
+        "| memory, GB |",
+        "|---|---|---|---|---|---|---|---|",
         *map(_speed_line, rows),
     ]
     first = rows[0]
     ours = first["pairs"][0]["ours"]["versions"]
     note = (
         "Median over the pairs (least to most); memory is the largest of the process, "
-        f"peer's and signjax's. {_measured_on(first, ours)}, float32. Rows: "
+        f"peer's and signjax's. {_measured_on(rows, ours)}, float32. Rows: "
         "`benchmarks/results/speed.json`, each by `python -m benchmarks.speed`; "
         "`benchmarks/README.md` has the commands and the peers' settings."
     )
@@ -142,7 +144,8 @@ def _speed_line(row: Mapping[str, Any]) -> str:
         if "peak_rss_bytes" in row["pairs"][0][side]
     ]
     return (
-        f"| {work} | {row['peer']} ({package} {version}) | {' | '.join(times)} | "
+        f"| {work} | {row['processor']} | {row['peer']} ({package} {version}) "
+        f"| {' | '.join(times)} | "
         f"**{ratio['median']:.2f}** ({ratio['min']:.2f} to {ratio['max']:.2f}) | "
         f"{ratio['n']} | {' and '.join(memory) if len(memory) == 2 else ''} |"
     )
@@ -165,7 +168,7 @@ def startup() -> str:
         )
     note = (
         f"Seconds, median of {len(found['rows']) // 2} processes each. "
-        f"{_measured_on(found, found['versions'])}. "
+        f"{_measured_on([found], found['versions'])}. "
         "`benchmarks/results/startup.json`, by `python -m benchmarks.startup`."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
@@ -190,7 +193,7 @@ def ablation() -> str:
     note = (
         "One run each, seed 0, trained on 85% of the SIGNS training images and scored "
         "on the others, and on development people of the Ankara digits 0-5. "
-        f"{_measured_on(first, first['versions'])}. Rows: "
+        f"{_measured_on(rows, first['versions'])}. Rows: "
         "`benchmarks/results/ablation.json`, by `python -m benchmarks.ablation`."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
@@ -238,7 +241,7 @@ def recogniser() -> str:
     first = rows[0]
     note = (
         f"Mean ± standard deviation over the seeds, {first['epochs']} epochs each. "
-        f"{_measured_on(first, first['versions'])}. Rows: "
+        f"{_measured_on(rows, first['versions'])}. Rows: "
         "`benchmarks/results/recogniser.json`, by `python -m benchmarks.recogniser`."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
