@@ -171,15 +171,17 @@ def test_the_table_shows_losses_as_well_as_wins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     row = compare_fakes(monkeypatch, tmp_path, ours=[10, 20], peer=[8, 10])
+    row["processor"] = "Chip"
     fit = {**row, "peer": "keras-jax", "work": "fit", "epochs": 100}
     (tmp_path / "speed.json").write_text(json.dumps([row, fit]))
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     lines = tables.redraw("<!-- table: speed -->\nold\n<!-- end -->").splitlines()
     assert lines[3] == (
-        "| train, resnet, batch 32 | torch-compile (peer 1.5) | 9 ms | 15 ms | "
+        "| train, resnet, batch 32 | Chip | torch-compile (peer 1.5) | 9 ms | 15 ms | "
         "**0.65** (0.50 to 0.80) | 2 | 1.00 and 2.50 |"
     )
-    assert lines[4].startswith("| 100 epochs of the CNN, whole process | keras-jax ")
+    started = "| 100 epochs of the CNN, whole process | Chip | keras-jax "
+    assert lines[4].startswith(started)
     assert "old" not in lines
     assert "Python 3.12, jax 0.99" in lines[6]
 
