@@ -8,9 +8,9 @@ ImageNet weights of resnet_pretrained.py are (else they are downloaded), and
 scored too (ankara_signers.py makes it). Each run is the real command line in a fresh
 process, so its wall time counts imports, compilation, training, evaluation and saving.
 Called again, it goes on with the runs that have no row yet; no row is ever dropped or
-run twice. The rows of a recipe that has changed since are in results/accuracy_earlier.json
-and its seeds are run anew. Rows go to results/accuracy.json, from which tables.py draws the README's
-table.
+run twice. The rows of a recipe that has changed since are in
+results/accuracy_earlier.json, and its seeds are run anew. Rows go to
+results/accuracy.json, from which tables.py draws the README's table.
 """
 
 import argparse
