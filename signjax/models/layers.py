@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
-from signjax.models.convolution import Formulation, conv2d, conv_max_pool
+from signjax.models.convolution import Formulation, conv2d
+from signjax.models.pooling import conv_max_pool
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
-from signjax.models.convolution import Formulation, max_pool
+from signjax.models.convolution import Formulation
 from signjax.models.layers import Conv, ConvFactory, NormFactory
+from signjax.models.pooling import max_pool
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 
