@@ -167,7 +167,9 @@ def make_network(
         model=model,
         mesh=mesh,
         normalize=normalize,
-        eval_step=step.compile_eval_step(mesh, model=model, normalize=normalize),
+        eval_step=step.compile_eval_step(
+            mesh, model=model, normalize=normalize, mirror=config.evaluation.mirror
+        ),
         image_size=config.data.image_size,
         framing=_framing(config),
         # Evaluation pads its last batch anyway, so any size splits over the devices.

@@ -101,6 +101,10 @@ def default_config() -> Config:
     optimizer.momentum = 0.9  # [0, 1), sgd
     optimizer.epsilon = 1e-7  # > 0, adam and adamw
 
+    evaluation: Config = ConfigDict()
+    config.evaluation = evaluation
+    evaluation.mirror = False  # mean logits of an image and of its mirror image
+
     run: Config = ConfigDict()
     config.run = run
     run.eval_batch_size = 120  # images an evaluation step
@@ -274,6 +278,7 @@ _RULES = [
     ("optimizer.weight_decay", *_at_least(0)),
     ("optimizer.momentum", *_within(0, 1)),
     ("optimizer.epsilon", *_POSITIVE),
+    ("evaluation.mirror", *_SWITCH),
     ("run.eval_batch_size", *_at_least(1)),
     ("run.checkpoint_every_epochs", *_at_least(1)),
     ("run.tensorboard", *_SWITCH),

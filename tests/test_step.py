@@ -263,6 +263,19 @@ def test_evaluation_uses_the_running_statistics_and_leaves_them(resnet: Setup) -
     assert not np.allclose(both, shifted, atol=1e-2)
 
 
+def test_a_mirrored_evaluation_is_the_mean_of_both_images() -> None:
+    mesh = step.make_mesh(jax.devices()[:2])
+    mirrored = step.compile_eval_step(
+        mesh, model=SMALL, normalize=normalize, mirror=True
+    )
+    variables = set_up(SMALL, devices=2).make_state().variables
+    params, images = float64(variables["params"]), inputs(np.arange(8))
+    logits = [reference.cnn(params, x) for x in (images, np.flip(images, axis=2))]
+    assert np.abs(logits[0] - logits[1]).max() > 1e-2
+    found = mirrored(variables, IMAGES[:8])
+    np.testing.assert_allclose(found, np.mean(logits, axis=0), 1e-4, 1e-5)
+
+
 def test_padding_changes_nothing(cnn: Setup) -> None:
     whole, _ = cnn.train_step(
         cnn.make_state(), IMAGES, LABELS, batch(3, 1, 4, 15, 9), KEY

@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers.ours --weights=FILE [--model=cnn] [--work=inference]
 
-Augmentation is off and the optimizer plain, as for every peer.
+Augmentation and mirror images are off and the optimizer plain, as for every peer.
 """
 
 import os
@@ -23,6 +23,7 @@ def make_config(model: str, batch_size: int) -> Config:
     """The shipped network of that name under the settings that all peers share."""
     config = cnn.get_config("seed") if model == "cnn" else resnet.get_config()
     config.augment = default_config().augment
+    config.evaluation = default_config().evaluation
     config.optimizer = default_config().optimizer
     config.data.mean = (measure.MEAN,) * 3
     config.data.std = (measure.STD,) * 3

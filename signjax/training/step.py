@@ -133,12 +133,24 @@ def cross_entropy(
 
 
 def eval_step(
-    variables: Any, images: jax.Array, *, model: nn.Module, normalize: Normalize
+    variables: Any,
+    images: jax.Array,
+    *,
+    model: nn.Module,
+    normalize: Normalize,
+    mirror: bool = False,
 ) -> jax.Array:
-    """Logits, float32 [B, C], of images uint8 [B, H, W, 3] by running statistics."""
+    """Logits, float32 [B, C], of images uint8 [B, H, W, 3] by running statistics.
+
+    mirror: the mean of the logits of an image and of its mirror image.
+    """
     inputs = normalize(images.astype(jnp.float32) / 255.0)
+    if mirror:
+        # Side by side, so that both are on the device that holds the image.
+        pairs = jnp.stack([inputs, inputs[:, :, ::-1]], axis=1)
+        inputs = pairs.reshape(-1, *inputs.shape[1:])
     logits: Any = model.apply(variables, inputs, train=False)
-    return logits
+    return logits.reshape(len(images), 2, -1).mean(axis=1) if mirror else logits
 
 
 def batch_statistics(
