@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, median, stdev
 from typing import Any
 
+import numpy as np
+
 from benchmarks.runs import RESULTS, ROOT
+from signjax.training.evaluation import calibration_error
 
 # What the Keras project reports of its own networks: (train, test) accuracy.
 REFERENCE = {
@@ -199,6 +202,48 @@ def ablation() -> str:
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
+def calibration() -> str:
+    """How far the ResNets' confidence holds, over all seeds' predictions together."""
+    rows = json.loads((RESULTS / "calibration.json").read_text())
+    lines = [
+        "| recipe | n | scored on | accuracy | calibration error | answered "
+        "| accuracy of what is answered |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for config in dict.fromkeys(row["config"] for row in rows):
+        runs = [row for row in rows if row["config"] == config]
+        for name, words in (("signs", "SIGNS test"), ("others", "other people")):
+            lines.append(
+                f"| `configs/{config}` | {len(runs)} | {words} "
+                f"| {_calibration_columns(runs, name)} |"
+            )
+    held_out = " or ".join(str(n) for n in {row["held_out_count"] for row in rows})
+    note = (
+        "Of the predictions of n seeds together. The temperature and the limit of each "
+        f"were fitted to {held_out} training images held out from it. Calibration "
+        "error: expected, 10 bins of equal mass. "
+        f"{_measured_on(rows, rows[0]['versions'])}. Rows: "
+        "`benchmarks/results/calibration.json`, by `python -m benchmarks.calibration`."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _calibration_columns(runs: Sequence[Mapping[str, Any]], name: str) -> str:
+    labels = np.concatenate([run[name]["labels"] for run in runs])
+    probabilities = np.concatenate([run[name]["probabilities"] for run in runs])
+    right = probabilities.argmax(axis=-1) == labels
+    # A run without a limit answers everything.
+    limits = np.repeat(
+        [run["threshold"] or 0.0 for run in runs],
+        [len(run[name]["labels"]) for run in runs],
+    )
+    given = probabilities.max(axis=-1) >= limits
+    return (
+        f"{right.mean():.4f} | {calibration_error(probabilities, labels):.4f} "
+        f"| {given.mean():.4f} | {right[given].mean():.4f}"
+    )
+
+
 def recogniser() -> str:
     """What configs/digits.py reaches on all that it is scored on."""
     rows = json.loads((RESULTS / "recogniser.json").read_text())
@@ -251,6 +296,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "recogniser": recogniser,
     "accuracy": accuracy,
     "ablation": ablation,
+    "calibration": calibration,
     "speed": speed,
     "startup": startup,
 }

@@ -1,0 +1,93 @@
+"""How far the ResNets' confidence can be trusted, on SIGNS' test and other people.
+
+    SIGNJAX_DATA=folder-of-the-h5-files python -m benchmarks.calibration --others=FOLDER
+
+Trains a recipe over its seeds with a part of the training images held out, to which
+training fits the temperature, and keeps the calibrated probabilities of every image of
+the SIGNS test and of FOLDER, other people's hands (ankara_signers.py makes it), so that
+the expected calibration error can be taken over all seeds' predictions together.
+`--only` and `--weights` as for accuracy.py. Called again, it goes on with the seeds
+that have no row; rows go to results/calibration.json.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.runs import RESULTS, machine, sha256, trained, uses_weights
+from signjax.data import sources
+from signjax.modes.calibration import read_calibration
+from signjax.modes.common import logits_of
+from signjax.modes.evaluate import match_classes
+from signjax.workdir import load_trained
+
+FILE = RESULTS / "calibration.json"
+CONFIGS = ("resnet.py", "resnet_pretrained.py")
+SEEDS = range(3)
+HELD_OUT = ("--config.data.validation_fraction=0.15",)
+DIGITS = 5  # of a probability that is kept
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="", choices=["", *CONFIGS])
+    parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
+    parser.add_argument("--others", type=Path, required=True)
+    arguments = parser.parse_args()
+    rows = json.loads(FILE.read_text()) if FILE.exists() else []
+    done = {(row["config"], row["seed"]) for row in rows}
+    for config in CONFIGS:
+        weights = arguments.weights if uses_weights(config) else None
+        for seed in SEEDS:
+            if (config, seed) in done or arguments.only not in ("", config):
+                continue
+            rows.append(row := train(config, seed, weights, arguments.others))
+            # A row a line: they hold many numbers.
+            lines = ",\n".join(json.dumps(row) for row in rows)
+            FILE.write_text(f"[\n{lines}\n]\n")
+            print(config, "seed", seed, "temperature", row["temperature"], flush=True)
+
+
+def train(config: str, seed: int, weights: Path | None, others: Path) -> dict[str, Any]:
+    """The row of one run."""
+    signs = Path(os.environ["SIGNJAX_DATA"]) / "test_signs.h5"
+    with trained(config, HELD_OUT, seed, weights) as run:
+        model = load_trained(run.workdir, devices=jax.devices(), warn=print)
+        calibration = read_calibration(run.workdir, model.step)
+        assert calibration is not None
+        row: dict[str, Any] = {
+            "config": config,
+            "overrides": list(HELD_OUT),
+            "seed": seed,
+            "epochs": run.stored["config"]["train"]["epochs"],
+            "temperature": calibration.temperature,
+            "threshold": calibration.threshold,
+            "held_out_count": calibration.count,
+        }
+        for name, path in (("signs", signs), ("others", others)):
+            network = model.network
+            data = sources.load_labelled(path, network.image_size, network.framing)
+            data, _ = match_classes(data, model.run.classes)
+            logits = logits_of(network, model.state.variables, data.images)
+            row[name] = {
+                "labels": data.labels.tolist(),
+                "probabilities": np.round(
+                    calibration.probabilities(logits), DIGITS
+                ).tolist(),
+            }
+        return row | {
+            "wall_seconds": run.seconds,
+            "data_sha256": run.result["data"]["sha256"],
+            "weights_sha256": sha256(weights) if weights else None,
+            "versions": run.result["versions"],
+            **machine(),
+        }
+
+
+if __name__ == "__main__":
+    main()
