@@ -58,7 +58,7 @@ def train(config: str, seed: int, weights: Path | None, others: Path) -> dict[st
     signs = Path(os.environ["SIGNJAX_DATA"]) / "test_signs.h5"
     with trained(config, HELD_OUT, seed, weights) as run:
         model = load_trained(run.workdir, devices=jax.devices(), warn=print)
-        calibration = read_calibration(run.workdir, model.step)
+        calibration = read_calibration(run.workdir, model.step, print)
         assert calibration is not None
         row: dict[str, Any] = {
             "config": config,

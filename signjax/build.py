@@ -35,6 +35,10 @@ from signjax.training.state import TrainState, create_state
 # Pictures of no class to set a limit by, and how many are drawn at a time.
 _MOST_OUTLIERS, _OUTLIERS_AT_ONCE = 500, 50
 
+# Images whose BatchNorm statistics are taken at a time; of several devices as many as
+# they can share. Fixed, as it is part of the result.
+_STATISTICS_BATCH = 120
+
 
 def default_workdir(config: Config) -> str:
     """Where a run goes when the person names no place."""
@@ -338,7 +342,8 @@ def _make_finish(
 
     def finish(state: TrainState, images: Images) -> TrainState:
         devices = network.mesh.size
-        size = min(network.eval_batch_size, len(images) // devices * devices)
+        size = -(-_STATISTICS_BATCH // devices) * devices
+        size = min(size, len(images) // devices * devices)
         # Whole batches alone: padding would count.
         if not size:
             raise InputError(
@@ -379,9 +384,15 @@ def _bind_create(
 
 
 def start_from(
-    config: Config, network: Network, state: TrainState, ported: Ported
+    config: Config,
+    network: Network,
+    state: TrainState,
+    ported: Ported,
+    classes: tuple[str, ...],
 ) -> TrainState:
-    """`state` with pretrained weights; a head for other classes stays new.
+    """`state`, whose outputs are `classes`, with pretrained weights.
+
+    The head is theirs too if it is for the same classes by name, and stays new if not.
 
     Raises InputError where the config's network or channel statistics are others than
     those the weights were trained in. The size and the framing of images are free.
@@ -400,10 +411,8 @@ def start_from(
                 f"need {value!r}"
             )
     initial = jax.device_get(state.variables)
-    same_head = (
-        ported.classes is not None and len(ported.classes) == network.model.num_classes
-    )
-    variables = merge(ported, initial, new=() if same_head else ("head",))
+    new = () if ported.classes == classes else ("head",)
+    variables = merge(ported, initial, new=new)
     variables = place(variables, step.replicated(network.mesh))
     return state.replace(**variables)
 
@@ -419,6 +428,7 @@ def ported_config(variant: Variant, preprocessing: Preprocessing) -> Config:
     config.data.image_size = preprocessing.image_size
     config.data.crop = preprocessing.crop
     config.data.interpolation = preprocessing.interpolation
+    config.augment.flip = config.evaluation.mirror = preprocessing.mirror
     return config
 
 
@@ -431,6 +441,7 @@ def ported_traits(config: Config) -> tuple[Variant, Preprocessing]:
         image_size=config.data.image_size,
         crop=config.data.crop,
         interpolation=config.data.interpolation,
+        mirror=config.evaluation.mirror,
     )
     return variant, preprocessing
 

@@ -29,6 +29,7 @@ def default_config() -> Config:
     config.model = model
     model.name = "cnn"  # cnn, resnet50
     model.weights = ""  # pretrained: a file, a workdir or a published name; "": none
+    # he is normal, by a kernel's inputs in the CNN and by its outputs in ResNet-50.
     model.init = "keras"  # keras (glorot-uniform, in identity blocks +-0.05), he
     # The rest is for resnet50 alone.
     model.stride_on = "3x3"  # layer that strides: 1x1 (v1, Keras), 3x3 (v1.5)
@@ -129,6 +130,12 @@ def check(config: Config) -> None:
             f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs}, more "
             f"than config.train.epochs, {config.train.epochs}"
         )
+    if config.evaluation.mirror and not config.augment.flip:
+        raise InputError(
+            "config.evaluation.mirror is True and config.augment.flip False, but a "
+            "mirror image counts for its class only where training says that it shows "
+            "it: set both or neither"
+        )
     if config.data.group and config.data.source in ("signs", "synthetic", "auto"):
         raise InputError(
             f"config.data.group is {config.data.group!r}, which only folders of "
@@ -211,6 +218,12 @@ _SHARE_OR_ALL = (lambda value: 0 < value <= 1), "above 0 and at most 1"
 _NAME = "a name for the workdir runs/NAME, without / and \\"
 
 _RESNET_ONLY = (
+    "model.stride_on",
+    "model.pool_padding",
+    "model.conv_bias",
+    "model.zero_init_last_scale",
+    "model.bn_momentum",
+    "model.bn_epsilon",
     "model.weights",
     "train.freeze_backbone",
     "train.recalibrate_batch_norm",

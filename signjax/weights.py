@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from signjax import build, workdir
+from signjax import build, processes, workdir
 from signjax.data.download import cache_directory, fetch
 from signjax.errors import InputError
 from signjax.models.resnet import ResNet
@@ -35,10 +35,13 @@ def open_weights(
     path = Path(given).expanduser()
     if path.is_dir():
         return Weights(_of_workdir(path, devices, warn), given, "")
-    if not path.exists():
-        path = fetch(named(given).file, cache_directory() / "weights")
-    source = read_weights(path)
-    return Weights(port(source), given, source.sha256)
+    with processes.together():
+        if not path.exists():
+            path = fetch(named(given).file, cache_directory() / "weights")
+        source = read_weights(path)
+        weights = Weights(port(source), given, source.sha256)
+    processes.require_same(f"--weights {given}", weights.sha256)
+    return weights
 
 
 def _of_workdir(

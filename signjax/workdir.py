@@ -123,7 +123,7 @@ def begin(workdir: Path, run: Run) -> str:
     ]
     if not changed:
         return ""
-    if _has_results(workdir):
+    if has_results(workdir):
         raise InputError(
             f"{workdir} holds another run: {'; '.join(changed)}. Give the old values "
             "to go on with it, or another --workdir to begin anew"
@@ -148,7 +148,7 @@ def _write(path: Path, run: Run) -> None:
     )
 
 
-def _has_results(workdir: Path) -> bool:
+def has_results(workdir: Path) -> bool:
     """Whether anything is there that took training: more than run.json and a lock."""
     metrics = workdir / "metrics.jsonl"
     with Checkpoints(workdir / "checkpoints", warn=lambda _: None) as checkpoints:

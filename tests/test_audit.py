@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -187,8 +188,9 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "audit.json"
     done = subprocess.run(
         [sys.executable, "main.py", "--mode=audit", f"--data={folder}"]
-        + [f"--output={output}"],
+        + ["--output=~/audit.json"],
         cwd=ROOT,
+        env=os.environ | {"HOME": str(tmp_path)},
         capture_output=True,
         text=True,
     )

@@ -112,6 +112,17 @@ def test_adam_takes_no_weight_decay() -> None:
         check(config)
 
 
+def test_a_mirrored_evaluation_takes_a_training_that_flips() -> None:
+    with pytest.raises(InputError, match=r"evaluation\.mirror is True.*augment\.flip"):
+        check(edit(resnet.get_config(), {"augment.flip": False}))
+    check(edit(resnet.get_config(), {"evaluation.mirror": False}))
+
+
+def test_the_cnn_takes_no_key_of_the_resnet() -> None:
+    with pytest.raises(InputError, match=r"bn_momentum is 0\.5, which only resnet50"):
+        check(edit(cnn.get_config(), {"model.bn_momentum": 0.5}))
+
+
 def network(config: ConfigDict, devices: int = 1) -> build.Network:
     return build.make_network(config, len(CLASSES), jax.devices()[:devices])
 

@@ -1,5 +1,6 @@
 """What fine-tuning adds to a train step: depths, frozen layers, new statistics."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -109,6 +110,23 @@ def test_recalibration_takes_the_mean_of_the_batches_statistics() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_recalibration_is_the_same_however_many_images_an_evaluation_takes() -> None:
+    config = resnet_pretrained.get_config()
+    config.train.recalibrate_batch_norm = True
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, (9, SIZE, SIZE, 3), np.uint8)
+    found = []
+    for eval_batch_size in (3, 120):
+        config.run.eval_batch_size = eval_batch_size
+        network = build.make_network(config, CLASSES, jax.devices()[:1])
+        network = dataclasses.replace(network, model=TINY)
+        recipe = build.make_recipe(config, network, 64)
+        state = recipe.finish(random_state(optax.sgd(0.1), frozen=False), images)
+        found.append(jax.device_get(state.batch_stats))
+    for one, other in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def ported(config: Any, **variant: Any) -> Ported:
     found, preprocessing = build.ported_traits(config)
     model = ResNet(10, **(found | variant))
@@ -132,11 +150,13 @@ def test_training_starts_from_the_weights_with_a_new_head() -> None:
     recipe = build.make_recipe(config, network, 64)
     state = build.make_state(config, network, recipe)
     weights = ported(config)
-    started = build.start_from(config, network, state, weights)
+    digits = tuple("012345")
+    started = build.start_from(config, network, state, weights, digits)
     np.testing.assert_array_equal(
         started.params["stage2_block1"]["conv2"]["kernel"],
         weights.variables["params"]["stage2_block1"]["conv2"]["kernel"],
     )
     assert started.params["head"]["kernel"].shape == (2048, CLASSES)
     with pytest.raises(InputError, match=r"model.stride_on is '1x1'.*need '3x3'"):
-        build.start_from(config, network, state, ported(config, stride_on="3x3"))
+        other = ported(config, stride_on="3x3")
+        build.start_from(config, network, state, other, digits)

@@ -13,7 +13,7 @@ from PIL import Image
 from configs import cnn
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
-from signjax.modes import Options, run
+from signjax.modes import Options, evaluate, run
 from signjax.modes.calibration import read_calibration
 from signjax.modes.evaluate import describe, score_calibrated
 from signjax.modes.predict import answers
@@ -107,13 +107,29 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_training_leaves_calibration_and_report(workdir: Path) -> None:
     step = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"]
-    calibration = read_calibration(workdir, step)
+    calibration = read_calibration(workdir, step, pytest.fail)
     assert calibration is not None
     assert calibration.count == 24
-    assert read_calibration(workdir, step - 1) is None  # another checkpoint's
+    told: list[str] = []
+    assert read_calibration(workdir, step - 1, told.append) is None
+    (line,) = told
+    assert f"of step {step}, and this is the model of step {step - 1}" in line
     page = (workdir / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "LEAK" not in page
     assert "synthetic test: 24 images" in page
+
+
+def test_a_report_compares_no_more_pictures_than_it_can(
+    workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "scores.json"
+    told = []
+    for most in (120, 119):
+        monkeypatch.setattr(evaluate, "_MOST_AUDITED", most)
+        run("evaluate", options(workdir=str(workdir), output=str(output)))
+        page = output.with_suffix(".html").read_text()
+        told.append("every two of 120 pictures" in page)
+    assert told == [False, True]
 
 
 def test_evaluate_and_predict_use_it(

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,6 +133,15 @@ def test_a_workdir_that_is_taken_is_refused(
     weights = f"--weights={whole.workdir}"
     assert main("--mode=port", weights, f"--workdir={whole.workdir}") == 2
     assert "holds a run already: give another" in capsys.readouterr().err
+
+
+def test_a_port_that_saved_nothing_is_done_again(whole: Told, tmp_path: Path) -> None:
+    cut_short = tmp_path / "cut_short"
+    cut_short.mkdir()
+    shutil.copy(whole.workdir / "run.json", cut_short)
+    weights = f"--weights={whole.workdir.with_suffix('.safetensors')}"
+    assert main("--mode=port", weights, f"--workdir={cut_short}") == 0
+    load_trained(cut_short, devices=jax.devices()[:1], warn=pytest.fail)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_evaluate_and_predict_see_what_training_saw(
 
 def test_a_config_keeps_all_of_a_sources_preprocessing() -> None:
     variant, _ = build.ported_traits(build.default_config())
-    preprocessing = HUGGING_FACE._replace(image_size=96)
+    preprocessing = HUGGING_FACE._replace(image_size=96, mirror=True)
     config = build.ported_config(variant, preprocessing)
     assert build.ported_traits(config) == (variant, preprocessing)
 
@@ -134,11 +134,20 @@ def test_fine_tuning_chooses_size_and_framing_itself() -> None:
         coverage=(),
         notes=(),
     )
-    started = build.start_from(config, network, state, ported)
+    started = build.start_from(config, network, state, ported, CLASSES)
     assert started.params["conv_stem"]["kernel"].shape == (7, 7, 3, 64)
+    head = jax.tree.map(lambda leaf: leaf + 1, ported.variables["params"]["head"])
+    params = {**ported.variables["params"], "head": head}
+    headed = dataclasses.replace(
+        ported, variables={**ported.variables, "params": params}, classes=CLASSES
+    )
+    for classes, kept in ((CLASSES, True), (("up", "down"), False)):
+        started = build.start_from(config, network, state, headed, classes)
+        same = np.array_equal(started.params["head"]["bias"], head["bias"])
+        assert same == kept, classes
     other = dataclasses.replace(ported, preprocessing=HUGGING_FACE)
     with pytest.raises(InputError, match=r"config\.data\.mean is .*need \(0\.485"):
-        build.start_from(config, network, state, other)
+        build.start_from(config, network, state, other, CLASSES)
 
 
 def test_a_run_from_before_these_keys_sees_the_whole_square(

@@ -268,6 +268,23 @@ def test_an_hdf5_file_of_images_is_named(tmp_path: Path) -> None:
     assert "without Keras weights (it holds train_set_x)" in message(path)
 
 
+def test_of_a_flax_train_state_the_weights_are_read(tmp_path: Path) -> None:
+    leaf = np.arange(3, dtype=np.float32)
+    state = {
+        "step": 7,
+        "params": {"head": {"bias": leaf}},
+        "opt_state": {"0": {"count": np.int32(7)}},
+        "batch_stats": {"bn": {"mean": leaf}},
+    }
+    path = tmp_path / "state.msgpack"
+    path.write_bytes(serialization.msgpack_serialize(state))
+    arrays = read_weights(path).arrays
+    assert sorted(arrays) == ["batch_stats/bn/mean", "params/head/bias"]
+    state["params"]["head"]["bias"] = 1.0
+    path.write_bytes(serialization.msgpack_serialize(state))
+    assert "no arrays (params/head/bias)" in message(path)
+
+
 def test_msgpack_without_params_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(serialization.msgpack_serialize({"weights": {"a": 1}}))

@@ -12,7 +12,7 @@ from signjax.models.convolution import Formulation
 from signjax.models.layers import Conv, ConvFactory, NormFactory
 from signjax.models.pooling import max_pool
 
-he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
+he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 
 
 class Bottleneck(nn.Module):
@@ -79,8 +79,8 @@ class ResNet(nn.Module):
     bn_momentum: float = 0.9
     bn_epsilon: float = 1e-5
     zero_init_last_scale: bool = True
-    kernel_init: Initializer = he_normal
-    block_init: Initializer = he_normal
+    kernel_init: Initializer = he_normal_fan_out
+    block_init: Initializer = he_normal_fan_out
     head_init: Initializer = nn.initializers.lecun_normal()
     formulation: Formulation = "xla"
     dtype: Dtype = jnp.float32

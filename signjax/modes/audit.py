@@ -33,7 +33,7 @@ def run(options: Options) -> None:
     for line in describe(report):
         console.info(line)
     if options.output:
-        write_json(options.output, report)
+        write_json(Path(options.output).expanduser(), report)
 
 
 def audit(path: str) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def plan(
             )
             if program == "bare":
                 varied.augment = default_config().augment
+                varied.evaluation = default_config().evaluation
                 varied.train.outliers = 0.0
             check(varied)
             network = build.make_network(varied, SIGNS_CLASSES, devices[:count])

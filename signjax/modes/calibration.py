@@ -1,5 +1,6 @@
 """calibration.json of a workdir: fitted when training ends, used to predict."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from signjax.training.calibration import Calibration, fit
 FILE = "calibration.json"
 
 HOW_TO_GET = (
-    "not calibrated: train with images held out for it, as "
-    "--config.data.validation_fraction=0.15"
+    "not calibrated: that is done to the last step of a run with images held out for "
+    "it, as --config.data.validation_fraction=0.15"
 )
 
 NO_THRESHOLD = "too few held-out images, or too many labelled wrongly, to set a limit"
@@ -47,10 +48,13 @@ def calibrate(
     return calibration
 
 
-def read_calibration(directory: Path, step: int) -> Calibration | None:
+def read_calibration(
+    directory: Path, step: int, warn: Callable[[str], None]
+) -> Calibration | None:
     """What was fitted to the model of `step`, or None where nothing was.
 
-    Raises InputError where the file is damaged.
+    warn: is told where another step's model was calibrated. Raises InputError where
+    the file is damaged.
     """
     path = directory / FILE
     if not path.exists():
@@ -62,7 +66,13 @@ def read_calibration(directory: Path, step: int) -> Calibration | None:
             f"{path} is not what training writes ({error!r}): delete it, and the model "
             "is taken as not calibrated"
         ) from error
-    return calibration if calibration.step == step else None
+    if calibration.step != step:
+        warn(
+            f"{path} is of step {calibration.step}, and this is the model of step "
+            f"{step}: it is taken as not calibrated and never unsure"
+        )
+        return None
+    return calibration
 
 
 def describe(calibration: Calibration) -> str:

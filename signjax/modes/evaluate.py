@@ -1,6 +1,6 @@
 """--mode=evaluate: a trained model's scores on its own test split or on --data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from signjax.data import sources
 from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
 from signjax.modes.audit import audit, audit_parts
+from signjax.modes.audit import describe as describe_audit
 from signjax.modes.calibration import HOW_TO_GET, NO_THRESHOLD, read_calibration
 from signjax.modes.common import (
     logits_of,
@@ -31,6 +32,9 @@ from signjax.training.evaluation import (
 )
 from signjax.workdir import TrainedModel
 
+# Pictures that a report's audit compares in half a minute and half a gigabyte.
+_MOST_AUDITED = 20_000
+
 
 def run(options: Options) -> None:
     """Prints a table; writes it as JSON to --output, and a report as HTML."""
@@ -40,14 +44,14 @@ def run(options: Options) -> None:
     trained = open_model(options, console)
     data, source, look_over = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)
-    calibration = read_calibration(directory, trained.step)
+    calibration = read_calibration(directory, trained.step, console.warning)
     logits = logits_of(trained.network, trained.state.variables, data.images)
     scores = _score(trained, data, logits, calibration)
     scores |= {"data": source, "left_out": left_out}
     numbers = describe(scores)
     _print(console, numbers, scores)
     if options.output:
-        write_json(options.output, scores)
+        write_json(Path(options.output).expanduser(), scores)
     write_report(
         _report_path(options.output, directory),
         console,
@@ -87,7 +91,7 @@ def report_own_test(
         scores=scores,
         numbers=describe(scores),
         calibration=calibration,
-        audit=lambda: audit_parts(splits.origin, _parts(splits)),
+        audit=lambda: _look_over(splits),
     )
 
 
@@ -104,8 +108,16 @@ def _score(
     }
 
 
-def _parts(splits: Splits) -> dict[str, Dataset]:
-    return {"train": splits.train, "test": splits.test}
+def _look_over(splits: Splits) -> Sequence[str]:
+    """The audit's lines; of too many pictures, how to get them."""
+    parts = {"train": splits.train, "test": splits.test}
+    count = sum(len(part.labels) for part in parts.values())
+    if count > _MOST_AUDITED:
+        return [
+            f"left out: it compares every two of {count} pictures; --mode=audit "
+            "--data=PATH does so on request"
+        ]
+    return describe_audit(audit_parts(splits.origin, parts))
 
 
 def _report_path(output: str, directory: Path) -> Path:
@@ -116,13 +128,16 @@ def _report_path(output: str, directory: Path) -> Path:
 
 def _load(
     options: Options, trained: TrainedModel, console: Console
-) -> tuple[Dataset, str, Callable[[], dict[str, Any]]]:
-    """The images to score, the words for where they came from, and their audit."""
+) -> tuple[Dataset, str, Callable[[], Sequence[str]]]:
+    """The images to score, the words for where they came from, and their audit.
+
+    The audit is a function, as only a report asks for it.
+    """
     if options.data:
         network = trained.network
         path = Path(options.data).expanduser()
         data = sources.load_labelled(path, network.image_size, network.framing)
-        return data, options.data, lambda: audit(options.data)
+        return data, options.data, lambda: describe_audit(audit(options.data))
     expected = trained.run.data
     if expected["source"] == "ported":
         raise InputError(
@@ -139,7 +154,7 @@ def _load(
             "its own test split cannot be told: give the images to score by --data"
         )
     source = f"{splits.source} test"
-    return splits.test, source, lambda: audit_parts(splits.origin, _parts(splits))
+    return splits.test, source, lambda: _look_over(splits)
 
 
 def match_classes(

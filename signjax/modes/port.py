@@ -30,7 +30,7 @@ def run(options: Options) -> None:
             "or a name such as keras-imagenet"
         )
     directory = require_workdir(options)
-    if (directory / "run.json").exists():
+    if (directory / "run.json").exists() and workdir.has_results(directory):
         raise InputError(f"--workdir {directory} holds a run already: give another")
     keep_compiled_programs()
     console = Console()

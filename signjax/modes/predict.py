@@ -42,7 +42,9 @@ def run(options: Options) -> None:
             np.stack(images),
             _batch_size(len(paths), network.eval_batch_size, network.mesh.size),
         )
-        calibration = read_calibration(require_workdir(options), trained.step)
+        calibration = read_calibration(
+            require_workdir(options), trained.step, console.warning
+        )
         line = _json_line if options.json else _line
         for answer in answers(paths, logits, trained.run.classes, calibration):
             console.info(line(answer))

@@ -1,6 +1,6 @@
 """The HTML report that evaluation leaves: gathers what `reporting.report` renders."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from signjax import build, workdir
 from signjax.data.dataset import Dataset
-from signjax.modes.audit import describe
 from signjax.modes.common import logits_of
 from signjax.reporting import plots
 from signjax.reporting.logs import Console, MetricsFile, write_text
@@ -33,13 +32,13 @@ def write_report(
     scores: Mapping[str, Any],
     numbers: Mapping[str, str],
     calibration: Calibration | None,
-    audit: Callable[[], dict[str, Any]],
+    audit: Callable[[], Sequence[str]],
 ) -> None:
     """Writes the page about a model's answers, logits [N, C], to the images of `data`.
 
     directory: the model's workdir. scores: as `evaluation.score`. numbers: heading ->
-    text. audit: of the data, asked for if needed. Says where the page is, or how to
-    get what it needs.
+    text. audit: lines about the data, asked for if needed. Says where the page is, or
+    how to get what it needs.
     """
     if not plots.available():
         console.info('no report: pip install "signjax[plots]" lets it be drawn')
@@ -59,7 +58,7 @@ def write_report(
         reliability=curves,
         records=MetricsFile(directory / "metrics.jsonl").read(),
         mistakes=_worst(network, trained.state.variables, data, probabilities),
-        audit=describe(audit()),
+        audit=audit(),
         config=run.config.to_dict(),
         versions=workdir.versions(),
         data=run.data,

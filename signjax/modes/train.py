@@ -88,7 +88,7 @@ def _run(options: Options) -> None:
         if restored:
             state, _ = restored
         else:
-            state = _initial_state(config, network, recipe, console)
+            state = _initial_state(config, network, recipe, run.classes, console)
         metrics_file, tensorboard = None, None
         with processes.together():
             if first:
@@ -158,7 +158,11 @@ def _on_own_devices(
 
 
 def _initial_state(
-    config: Config, network: build.Network, recipe: build.Recipe, console: Console
+    config: Config,
+    network: build.Network,
+    recipe: build.Recipe,
+    classes: tuple[str, ...],
+    console: Console,
 ) -> TrainState:
     """A new state, from pretrained weights if the config names some."""
     with console.if_slow("compiling the initial weights (kept for later runs)"):
@@ -167,7 +171,9 @@ def _initial_state(
         return state
     devices = network.mesh.devices.ravel().tolist()
     weights = open_weights(recipe.weights, devices=devices, warn=console.warning)
-    return build.start_from(config, network, state, weights.ported)
+    head = "theirs" if weights.ported.classes == classes else "new"
+    console.info(f"weights from {recipe.weights}; the classifier is {head}")
+    return build.start_from(config, network, state, weights.ported, classes)
 
 
 def _header(

@@ -11,7 +11,8 @@ class Preprocessing(NamedTuple):
     """How a network's images were prepared.
 
     mean, std: of RGB in [0, 1]; the input is (image - mean) / std. image_size: pixels
-    a side. crop, interpolation: as in `data.image.Framing`.
+    a side. crop, interpolation: as in `data.image.Framing`. mirror: whether its answer
+    is the mean over an image and its mirror image.
     """
 
     mean: tuple[float, float, float]
@@ -19,6 +20,7 @@ class Preprocessing(NamedTuple):
     image_size: int
     crop: float
     interpolation: Interpolation
+    mirror: bool = False
 
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -273,7 +273,15 @@ def _read_flax(path: Path) -> Read:
             f"msgpack without params (it holds {_some(tree)}): expected a Flax "
             "variables file, with params and batch_stats"
         )
-    arrays = cast(dict[str, np.ndarray], flatten_dict(tree, sep="/"))
+    # Of a saved train state only these are weights.
+    kept = {key: tree[key] for key in ("params", "batch_stats") if key in tree}
+    arrays = cast(dict[str, np.ndarray], flatten_dict(kept, sep="/"))
+    odd = [name for name, leaf in arrays.items() if not isinstance(leaf, np.ndarray)]
+    if odd:
+        raise _Unreadable(
+            f"leaves that are no arrays ({_some(odd)}): expected a Flax variables "
+            "file, with params and batch_stats"
+        )
     return "flax", _float32(arrays), None
 
 

@@ -20,7 +20,7 @@ def recalibrate(
     batch_stats_of: (variables, images uint8 [B, H, W, 3]) -> mean and var of each
     BatchNorm on that batch, see `step.batch_statistics`. The mean over the batches
     replaces what steps with ever changing weights left (Wu & Johnson,
-    arXiv:2105.07576, "precise" BatchNorm). It depends on params and images alone, so
+    arXiv:2105.07576, "precise" BatchNorm). It depends on params and batches alone, so
     doing it twice changes nothing.
     """
     total, count = None, 0
