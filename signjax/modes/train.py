@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,24 @@ def run(options: Options) -> None:
         _run(options)
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a run is made of, but for its state.
+
+    train, validation: of the training split, what is learned from and what is held
+    out. learned: train and the drawn hands. run: what run.json holds.
+    """
+
+    config: Config
+    splits: Splits
+    train: Dataset
+    validation: Dataset | None
+    learned: Dataset
+    network: build.Network
+    recipe: build.Recipe
+    run: workdir.Run
+
+
 def _run(options: Options) -> None:
     refuse_arguments(options)
     config = require_config(options)
@@ -50,45 +69,25 @@ def _run(options: Options) -> None:
     first = processes.is_first()
     console = Console(quiet=not first)
     directory = Path(options.workdir or build.default_workdir(config)).expanduser()
-
     with processes.together():
-        splits = build.load_splits(config, console.warning)
-        if isinstance(splits.train.images, ImagesOnDisk):
-            _require_streaming()
-        train, validation = build.hold_out_validation(config, splits.train)
-        drawn = build.draw_extra(config, train.classes)
-        learned = train if drawn is None else train.join(drawn)
-        network = build.make_network(config, len(train.classes), devices)
-        recipe = build.make_recipe(config, network, len(learned.labels))
-        with console.if_slow("reading every image once, to tell the data by"):
-            run = workdir.describe(config, splits, len(learned.labels))
-    sha256 = run.data["sha256"]
+        job = _prepare(config, devices, console)
+    sha256 = job.run.data["sha256"]
     processes.require_same("config and data", (config.to_dict(), sha256))
+    recipe = job.recipe
     with (
         ExitStack() as stack,
-        memory_advice(recipe.batch_size, network.image_size),
+        memory_advice(recipe.batch_size, job.network.image_size),
     ):
         with processes.together():
             if first:
                 stack.enter_context(workdir.hold(directory))
-                if replaced := workdir.begin(directory, run):
+                if replaced := workdir.begin(directory, job.run):
                     console.info(replaced)
         checkpoints = stack.enter_context(
             Checkpoints(directory / "checkpoints", warn=console.warning)
         )
         processes.require_same("checkpoints in --workdir", checkpoints.steps())
-        abstract = build.abstract_state(config, network, recipe.optimizer)
-        restored = checkpoints.restore(abstract)
-        first_step = restored[1] if restored else 0
-        # All that is known, before what takes time: weights, compilation, training.
-        header = _header(directory, splits, network, recipe, abstract, first_step)
-        if drawn is not None:
-            header["data"] += f"; {len(drawn.labels)} drawn hands to train on as well"
-        console.header(header)
-        if restored:
-            state, _ = restored
-        else:
-            state = _initial_state(config, network, recipe, run.classes, console)
+        state, first_step = _first_state(job, directory, checkpoints, console)
         metrics_file, tensorboard = None, None
         with processes.together():
             if first:
@@ -101,90 +100,115 @@ def _run(options: Options) -> None:
         if first_step == recipe.epochs * recipe.steps_per_epoch:
             console.info("this run is finished; evaluating it")
         else:
-            if isinstance(learned.images, ImagesOnDisk):
-                ahead = ReadAhead(
-                    learned.images,
-                    recipe.batches,
-                    epochs=recipe.epochs,
-                    first_step=first_step,
-                )
-                stack.enter_context(closing(ahead))
-                train_step = _step_on_read(
-                    network, recipe, learned.labels, ahead, state, console
-                )
-            else:
-                train_step = _step_in_memory(network, recipe, learned, state, console)
-            loop = Loop(
-                train_step=train_step,
-                batches=recipe.batches,
-                finish=lambda state: recipe.finish(state, train.images),
-                evaluate=_make_evaluate(network, splits.test, validation),
-                best_metric=f"{'validation' if validation else 'test'}_accuracy",
-                schedule=recipe.schedule,
-                epochs=recipe.epochs,
-                steps_per_epoch=recipe.steps_per_epoch,
-                checkpoint_every_epochs=recipe.checkpoint_every_epochs,
-                checkpoints=checkpoints,
-                metrics_file=metrics_file,
-                tensorboard=tensorboard,
-                console=console,
-                constants={"data": splits.source},
+            train_step = _make_step(job, state, first_step, stack, console)
+            loop = _make_loop(
+                job, train_step, checkpoints, metrics_file, tensorboard, console
             )
             state = loop.run(state)
         with processes.together():
             if metrics_file:
-                network, state = _on_own_devices(config, network, state)
-                trained = workdir.TrainedModel(run, network, state, int(state.step))
-                _conclude(
-                    console,
-                    directory,
-                    trained,
-                    recipe,
-                    splits,
-                    train,
-                    validation,
-                    metrics_file.read(),
-                )
+                _conclude(console, directory, job, state, metrics_file.read())
 
 
-def _on_own_devices(
-    config: Config, network: build.Network, state: TrainState
-) -> tuple[build.Network, TrainState]:
-    """The same, to be used by this process without the others."""
-    if processes.alone():
-        return network, state
-    own = build.make_network(config, network.model.num_classes, jax.local_devices())
-    return own, jax.device_get(state)
+def _prepare(config: Config, devices: list[jax.Device], console: Console) -> Job:
+    """The data, the network and how it is trained, as the config has them."""
+    splits = build.load_splits(config, console.warning)
+    if isinstance(splits.train.images, ImagesOnDisk):
+        _require_streaming()
+    train, validation = build.hold_out_validation(config, splits.train)
+    drawn = build.draw_extra(config, train.classes)
+    learned = train if drawn is None else train.join(drawn)
+    network = build.make_network(config, len(train.classes), devices)
+    recipe = build.make_recipe(config, network, len(learned.labels))
+    with console.if_slow("reading every image once, to tell the data by"):
+        run = workdir.describe(config, splits, len(learned.labels))
+    return Job(config, splits, train, validation, learned, network, recipe, run)
 
 
-def _initial_state(
-    config: Config,
-    network: build.Network,
-    recipe: build.Recipe,
-    classes: tuple[str, ...],
+def _first_state(
+    job: Job, directory: Path, checkpoints: Checkpoints, console: Console
+) -> tuple[TrainState, int]:
+    """The state to go on from and its step, of the last checkpoint if there is one."""
+    abstract = build.abstract_state(job.config, job.network, job.recipe.optimizer)
+    restored = checkpoints.restore(abstract)
+    first_step = restored[1] if restored else 0
+    # All that is known, before what takes time: weights, compilation, training.
+    console.header(_header(job, directory, abstract, first_step))
+    return restored or (_initial_state(job, console), 0)
+
+
+def _make_step(
+    job: Job, state: TrainState, first_step: int, stack: ExitStack, console: Console
+) -> Callable[[TrainState, np.ndarray], Any]:
+    """The compiled step on the job's images; `stack` closes what reads them."""
+    network, recipe, learned = job.network, job.recipe, job.learned
+    if not isinstance(learned.images, ImagesOnDisk):
+        return _step_in_memory(network, recipe, learned, state, console)
+    ahead = ReadAhead(
+        learned.images, recipe.batches, epochs=recipe.epochs, first_step=first_step
+    )
+    stack.enter_context(closing(ahead))
+    return _step_on_read(network, recipe, learned.labels, ahead, state, console)
+
+
+def _make_loop(
+    job: Job,
+    train_step: Callable[[TrainState, np.ndarray], Any],
+    checkpoints: Checkpoints,
+    metrics_file: MetricsFile | None,
+    tensorboard: TensorBoard | None,
     console: Console,
-) -> TrainState:
+) -> Loop:
+    recipe = job.recipe
+    return Loop(
+        train_step=train_step,
+        batches=recipe.batches,
+        finish=lambda state: recipe.finish(state, job.train.images),
+        evaluate=_make_evaluate(job.network, job.splits.test, job.validation),
+        best_metric=f"{'validation' if job.validation else 'test'}_accuracy",
+        schedule=recipe.schedule,
+        epochs=recipe.epochs,
+        steps_per_epoch=recipe.steps_per_epoch,
+        checkpoint_every_epochs=recipe.checkpoint_every_epochs,
+        checkpoints=checkpoints,
+        metrics_file=metrics_file,
+        tensorboard=tensorboard,
+        console=console,
+        constants={"data": job.splits.source},
+    )
+
+
+def _on_own_devices(job: Job, state: TrainState) -> workdir.TrainedModel:
+    """The trained model, to be used by this process without the others."""
+    network = job.network
+    if not processes.alone():
+        classes = network.model.num_classes
+        network = build.make_network(job.config, classes, jax.local_devices())
+        state = jax.device_get(state)
+    return workdir.TrainedModel(job.run, network, state, int(state.step))
+
+
+def _initial_state(job: Job, console: Console) -> TrainState:
     """A new state, from pretrained weights if the config names some."""
+    given, classes = job.recipe.weights, job.run.classes
     with console.if_slow("compiling the initial weights (kept for later runs)"):
-        state = build.make_state(config, network, recipe)
-    if not recipe.weights:
+        state = build.make_state(job.config, job.network, job.recipe)
+    if not given:
         return state
-    devices = network.mesh.devices.ravel().tolist()
-    weights = open_weights(recipe.weights, devices=devices, warn=console.warning)
+    devices = job.network.mesh.devices.ravel().tolist()
+    weights = open_weights(given, devices=devices, warn=console.warning)
     head = "theirs" if weights.ported.classes == classes else "new"
-    console.info(f"weights from {recipe.weights}; the classifier is {head}")
-    return build.start_from(config, network, state, weights.ported, classes)
+    console.info(f"weights from {given}; the classifier is {head}")
+    return build.start_from(job.config, job.network, state, weights.ported, classes)
 
 
 def _header(
-    directory: Path,
-    splits: Splits,
-    network: build.Network,
-    recipe: build.Recipe,
-    state: TrainState,
-    first_step: int,
+    job: Job, directory: Path, state: TrainState, first_step: int
 ) -> dict[str, str]:
     """What is about to run; of `state` only the shapes are read."""
+    splits, network, recipe = job.splits, job.network, job.recipe
+    drawn = len(job.learned.labels) - len(job.train.labels)
+    also = f"; {drawn} drawn hands to train on as well" if drawn else ""
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     steps = f"{recipe.epochs} epochs of {recipe.steps_per_epoch} steps"
     if first_step:
@@ -193,7 +217,8 @@ def _header(
         "workdir": str(directory),
         "device": describe_device(network.mesh.devices.ravel().tolist()),
         "data": f"{splits.source}: {splits.origin}; {len(splits.train.labels)} train, "
-        f"{len(splits.test.labels)} test images, {len(splits.train.classes)} classes",
+        f"{len(splits.test.labels)} test images, {len(splits.train.classes)} classes"
+        f"{also}",
         "model": f"{network.name}, {network.dtype}",
         "parameters": f"{count:,} trainable",
         "steps": steps,
@@ -283,24 +308,20 @@ def _make_evaluate(
 def _conclude(
     console: Console,
     directory: Path,
-    trained: workdir.TrainedModel,
-    recipe: build.Recipe,
-    splits: Splits,
-    train: Dataset,
-    validation: Dataset | None,
+    job: Job,
+    state: TrainState,
     records: list[dict[str, Any]],
 ) -> None:
-    """Scores and calibrates the trained model and leaves all that tells of it.
-
-    train, validation: of the training split, what was learned and what held out.
-    """
+    """Scores and calibrates the trained model and leaves all that tells of it."""
+    trained = _on_own_devices(job, state)
+    splits, validation = job.splits, job.validation
     network, variables = trained.network, trained.state.variables
     logits = logits_of(network, variables, splits.test.images)
     scores = {
-        "train": score_images(network, variables, train),
+        "train": score_images(network, variables, job.train),
         "test": score_logits(logits, splits.test),
     }
-    _report(console, directory, trained, recipe, splits, scores, records)
+    _report(console, directory, trained, job.recipe, splits, scores, records)
     calibration = None
     if validation:
         calibration = calibrate(
@@ -308,7 +329,7 @@ def _conclude(
             network,
             variables,
             validation,
-            build.calibration_outliers(trained.run.config, validation.images),
+            build.calibration_outliers(job.config, validation.images),
             step=trained.step,
         )
         console.info(f"calibration: {describe(calibration)}")
