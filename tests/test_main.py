@@ -219,7 +219,7 @@ def test_a_folder_is_trained_on_evaluated_and_predicted(tmp_path: Path) -> None:
         "--config=configs/cnn.py",
         "--config.data.source=folder",
         f"--config.data.dir={folder}",
-        "--config.data.synthetic_extra=0",
+        "--config.augment.background=0",
         "--config.train.epochs=20",
         "--config.train.batch_size=8",
         f"--workdir={workdir}",
