@@ -130,6 +130,16 @@ def test_a_report_compares_no_more_pictures_than_it_can(
         page = output.with_suffix(".html").read_text()
         told.append("every two of 120 pictures" in page)
     assert told == [False, True]
+    photos = tmp_path / "photos"
+    for name in "01":
+        (photos / name).mkdir(parents=True)
+        for i in range(2):
+            pixels = np.full((70, 90, 3), 40 * i + 100, np.uint8)
+            Image.fromarray(pixels).save(photos / name / f"{i}.png")
+    monkeypatch.setattr(evaluate, "_MOST_AUDITED", 3)
+    given = options(workdir=str(workdir), data=str(photos), output=str(output))
+    run("evaluate", given)
+    assert "every two of 4 pictures" in output.with_suffix(".html").read_text()
 
 
 def test_evaluate_and_predict_use_it(

@@ -91,7 +91,7 @@ def report_own_test(
         scores=scores,
         numbers=describe(scores),
         calibration=calibration,
-        audit=lambda: _look_over(splits),
+        audit=lambda: _look_over_splits(splits),
     )
 
 
@@ -108,16 +108,20 @@ def _score(
     }
 
 
-def _look_over(splits: Splits) -> Sequence[str]:
-    """The audit's lines; of too many pictures, how to get them."""
+def _look_over_splits(splits: Splits) -> Sequence[str]:
     parts = {"train": splits.train, "test": splits.test}
     count = sum(len(part.labels) for part in parts.values())
+    return _look_over(count, lambda: audit_parts(splits.origin, parts))
+
+
+def _look_over(count: int, audited: Callable[[], dict[str, Any]]) -> Sequence[str]:
+    """The lines of an audit of `count` pictures; of too many, how to get them."""
     if count > _MOST_AUDITED:
         return [
             f"left out: it compares every two of {count} pictures; --mode=audit "
             "--data=PATH does so on request"
         ]
-    return describe_audit(audit_parts(splits.origin, parts))
+    return describe_audit(audited())
 
 
 def _report_path(output: str, directory: Path) -> Path:
@@ -137,7 +141,12 @@ def _load(
         network = trained.network
         path = Path(options.data).expanduser()
         data = sources.load_labelled(path, network.image_size, network.framing)
-        return data, options.data, lambda: describe_audit(audit(options.data))
+        count = len(data.labels)
+        return (
+            data,
+            options.data,
+            lambda: _look_over(count, lambda: audit(options.data)),
+        )
     expected = trained.run.data
     if expected["source"] == "ported":
         raise InputError(
@@ -154,7 +163,7 @@ def _load(
             "its own test split cannot be told: give the images to score by --data"
         )
     source = f"{splits.source} test"
-    return splits.test, source, lambda: _look_over(splits)
+    return splits.test, source, lambda: _look_over_splits(splits)
 
 
 def match_classes(
