@@ -9,7 +9,7 @@ from signjax import build
 from signjax.config import check, default_config
 from signjax.data.outliers import draw_outliers
 from signjax.errors import InputError
-from signjax.training.calibration import REFUSED, fit
+from signjax.training.calibration import RISK, fit
 from signjax.training.step import NO_CLASS, cross_entropy
 
 IMAGES = np.random.default_rng(0).random((64, 32, 48, 3), np.float32)
@@ -53,22 +53,30 @@ def test_the_target_of_no_class_is_even_over_all() -> None:
     np.testing.assert_allclose(losses, -(targets * logs).sum(axis=1), rtol=1e-5)
 
 
-def test_the_threshold_rises_to_refuse_them() -> None:
+def test_the_threshold_rises_until_a_share_of_the_hands_is_given_up() -> None:
     rng = np.random.default_rng(2)
     labels = np.arange(200) % 4
     logits = 6 * np.eye(4)[labels] + rng.normal(0, 1, (200, 4))
-    outliers = rng.normal(0, 1, (400, 4))
     plain = fit(logits, labels, step=1)
-    raised = fit(logits, labels, step=1, outliers=outliers)
+    raised = fit(logits, labels, step=1, given_up=0.05)
     assert plain.threshold is not None and raised.threshold is not None
-    assert plain.outliers_refused is None and raised.threshold > plain.threshold
-    sure = raised.probabilities(outliers).max(axis=1)
-    assert np.mean(sure < raised.threshold) == raised.outliers_refused
-    assert raised.outliers_refused == pytest.approx(REFUSED, abs=0.01)
-    hands = raised.probabilities(logits).max(axis=1)
-    assert raised.answered == np.mean(hands >= raised.threshold) < plain.answered
-    few = fit(logits[:40], labels[:40], step=1, outliers=outliers)
-    assert few.threshold is not None and few.risk is None
+    assert plain.answered > 0.99 and raised.threshold > plain.threshold
+    confidence = raised.probabilities(logits).max(axis=1)
+    assert np.sum(confidence < raised.threshold) == 10
+    assert raised.answered == 0.95 and raised.risk == plain.risk == RISK
+    few = fit(logits[:40], labels[:40], step=1, given_up=0.05)
+    assert few.threshold is not None and few.risk is None and few.answered == 0.95
+    one = fit(logits[:1], labels[:1], step=1, given_up=0.05)
+    assert one.answered == 1
+
+
+def test_a_limit_that_the_risk_asks_for_is_not_lowered() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.arange(400) % 4
+    logits = 2 * np.eye(4)[labels] + rng.normal(0, 1, (400, 4))
+    plain = fit(logits, labels, step=1, risk=0.1)
+    assert plain.threshold is not None and 0.2 < plain.answered < 0.9
+    assert fit(logits, labels, step=1, risk=0.1, given_up=0.05) == plain
 
 
 @pytest.mark.parametrize(
@@ -104,11 +112,8 @@ def test_an_order_that_never_changes_is_refused() -> None:
         check(config)
 
 
-def test_only_a_model_that_learned_from_them_is_calibrated_by_them() -> None:
-    images = np.full((3, 32, 32, 3), 200, np.uint8)
+def test_only_a_model_that_learned_from_them_gives_hands_up() -> None:
     config = default_config()
-    assert build.calibration_outliers(config, images) is None
+    assert build.given_up(config) == 0
     config.train.outliers = 0.1
-    drawn = build.calibration_outliers(config, images)
-    assert drawn is not None
-    assert drawn.shape == images.shape and drawn.dtype == np.uint8
+    assert build.given_up(config) == 0.05

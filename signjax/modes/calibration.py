@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from signjax import build
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
@@ -28,21 +26,19 @@ def calibrate(
     network: build.Network,
     variables: Any,
     validation: Dataset,
-    outliers: np.ndarray | None,
     *,
     step: int,
+    given_up: float,
 ) -> Calibration:
     """Fits the model of `step` to the validation images and writes calibration.json.
 
-    outliers: pictures of no class, uint8 [M, H, W, 3], if it has learned from such.
+    given_up: the share of these images to be unsure of, as `fit` has it.
     """
     calibration = fit(
         logits_of(network, variables, validation.images),
         validation.labels,
         step=step,
-        outliers=(
-            None if outliers is None else logits_of(network, variables, outliers)
-        ),
+        given_up=given_up,
     )
     write_json(directory / FILE, calibration.to_json())
     return calibration
@@ -84,10 +80,7 @@ def describe(calibration: Calibration) -> str:
     )
     if calibration.threshold is None:
         return f"{line}; never unsure: {NO_THRESHOLD}"
-    line += f"; unsure below {calibration.threshold:.3f}, as of "
-    line += f"{1 - calibration.answered:.1%} of them"
-    if calibration.outliers_refused is None:
-        return line
     return (
-        f"{line} and {calibration.outliers_refused:.1%} of drawn pictures of no class"
+        f"{line}; unsure below {calibration.threshold:.3f}, as of "
+        f"{1 - calibration.answered:.1%} of them"
     )

@@ -329,8 +329,8 @@ def _conclude(
             network,
             variables,
             validation,
-            build.calibration_outliers(job.config, validation.images),
             step=trained.step,
+            given_up=build.given_up(job.config),
         )
         console.info(f"calibration: {describe(calibration)}")
     report_own_test(console, directory, trained, splits, logits, calibration)

@@ -3,8 +3,8 @@
 Both are fitted on held-out training images and kept with the model: a temperature that
 divides the logits (Guo et al., arXiv:1706.04599), and the smallest confidence at which
 answers are wrong no oftener than a stated risk allows (Geifman and El-Yaniv,
-arXiv:1705.08500). A model that has learned not to be sure of pictures of no class (see
-data/outliers.py) is given some, and that confidence is raised to what refuses them.
+arXiv:1705.08500). For a model that has learned not to be sure of pictures of no class
+(data/outliers.py) it is raised until a given share of the held-out images is given up.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,8 +20,6 @@ from signjax.training.evaluation import (
 )
 
 RISK = 0.05
-# The share of pictures of no class that the threshold is to refuse.
-REFUSED = 0.95
 
 # Where 1 / temperature is looked for; beyond, probabilities are even or all 0 and 1.
 _SHARPEST, _FLATTEST = 100.0, 0.01
@@ -34,11 +32,10 @@ class Calibration:
 
     temperature: > 0, divides logits. threshold: the confidence below which to answer
     `unsure`, or None where count is too small to promise `risk`, the share of wrong
-    answers, and no pictures of no class were given. answered: the share of held-out
-    images at or above it. loss and ece: before and after, on the held-out images.
-    outliers_refused: the share of pictures of no class below the threshold, None where
-    none were given. Where these raised the threshold, fewer answers are left than the
-    risk was judged by; it is None where it was not met at all.
+    answers, and no images were to be given up. answered: the share of held-out images
+    at or above it. loss and ece: before and after, on the held-out images. Where the
+    threshold was raised to give images up, fewer answers are left than the risk was
+    judged by; it is None where it was not met at all.
     """
 
     step: int
@@ -49,7 +46,6 @@ class Calibration:
     loss: tuple[float, float]
     ece: tuple[float, float]
     answered: float = 1.0
-    outliers_refused: float | None = None
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float64 [N, C], of logits [N, C]."""
@@ -72,12 +68,12 @@ def fit(
     *,
     step: int,
     risk: float = RISK,
-    outliers: np.ndarray | None = None,
+    given_up: float = 0.0,
 ) -> Calibration:
     """The calibration of a model by its held-out images: logits [N, C], labels [N].
 
-    outliers: logits [M, C] of pictures of no class; the threshold is then at least
-    what REFUSED of them stay below.
+    given_up: in [0, 1); the threshold is at least the confidence that all but this
+    share of the images reach. What is less sure than nearly all hands may show none.
     """
     temperature = fit_temperature(logits, labels)
     scaled = logits / temperature
@@ -85,12 +81,10 @@ def fit(
     correct = probabilities.argmax(axis=-1) == labels
     confidence = probabilities.max(axis=-1)
     threshold = choose_threshold(confidence, correct, risk)
-    kept_risk = None if threshold is None and outliers is not None else risk
-    refused = None
-    if outliers is not None:
-        sure = softmax(outliers / temperature).max(axis=-1)
-        threshold = max(threshold or 0.0, float(np.quantile(sure, REFUSED)))
-        refused = float(np.mean(sure < threshold))
+    kept_risk = None if threshold is None and given_up else risk
+    if given_up:
+        least = float(np.sort(confidence)[int(given_up * len(labels))])
+        threshold = max(threshold or 0.0, least)
     return Calibration(
         step=step,
         count=len(labels),
@@ -106,7 +100,6 @@ def fit(
             calibration_error(probabilities, labels),
         ),
         answered=float(np.mean(confidence >= (threshold or 0.0))),
-        outliers_refused=refused,
     )
 
 
