@@ -206,15 +206,15 @@ def calibration() -> str:
     """How far the ResNets' confidence holds, over all seeds' predictions together."""
     rows = json.loads((RESULTS / "calibration.json").read_text())
     lines = [
-        "| recipe | n | scored on | accuracy | calibration error | answered "
+        "| recipe | epochs | n | scored on | accuracy | calibration error | answered "
         "| accuracy of what is answered |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for config in dict.fromkeys(row["config"] for row in rows):
         runs = [row for row in rows if row["config"] == config]
         for name, words in (("signs", "SIGNS test"), ("others", "other people")):
             lines.append(
-                f"| `configs/{config}` | {len(runs)} | {words} "
+                f"| `configs/{config}` | {runs[0]['epochs']} | {len(runs)} | {words} "
                 f"| {_calibration_columns(runs, name)} |"
             )
     held_out = " or ".join(str(n) for n in {row["held_out_count"] for row in rows})
