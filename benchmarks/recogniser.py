@@ -5,7 +5,7 @@
 
 Scored are the SIGNS test images, the Ankara test people, whom no split shares with
 training, how far the confidence can be trusted, and how often pictures without a hand
-are answered `unsure`: of each of `--photographs` (scikit-image keeps 26 in
+are answered `unsure`: of each png and jpg of `--photographs` (scikit-image keeps 26 in
 skimage/data) the whole and nine random squares, as `predict` sees them. Called again,
 it goes on with the seeds that have no row; rows go to results/recogniser.json.
 """
@@ -87,6 +87,8 @@ def cut(photographs: Path, folder: Path) -> int:
     rng = np.random.default_rng(0)
     count = 0
     for path in list_images(photographs):
+        if path.suffix not in (".png", ".jpg"):
+            continue
         picture = Image.open(path).convert("RGB")
         shortest = min(picture.size)
         squares = [picture]
