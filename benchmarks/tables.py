@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.ablation import ABLATIONS
 from benchmarks.runs import RESULTS, ROOT
 from signjax.training.evaluation import calibration_error
 
@@ -185,6 +186,8 @@ def ablation() -> str:
         "| other people |",
         "|---|---|---|---|---|---|",
     ]
+    listed = [(config, name) for config in ABLATIONS for name, _ in ABLATIONS[config]]
+    rows.sort(key=lambda row: listed.index((row["config"], row["changed"])))
     for row in rows:
         others = row["others_accuracy"]
         lines.append(
