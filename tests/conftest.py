@@ -1,6 +1,7 @@
 """Settings that every test runs under, and what several of them share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -34,3 +35,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder shared/ is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache for a file's runs: compiled programs are shared, no home is touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("SIGNJAX_DATA", raising=False)
+        yield

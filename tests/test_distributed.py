@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from command_line import ROOT, command
 from PIL import Image
 from records import metrics
 
 from signjax.errors import InputError
 from signjax.processes import joined, require_same, together
 
-ROOT = Path(__file__).resolve().parents[1]
 COUNT = 2
 LIMIT = 600  # seconds for one command, on a machine that has other work too
 EPOCHS, STEPS = 3, 4
@@ -33,8 +32,6 @@ TRAIN = (
     "--config.run.eval_batch_size=9",
     "--config.run.checkpoint_every_epochs=1",
 )
-# ml_collections 1.1 loads config files so; not ours to mend.
-MEANT_FOR_OTHERS = "ignore:the load_module() method is deprecated:DeprecationWarning"
 
 
 class Done(NamedTuple):
@@ -69,9 +66,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
-    warnings = ["-W", "error", "-W", MEANT_FOR_OTHERS]
     return subprocess.Popen(
-        [sys.executable, *warnings, "main.py", *arguments],
+        command(*arguments),
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
