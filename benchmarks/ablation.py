@@ -18,7 +18,7 @@ from benchmarks.runs import RESULTS, evaluated, machine, trained, uses_weights
 
 FILE = RESULTS / "ablation.json"
 HELD_OUT = "--config.data.validation_fraction=0.15"
-# A part of a recipe's epochs: with all its epochs what is changed tells less.
+# With all of a recipe's epochs what is changed tells less.
 PART = ("--config.train.epochs=18",)
 PART_PRETRAINED = ("--config.train.epochs=8",)
 LIGHT = ("gamma", "tint", "lighting", "blur", "noise", "greyscale")
