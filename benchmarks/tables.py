@@ -68,8 +68,8 @@ def accuracy() -> str:
         f"n seeds, mean ± standard deviation. {_measured_on(rows, versions)}, flax "
         f"{versions['flax']}. Rows: `benchmarks/results/accuracy.json`, each by "
         "`python -m benchmarks.accuracy`, run in several clones and the files joined. "
-        f"Other people: {_others_count(rows)}, of signers that no recipe was chosen "
-        "by. The reference's figures are those its project reports."
+        f"Other people: {_others_count(rows)}, of signers kept out of development "
+        "runs. The reference's figures are those its project reports."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
@@ -264,7 +264,7 @@ def recogniser() -> str:
             [r["signs_leak_free_accuracy"] for r in rows],
         ),
         (
-            f"Ankara, 0 to 9, people never seen, {people}",
+            f"Ankara, 0 to 9, people not trained on, {people}",
             "accuracy",
             [r["ankara_accuracy"] for r in rows],
         ),
@@ -280,7 +280,7 @@ def recogniser() -> str:
             [a["accuracy"] for a in answered],
         ),
         (
-            f"pictures without a hand, {rows[0]['no_hand_count']}",
+            f"pictures without a hand and squares of them, {rows[0]['no_hand_count']}",
             "answered `unsure`",
             refused,
         ),
