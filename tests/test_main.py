@@ -111,6 +111,7 @@ def test_predict_goes_on_past_a_bad_image(trained: Path, tmp_path: Path) -> None
     done = main("--mode=predict", f"--workdir={trained}", "--json", str(bad), str(good))
     assert done.returncode == 2
     assert str(bad) in done.stderr
+    assert "never unsure" in done.stderr  # nothing was held out to learn when
     assert "Traceback" not in done.stderr
     (line,) = done.stdout.splitlines()
     answer = json.loads(line)
