@@ -47,7 +47,8 @@ def get_config(variant: str = "") -> Config:
     # last 100 or 200 steps (EMA) changed a picture at most. Of 324 held-out images, 756
     # to learn from, 540 and 30 epochs had 0.975, 270 and 40 epochs, 7% more steps,
     # 0.985, and both 0.962 of the others; half the batch size and twice the steps took
-    # a fifth longer for 0.981. (Development runs of seed 0, not kept.)
+    # a fifth longer for 0.981. 50 epochs are more of the same, not compared with
+    # 40. (Development runs of seed 0, not kept.)
     config.data.synthetic_extra = 270
     config.evaluation.mirror = True
     config.augment.background = 0.5

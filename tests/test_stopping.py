@@ -110,13 +110,19 @@ def is_inside_an_epoch(workdir: Path, *, after: int = 0) -> bool:
     return any(name.startswith(f"{records[-1]['step']:08d}") for name in names)
 
 
+def resume(arguments: tuple[str, ...], workdir: Path) -> subprocess.Popen[str]:
+    """Goes on with a saved run, from the last step that it saved."""
+    reached = saved_steps(workdir)[-1]
+    process = start(arguments, workdir)
+    assert resumed_after(process) == reached > 0
+    return process
+
+
 def resume_and_kill(
     arguments: tuple[str, ...], workdir: Path, *, within: float
 ) -> None:
     """Goes on with a saved run and kills it within as many seconds of its header."""
-    reached = saved_steps(workdir)[-1]
-    process = start(arguments, workdir)
-    assert resumed_after(process) == reached > 0
+    process = resume(arguments, workdir)
     time.sleep(random.uniform(0, within))
     process.kill()  # it may have ended
     process.communicate(timeout=120)
@@ -150,19 +156,14 @@ def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
     freeze_when(process, lambda: is_inside_an_epoch(tmp_path))
     kill(process)
 
-    reached = saved_steps(tmp_path)[-1]
-    process = start(LONG, tmp_path)
-    assert resumed_after(process) == reached > 0
+    process = resume(LONG, tmp_path)
     freeze_when(process, lambda: is_inside_a_later_save(tmp_path))
     kill(process)
     assert is_inside_a_later_save(tmp_path), "what the kill left"
 
     resume_and_kill(LONG, tmp_path, within=3)
 
-    reached = saved_steps(tmp_path)[-1]
-    process = start(LONG, tmp_path)
-    assert resumed_after(process) == reached > 0
-    finish(process)
+    finish(resume(LONG, tmp_path))
     assert_same_end(never_stopped, tmp_path)
 
 
@@ -186,9 +187,7 @@ def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
             f"error: stopped by {number.name} after step {reached} of 288; the state "
             "is saved, and the same command goes on from here\n"
         )
-    process = start(LONG, tmp_path)
-    assert resumed_after(process) == reached > 0
-    finish(process)
+    finish(resume(LONG, tmp_path))
     assert_same_end(never_stopped, tmp_path)
 
 

@@ -65,7 +65,7 @@ def read_calibration(
     if calibration.step != step:
         warn(
             f"{path} is of step {calibration.step}, and this is the model of step "
-            f"{step}: it is taken as not calibrated and never unsure"
+            f"{step}: it is taken as not calibrated"
         )
         return None
     return calibration

@@ -45,10 +45,9 @@ def run(options: Options) -> None:
         calibration = read_calibration(
             require_workdir(options), trained.step, console.warning
         )
-        if calibration is None:
-            console.warning(f"never unsure, whatever a picture shows: {HOW_TO_GET}")
-        elif calibration.threshold is None:
-            console.warning(f"never unsure, whatever a picture shows: {NO_THRESHOLD}")
+        if calibration is None or calibration.threshold is None:
+            why = NO_THRESHOLD if calibration else HOW_TO_GET
+            console.warning(f"never unsure, whatever a picture shows: {why}")
         line = _json_line if options.json else _line
         for answer in answers(paths, logits, trained.run.classes, calibration):
             console.info(line(answer))
