@@ -14,7 +14,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import RESULTS, evaluated, machine, trained, uses_weights
+from benchmarks.runs import (
+    RESULTS,
+    evaluated,
+    machine,
+    read_rows,
+    recipe_sha256,
+    trained,
+    uses_weights,
+)
 
 FILE = RESULTS / "ablation.json"
 HELD_OUT = "--config.data.validation_fraction=0.15"
@@ -83,17 +91,31 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
     parser.add_argument("--others", type=Path, help="other people's hands")
     arguments = parser.parse_args()
-    rows = json.loads(FILE.read_text()) if FILE.exists() else []
-    done = {(row["config"], row["changed"]) for row in rows}
+    rows = read()
+    done = {row["recipe_sha256"] for row in rows}
     for config, ablations in ABLATIONS.items():
         weights = arguments.weights if uses_weights(config) else None
         for changed, overrides in ablations:
-            if (config, changed) in done or arguments.only not in ("", config):
+            if arguments.only not in ("", config):
+                continue
+            if recipe_sha256(config, overrides) in done:
                 continue
             row = train(config, overrides, weights, arguments.others)
             rows.append({"config": config, "changed": changed, **row})
             FILE.write_text(json.dumps(rows, indent=1) + "\n")
             print(config, changed, row, flush=True)
+
+
+def read() -> list[dict[str, Any]]:
+    """The rows that there are, all of the recipes as they are now."""
+    return read_rows(
+        FILE,
+        [
+            recipe_sha256(config, overrides)
+            for config, ablations in ABLATIONS.items()
+            for _, overrides in ablations
+        ],
+    )
 
 
 def train(
@@ -106,6 +128,7 @@ def train(
         scores = evaluated(run.workdir, others) if others else None
         return {
             "overrides": list(overrides),
+            "recipe_sha256": recipe_sha256(config, overrides),
             "seed": 0,
             "epochs": last["epoch"],
             "validation_accuracy": last["validation_accuracy"],

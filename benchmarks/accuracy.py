@@ -8,8 +8,8 @@ ImageNet weights of resnet_pretrained.py are (else they are downloaded), and
 scored too (ankara_signers.py makes it). Each run is the real command line in a fresh
 process, so its wall time counts imports, compilation, training, evaluation and saving.
 Called again, it goes on with the runs that have no row yet; no row is ever dropped or
-run twice. The rows of a recipe that has changed since are in
-results/accuracy_earlier.json, and its seeds are run anew. Rows go to
+run twice. The rows of a recipe that has changed since are
+moved to results/accuracy_earlier.json, and its seeds are run anew. Rows go to
 results/accuracy.json, from which tables.py draws the README's table.
 """
 
@@ -18,7 +18,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import RESULTS, evaluated, machine, sha256, trained, uses_weights
+from benchmarks.runs import (
+    RESULTS,
+    evaluated,
+    machine,
+    read_rows,
+    recipe_sha256,
+    sha256,
+    trained,
+    uses_weights,
+)
 
 FILE = RESULTS / "accuracy.json"
 RECALIBRATED = "--config.train.recalibrate_batch_norm=True"
@@ -39,11 +48,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
     parser.add_argument("--others", type=Path, help="other people's hands")
     arguments = parser.parse_args()
-    rows = json.loads(FILE.read_text()) if FILE.exists() else []
-    done = {(row["config"], tuple(row["overrides"]), row["seed"]) for row in rows}
+    rows = read()
+    done = {(row["recipe_sha256"], row["seed"]) for row in rows}
     for config, overrides, seeds in RECIPES:
         for seed in seeds:
-            if (config, overrides, seed) in done:
+            if (recipe_sha256(config, overrides), seed) in done:
                 continue
             if arguments.only not in ("", config):
                 continue
@@ -60,6 +69,11 @@ def main() -> None:
             )
 
 
+def read() -> list[dict[str, Any]]:
+    """The rows that there are, all of the recipes as they are now."""
+    return read_rows(FILE, [recipe_sha256(name, given) for name, given, _ in RECIPES])
+
+
 def train(
     config: str,
     overrides: tuple[str, ...],
@@ -74,6 +88,7 @@ def train(
         return {
             "config": config,
             "overrides": list(overrides),
+            "recipe_sha256": recipe_sha256(config, overrides),
             "seed": seed,
             "epochs": run.stored["config"]["train"]["epochs"],
             "train_accuracy": train["accuracy"],

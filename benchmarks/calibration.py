@@ -19,7 +19,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.runs import RESULTS, machine, sha256, trained, uses_weights
+from benchmarks.runs import (
+    RESULTS,
+    machine,
+    read_rows,
+    recipe_sha256,
+    sha256,
+    trained,
+    uses_weights,
+)
 from signjax.data import sources
 from signjax.modes.calibration import read_calibration
 from signjax.modes.common import logits_of
@@ -39,7 +47,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
     parser.add_argument("--others", type=Path, required=True)
     arguments = parser.parse_args()
-    rows = json.loads(FILE.read_text()) if FILE.exists() else []
+    rows = read()
     done = {(row["config"], row["seed"]) for row in rows}
     for config in CONFIGS:
         weights = arguments.weights if uses_weights(config) else None
@@ -53,6 +61,11 @@ def main() -> None:
             print(config, "seed", seed, "temperature", row["temperature"], flush=True)
 
 
+def read() -> list[dict[str, Any]]:
+    """The rows that there are, all of the recipes as they are now."""
+    return read_rows(FILE, [recipe_sha256(config, HELD_OUT) for config in CONFIGS])
+
+
 def train(config: str, seed: int, weights: Path | None, others: Path) -> dict[str, Any]:
     """The row of one run."""
     signs = Path(os.environ["SIGNJAX_DATA"]) / "test_signs.h5"
@@ -63,6 +76,7 @@ def train(config: str, seed: int, weights: Path | None, others: Path) -> dict[st
         row: dict[str, Any] = {
             "config": config,
             "overrides": list(HELD_OUT),
+            "recipe_sha256": recipe_sha256(config, HELD_OUT),
             "seed": seed,
             "epochs": run.stored["config"]["train"]["epochs"],
             "temperature": calibration.temperature,

@@ -22,7 +22,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.runs import RESULTS, ROOT, evaluated, machine, sha256, trained
+from benchmarks.runs import (
+    RESULTS,
+    ROOT,
+    evaluated,
+    machine,
+    read_rows,
+    recipe_sha256,
+    sha256,
+    trained,
+)
 from signjax.data.image import list_images
 
 FILE = RESULTS / "recogniser.json"
@@ -37,13 +46,18 @@ def main() -> None:
     parser.add_argument("--ankara", type=Path, required=True)
     parser.add_argument("--photographs", type=Path, required=True)
     arguments = parser.parse_args()
-    rows = json.loads(FILE.read_text()) if FILE.exists() else []
+    rows = read()
     for seed in SEEDS:
         if seed in [row["seed"] for row in rows]:
             continue
         rows.append(row := train(seed, **vars(arguments)))
         FILE.write_text(json.dumps(rows, indent=1) + "\n")
         print(json.dumps(row, indent=1), flush=True)
+
+
+def read() -> list[dict[str, Any]]:
+    """The rows that there are, all of the recipe as it is now."""
+    return read_rows(FILE, [recipe_sha256(CONFIG)])
 
 
 def train(seed: int, weights: Path, ankara: Path, photographs: Path) -> dict[str, Any]:
@@ -63,6 +77,7 @@ def train(seed: int, weights: Path, ankara: Path, photographs: Path) -> dict[str
             right -= round(signs["accuracy"] * signs["count"])
             return {
                 "config": CONFIG,
+                "recipe_sha256": recipe_sha256(CONFIG),
                 "seed": seed,
                 "epochs": run.stored["config"]["train"]["epochs"],
                 "train_accuracy": run.result["train"]["accuracy"],

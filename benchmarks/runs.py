@@ -1,19 +1,22 @@
 """One run of the real command line on SIGNS, and what a result file says of it."""
 
+import ast
 import hashlib
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from signjax.benchmarking.machine import core_count, git_commit, processor
+from signjax.config import default_config
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -77,6 +80,50 @@ def evaluated(workdir: Path, data: Path | None = None) -> dict[str, Any]:
         stdout=subprocess.DEVNULL,
     )
     return json.loads(output.read_text())
+
+
+def recipe_sha256(config: str, overrides: Sequence[str] = ()) -> str:
+    """The digest of what configs/`config`, overridden, sets to other than the default.
+
+    config: with a variant, if any, as resnet.py:seed. A key that is new and off by
+    default leaves it as it was.
+    """
+    file, _, variant = config.partition(":")
+    module = importlib.import_module(f"configs.{file.removesuffix('.py')}")
+    values = _flat(module.get_config(variant).to_dict())
+    for override in overrides:
+        key, _, value = override.removeprefix("--config.").partition("=")
+        kind = type(values[key])
+        values[key] = value if kind is str else kind(ast.literal_eval(value))
+    default = _flat(default_config().to_dict())
+    changed = {key: value for key, value in values.items() if value != default[key]}
+    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def read_rows(file: Path, recipes: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of a result file, none if it is not there.
+
+    recipes: the digests of all that may be in it. Ends the program where a row is of
+    another, so that a recipe and what it was before are not mixed.
+    """
+    rows = json.loads(file.read_text()) if file.exists() else []
+    stale = {row["config"] for row in rows if row["recipe_sha256"] not in recipes}
+    if stale:
+        raise SystemExit(
+            f"{file}: rows of {', '.join(sorted(stale))} as it was before it changed; "
+            f"move them to {file.stem}_earlier.json and run its seeds anew"
+        )
+    return rows
 
 
 def uses_weights(config: str) -> bool:

@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ablation import ABLATIONS
+from benchmarks import ablation as ablations
+from benchmarks import accuracy as accuracies
+from benchmarks import calibration as calibrations
+from benchmarks import recogniser as recognisers
 from benchmarks.runs import RESULTS, ROOT
 from signjax.training.evaluation import calibration_error
 
@@ -44,7 +47,7 @@ def redraw(text: str) -> str:
 
 def accuracy() -> str:
     """Accuracy of every recipe over its seeds, beside the reference's."""
-    rows = json.loads((RESULTS / "accuracy.json").read_text())
+    rows = accuracies.read()
     lines = [
         "| recipe | epochs | n | train | test, 120 | test, 108 leak-free "
         "| other people |",
@@ -180,13 +183,13 @@ def startup() -> str:
 
 def ablation() -> str:
     """What each choice of a recipe is worth on development data."""
-    rows = json.loads((RESULTS / "ablation.json").read_text())
+    rows = ablations.read()
     lines = [
         "| recipe | changed | epochs | held-out accuracy | held-out loss "
         "| other people |",
         "|---|---|---|---|---|---|",
     ]
-    listed = [(config, name) for config in ABLATIONS for name, _ in ABLATIONS[config]]
+    listed = [(c, name) for c, of in ablations.ABLATIONS.items() for name, _ in of]
     rows.sort(key=lambda row: listed.index((row["config"], row["changed"])))
     for row in rows:
         others = row["others_accuracy"]
@@ -207,7 +210,7 @@ def ablation() -> str:
 
 def calibration() -> str:
     """How far the ResNets' confidence holds, over all seeds' predictions together."""
-    rows = json.loads((RESULTS / "calibration.json").read_text())
+    rows = calibrations.read()
     lines = [
         "| recipe | epochs | n | scored on | accuracy | calibration error | answered "
         "| accuracy of what is answered |",
@@ -249,7 +252,7 @@ def _calibration_columns(runs: Sequence[Mapping[str, Any]], name: str) -> str:
 
 def recogniser() -> str:
     """What configs/digits.py reaches on all that it is scored on."""
-    rows = json.loads((RESULTS / "recogniser.json").read_text())
+    rows = recognisers.read()
     answered = [row["both_calibrated"]["answered"] for row in rows]
     refused = [row["no_hand_refused"] / row["no_hand_count"] for row in rows]
     people = " to ".join(

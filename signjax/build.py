@@ -17,8 +17,8 @@ from signjax.config import Config, default_config, field
 from signjax.data import augment as augmentation
 from signjax.data import batches, sources
 from signjax.data.dataset import Dataset, Splits
+from signjax.data.holdout import hold_out
 from signjax.data.image import Framing
-from signjax.data.signers import grouped_split
 from signjax.data.stream import Images
 from signjax.data.synthetic import draw_hands
 from signjax.errors import InputError
@@ -81,13 +81,8 @@ def hold_out_validation(
     fraction = config.data.validation_fraction
     if not fraction:
         return train, None
-    if train.groups is None:
-        kept, held_out = batches.stratified_holdout(train.labels, fraction, config.seed)
-    else:
-        rng = np.random.default_rng(config.seed)
-        kept, held_out = grouped_split(
-            train.labels, train.groups, fraction=fraction, rng=rng
-        )
+    rng = np.random.default_rng(config.seed)
+    kept, held_out = hold_out(train, fraction=fraction, rng=rng)
     return train.take(kept), train.take(held_out)
 
 

@@ -7,7 +7,6 @@ from signjax.data.batches import (
     epoch_batches,
     padded_batches,
     steps_per_epoch,
-    stratified_holdout,
 )
 
 
@@ -63,28 +62,3 @@ def test_steps_per_epoch_counts_the_batches(count: int, drop_remainder: bool) ->
 def test_padded_batches_keep_the_indices_in_order() -> None:
     batches = padded_batches(np.array([9, 4, 7]), 2)
     assert batches.tolist() == [[9, 4], [7, -1]]
-
-
-def test_holdout_takes_its_share_of_each_class() -> None:
-    labels = np.repeat([0, 1, 2], [50, 30, 20])[
-        np.random.default_rng(0).permutation(100)
-    ]
-    kept, held_out = stratified_holdout(labels, 0.2, seed=0)
-    assert np.bincount(labels[held_out]).tolist() == [10, 6, 4]
-    assert sorted([*kept, *held_out]) == list(range(100))
-    assert (np.diff(kept) > 0).all()
-    assert (np.diff(held_out) > 0).all()
-
-
-def test_holdout_leaves_and_takes_an_image_of_every_class() -> None:
-    labels = np.repeat([0, 1], [2, 40])
-    for fraction in (0.01, 0.99):
-        kept, held_out = stratified_holdout(labels, fraction, seed=0)
-        assert set(labels[kept]) == set(labels[held_out]) == {0, 1}
-
-
-def test_holdout_follows_the_seed() -> None:
-    labels = np.repeat([0, 1], 40)
-    first, again, other = (stratified_holdout(labels, 0.2, s)[1] for s in (5, 5, 6))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)

@@ -12,7 +12,7 @@ from signjax import build
 from signjax.config import check, default_config
 from signjax.data.dataset import Dataset
 from signjax.data.folder import read_folder
-from signjax.data.signers import by_name, by_turns, find_groups, grouped_split
+from signjax.data.signers import by_name, by_turns, find_groups
 from signjax.errors import InputError
 
 TABLE = Path(__file__).parents[1] / "benchmarks" / "ankara_signers.csv"
@@ -58,35 +58,6 @@ def test_names_are_grouped_by_what_the_pattern_finds() -> None:
     assert (
         find_groups(names, labels, "turns").tolist() == by_turns(names, labels).tolist()
     )
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
-def test_a_split_parts_no_group_and_keeps_every_class(
-    seed: int, fraction: float
-) -> None:
-    rng = np.random.default_rng(seed)
-    groups = rng.integers(0, 40, 400) * 3
-    labels = rng.integers(0, 4, 400)
-    kept, held_out = grouped_split(labels, groups, fraction=fraction, rng=rng)
-    assert sorted([*kept, *held_out]) == list(range(400))
-    assert not set(groups[kept]) & set(groups[held_out])
-    assert set(labels[kept]) == set(labels[held_out]) == {0, 1, 2, 3}
-    assert abs(len(held_out) - 400 * fraction) < 20
-
-
-def test_a_rare_class_is_put_on_both_sides_or_the_split_refused() -> None:
-    groups = np.repeat(np.arange(20), 5)
-    labels = np.zeros(100, int)
-    labels[[0, 99]] = 1  # shown by two of 20 people
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        kept, held_out = grouped_split(labels, groups, fraction=0.5, rng=rng)
-        assert set(labels[kept]) == set(labels[held_out]) == {0, 1}
-    labels[99] = 0
-    for wrong in (groups, np.zeros(100, int)):
-        with pytest.raises(InputError, match="more people"):
-            grouped_split(labels, wrong, fraction=0.5, rng=np.random.default_rng(0))
 
 
 def write(path: Path, person: int, label: int, shade: int = 0) -> None:

@@ -37,23 +37,3 @@ def padded_batches(indices: np.ndarray, batch_size: int) -> np.ndarray:
 def steps_per_epoch(count: int, batch_size: int, *, drop_remainder: bool) -> int:
     """Number of batches that `epoch_batches` makes."""
     return count // batch_size if drop_remainder else -(-count // batch_size)
-
-
-def stratified_holdout(
-    labels: np.ndarray, fraction: float, seed: int | np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices (kept, held out) with `fraction` of each class held out.
-
-    labels: int [N]. seed: of a new generator, or one to go on with. fraction in (0, 1);
-    each class gives at least one image and keeps
-    at least one, which comes first where it has but one.
-    """
-    rng = np.random.default_rng(seed)
-    held: list[np.ndarray] = []
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        share = max(1, round(fraction * len(members)))
-        held.append(members[: min(share, len(members) - 1)])
-    held_out = np.sort(np.concatenate(held))
-    kept = np.setdiff1d(np.arange(len(labels)), held_out)
-    return kept, held_out

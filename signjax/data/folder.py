@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from signjax.data.batches import stratified_holdout
 from signjax.data.dataset import Dataset
+from signjax.data.holdout import hold_out
 from signjax.data.image import (
     WHOLE_SQUARE,
     Framing,
@@ -15,7 +15,7 @@ from signjax.data.image import (
     load_images,
     natural_key,
 )
-from signjax.data.signers import find_groups, grouped_split
+from signjax.data.signers import find_groups
 from signjax.data.stream import ImagesOnDisk
 from signjax.errors import InputError
 
@@ -39,7 +39,7 @@ def read_folder(
     `test_fraction`, in (0, 1), of each class is drawn by `seed`, or of the groups that
     the rule `group` (see `signers.find_groups`) tells by the files. Training images
     come shuffled by `seed`, so that a run in fixed order sees mixed classes. With
-    `stream` the images stay on disk, unread.
+    `stream` the images stay on disk.
 
     Raises InputError for another layout, for unreadable images, which it names, and
     where the rule does not fit or train/ and test/ share a group.
@@ -55,12 +55,7 @@ def read_folder(
     everything = _read(folders, image_size, framing, stream)
     _check_two_of_each(everything, directory)
     (everything,) = _with_groups([everything], [folders], group)
-    if everything.groups is None:
-        kept, test_indices = stratified_holdout(everything.labels, test_fraction, rng)
-    else:
-        kept, test_indices = grouped_split(
-            everything.labels, everything.groups, fraction=test_fraction, rng=rng
-        )
+    kept, test_indices = hold_out(everything, fraction=test_fraction, rng=rng)
     return everything.take(rng.permutation(kept)), everything.take(test_indices)
 
 

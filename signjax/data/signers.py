@@ -14,8 +14,6 @@ from signjax.errors import InputError
 
 TURNS = "turns"
 
-_DRAWS = 100
-
 
 def find_groups(names: Sequence[str], labels: np.ndarray, rule: str) -> np.ndarray:
     """Group numbers, int32 [N], of the images that belong together.
@@ -66,32 +64,3 @@ def by_name(names: Sequence[str], pattern: str) -> np.ndarray:
     keys = [match.groups() or match[0] for match in found if match]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], np.int32)
-
-
-def grouped_split(
-    labels: np.ndarray,
-    groups: np.ndarray,
-    *,
-    fraction: float,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted image indices (kept, held out), int64, that divide no group.
-
-    Groups are drawn until about `fraction`, in (0, 1), of the images is held out, and
-    drawn anew if a class is not on both sides. labels, groups: int [N].
-    Raises InputError where no such split is found.
-    """
-    names, sizes = np.unique(groups, return_counts=True)
-    wanted = fraction * len(groups)
-    for _ in range(_DRAWS if len(names) > 1 else 0):
-        order = rng.permutation(len(names))
-        drawn = np.cumsum(sizes[order])[:-1]  # one group at least is kept
-        count = int(np.abs(drawn - wanted).argmin()) + 1
-        held_out = np.isin(groups, names[order[:count]])
-        if set(labels[held_out]) == set(labels[~held_out]):
-            return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    raise InputError(
-        f"the group rule finds {len(names)} groups among {len(groups)} images, which "
-        f"cannot be split in {fraction:g} and the rest with every class on both sides: "
-        "give images of more people, or another rule"
-    )

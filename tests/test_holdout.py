@@ -1,0 +1,133 @@
+"""What is held out: its share of each class or group, and nothing trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from signjax.data.dataset import Dataset
+from signjax.data.holdout import grouped_split, hold_out, stratified_holdout
+from signjax.data.signs import read_signs
+from signjax.errors import InputError
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.15, 0.3])
+def test_no_training_image_of_signs_has_an_equal_one_held_out(
+    shared: Path, fraction: float
+) -> None:
+    train, _ = read_signs(shared / "datasets")
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        kept, held_out = hold_out(train, fraction=fraction, rng=rng)
+        assert sorted([*kept, *held_out]) == list(range(1080))
+        assert len(held_out) == pytest.approx(1080 * fraction, abs=12)
+        known = train.images[kept].reshape(len(kept), -1).astype(np.float32)
+        for image in train.images[held_out].reshape(len(held_out), -1):
+            # Of one photograph twice it is 0, of two frames of a burst 6 or more.
+            assert np.square(known - image).mean(axis=1).min() > 4.0**2
+
+
+def shades(*values: int) -> np.ndarray:
+    """An image of each shade."""
+    images = np.zeros((len(values), 2, 2, 3), np.uint8)
+    images[:, 1, 0, 2] = values
+    return images
+
+
+def test_copies_are_held_out_together_and_each_class_by_its_share() -> None:
+    # Of each class 20 images of which the last ten are five photographs twice.
+    values = [*range(10), *[10, 11, 12, 13, 14] * 2]
+    images = shades(*values, *(100 + v for v in values))
+    labels = np.repeat(np.arange(2, dtype=np.int32), 20)
+    data = Dataset(images, labels, ("0", "1"))
+    parted = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        kept, held_out = hold_out(data, fraction=0.2, rng=rng)
+        assert sorted([*kept, *held_out]) == list(range(40))
+        shown = images[:, 1, 0, 2]
+        assert not set(shown[kept]) & set(shown[held_out])
+        for label in (0, 1):  # 3 of 15 photographs
+            assert len(set(shown[held_out[labels[held_out] == label]])) == 3
+        rng = np.random.default_rng(seed)
+        kept, held_out = stratified_holdout(labels, fraction=0.2, rng=rng)
+        parted += bool(set(shown[kept]) & set(shown[held_out]))
+    assert parted > 10  # what would be parted if nobody looked
+
+
+def test_groups_that_share_a_copy_are_one() -> None:
+    # Ten people of four images; 0 and 3, and 3 and 7, hold the same photograph.
+    groups = np.repeat(np.arange(10, dtype=np.int32), 4)
+    values = np.arange(40)
+    values[12], values[15], values[28] = values[0], 99, 99
+    labels = np.tile(np.arange(2, dtype=np.int32), 20)
+    data = Dataset(shades(*values), labels, ("0", "1"), groups)
+    sides = set()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        kept, held_out = hold_out(data, fraction=0.4, rng=rng)
+        assert not set(groups[kept]) & set(groups[held_out])
+        assert not set(values[kept]) & set(values[held_out])
+        sides.add(bool({0, 3, 7} & set(groups[held_out].tolist())))
+    assert sides == {True, False}
+
+
+def test_holdout_takes_its_share_of_each_class() -> None:
+    labels = np.repeat([0, 1, 2], [50, 30, 20])[
+        np.random.default_rng(0).permutation(100)
+    ]
+    kept, held_out = stratified_holdout(
+        labels, fraction=0.2, rng=np.random.default_rng(0)
+    )
+    assert np.bincount(labels[held_out]).tolist() == [10, 6, 4]
+    assert sorted([*kept, *held_out]) == list(range(100))
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+
+
+def test_holdout_leaves_and_takes_an_image_of_every_class() -> None:
+    labels = np.repeat([0, 1], [2, 40])
+    for fraction in (0.01, 0.99):
+        kept, held_out = stratified_holdout(
+            labels, fraction=fraction, rng=np.random.default_rng(0)
+        )
+        assert set(labels[kept]) == set(labels[held_out]) == {0, 1}
+
+
+def test_holdout_follows_the_seed() -> None:
+    labels = np.repeat([0, 1], 40)
+    first, again, other = (
+        stratified_holdout(labels, fraction=0.2, rng=np.random.default_rng(seed))[1]
+        for seed in (5, 5, 6)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
+def test_a_split_parts_no_group_and_keeps_every_class(
+    seed: int, fraction: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 40, 400) * 3
+    labels = rng.integers(0, 4, 400)
+    kept, held_out = grouped_split(labels, groups, fraction=fraction, rng=rng)
+    assert sorted([*kept, *held_out]) == list(range(400))
+    assert not set(groups[kept]) & set(groups[held_out])
+    assert set(labels[kept]) == set(labels[held_out]) == {0, 1, 2, 3}
+    assert abs(len(held_out) - 400 * fraction) < 20
+
+
+def test_a_rare_class_is_put_on_both_sides_or_the_split_refused() -> None:
+    groups = np.repeat(np.arange(20), 5)
+    labels = np.zeros(100, int)
+    labels[[0, 99]] = 1  # shown by two of 20 people
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        kept, held_out = grouped_split(labels, groups, fraction=0.5, rng=rng)
+        assert set(labels[kept]) == set(labels[held_out]) == {0, 1}
+    labels[99] = 0
+    for wrong in (groups, np.zeros(100, int)):
+        with pytest.raises(InputError, match="more people"):
+            grouped_split(labels, wrong, fraction=0.5, rng=np.random.default_rng(0))
