@@ -1,5 +1,6 @@
 """What is held out: its share of each class or group, and nothing trained on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def test_no_training_image_of_signs_has_an_equal_one_held_out(
             assert np.square(known - image).mean(axis=1).min() > 4.0**2
 
 
-def shades(*values: int) -> np.ndarray:
+def shades(values: Sequence[int] | np.ndarray) -> np.ndarray:
     """An image of each shade."""
     images = np.zeros((len(values), 2, 2, 3), np.uint8)
     images[:, 1, 0, 2] = values
@@ -37,7 +38,7 @@ def shades(*values: int) -> np.ndarray:
 def test_copies_are_held_out_together_and_each_class_by_its_share() -> None:
     # Of each class 20 images of which the last ten are five photographs twice.
     values = [*range(10), *[10, 11, 12, 13, 14] * 2]
-    images = shades(*values, *(100 + v for v in values))
+    images = shades([*values, *(100 + value for value in values)])
     labels = np.repeat(np.arange(2, dtype=np.int32), 20)
     data = Dataset(images, labels, ("0", "1"))
     parted = 0
@@ -61,7 +62,7 @@ def test_groups_that_share_a_copy_are_one() -> None:
     values = np.arange(40)
     values[12], values[15], values[28] = values[0], 99, 99
     labels = np.tile(np.arange(2, dtype=np.int32), 20)
-    data = Dataset(shades(*values), labels, ("0", "1"), groups)
+    data = Dataset(shades(values), labels, ("0", "1"), groups)
     sides = set()
     for seed in range(20):
         rng = np.random.default_rng(seed)

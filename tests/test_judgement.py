@@ -130,16 +130,67 @@ def test_a_report_compares_no_more_pictures_than_it_can(
         page = output.with_suffix(".html").read_text()
         told.append("every two of 120 pictures" in page)
     assert told == [False, True]
-    photos = tmp_path / "photos"
+    # An audit is of all parts of a folder, the score of test/ alone.
+    for part in ("train", "test"):
+        write_photos(tmp_path / "photos" / part)
+    for most, expected in ((8, False), (7, True)):
+        monkeypatch.setattr(evaluate, "_MOST_AUDITED", most)
+        data = str(tmp_path / "photos")
+        given = options(workdir=str(workdir), data=data, output=str(output))
+        run("evaluate", given)
+        page = output.with_suffix(".html").read_text()
+        assert ("every two of 8 pictures" in page) == expected
+
+
+def write_photos(folder: Path) -> Path:
+    """Two pictures each of classes 0 and 1."""
     for name in "01":
-        (photos / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
         for i in range(2):
             pixels = np.full((70, 90, 3), 40 * i + 100, np.uint8)
-            Image.fromarray(pixels).save(photos / name / f"{i}.png")
-    monkeypatch.setattr(evaluate, "_MOST_AUDITED", 3)
-    given = options(workdir=str(workdir), data=str(photos), output=str(output))
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+def test_the_page_of_other_data_leaves_that_of_the_own_test(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = write_photos(tmp_path / "photos")
+    own = (workdir / "report.html").read_bytes()
+    given = options(workdir=str(workdir), data=str(photos))
     run("evaluate", given)
-    assert "every two of 4 pictures" in output.with_suffix(".html").read_text()
+    assert (workdir / "report.html").read_bytes() == own
+    page = workdir / "report_photos.html"
+    assert f"{photos}: 4 images" in page.read_text()
+    # Where no page can be written the scores are told, and why there is none.
+    page.unlink()
+    page.mkdir()
+    capsys.readouterr()
+    run("evaluate", given)
+    told = capsys.readouterr()
+    assert "accuracy" in told.out
+    assert "no report: " in told.err and str(page) in told.err
+    page.rmdir()
+
+
+def test_scores_are_not_written_where_the_page_goes(
+    workdir: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "scores.html"
+    with pytest.raises(InputError, match=r"give --output=.*scores\.json"):
+        run("evaluate", options(workdir=str(workdir), output=str(output)))
+    assert not output.exists()
+
+
+def test_no_image_leaks_to_a_model_that_was_not_trained_on_signs(
+    workdir: Path, tmp_path: Path, shared: Path
+) -> None:
+    output = tmp_path / "scores.json"
+    data = str(shared / "datasets")
+    run("evaluate", options(workdir=str(workdir), data=data, output=str(output)))
+    scores = json.loads(output.read_text())
+    assert scores["count"] == 120 and scores["trained_on"] == "synthetic"
+    assert "leak_free" not in scores
 
 
 def test_evaluate_and_predict_use_it(

@@ -4,7 +4,7 @@ Two pictures are compared by the root-mean-square difference, in grey levels, of
 32 x 32 thumbnails. What the distances mean was read off SIGNS and the Ankara digits,
 looking at the pairs around each limit: saving as JPEG of quality 75 or enlarging moves
 a picture by up to 4 levels, and below 4 SIGNS has 56 pairs, each the same photograph
-twice (the farthest at 3.3, the next pair, two frames of a burst, at 4.7). From there
+twice (the farthest at 3.2, the next pair, two frames of a burst, at 4.6). From there
 to 10 all pairs of SIGNS are frames of one burst: the same hand, a moment later. The
 nearest photographs of the Ankara digits, which were taken one a pose, are 13.6 apart.
 """
@@ -76,7 +76,7 @@ def close_pairs(
 
     Pictures of equal digest are pairs at distance 0, and only the first of them is
     compared with others, so that a thousand copies of a picture stay a short list:
-    each is paired with that first one. Memory and time grow as N squared, in blocks.
+    each is paired with that first one. Time grows as N squared.
     """
     first_of: dict[str, int] = {}
     pairs = []
@@ -85,27 +85,26 @@ def close_pairs(
         if first != index:
             pairs.append(Pair(first, index, 0.0))
     kept = np.fromiter(first_of.values(), int)
-    flat = thumbnails[kept].reshape(len(kept), -1).astype(np.float32)
-    flat -= flat.mean(axis=0, keepdims=True)  # smaller numbers, smaller rounding
-    squares = np.sum(flat * flat, axis=1)
-    limit = below * below * flat.shape[1]
     for start in range(0, len(kept), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        product = flat[block] @ flat[start:].T
-        squared = squares[block, None] + squares[None, start:] - 2 * product
-        rows, columns = np.nonzero(np.triu(squared < 1.01 * limit + 1, k=1))
-        for row, column in zip(rows + start, columns + start, strict=True):
-            one, other = int(kept[row]), int(kept[column])
-            distance = rms(thumbnails[one], thumbnails[other])
-            if distance < below:
-                pairs.append(Pair(one, other, distance))
+        one = kept[start : start + _BLOCK]
+        for other_start in range(start, len(kept), _BLOCK):
+            other = kept[other_start : other_start + _BLOCK]
+            distances = _distances(thumbnails[one], thumbnails[other])
+            # Each pair once, and none of a picture with itself.
+            later = one[:, None] < other[None, :]
+            rows, columns = np.nonzero((distances < below) & later)
+            found = (one[rows], other[columns], distances[rows, columns])
+            pairs += map(Pair, *(values.tolist() for values in found))
     return sorted(pairs, key=lambda pair: (pair.distance, pair.first, pair.second))
 
 
-def rms(one: np.ndarray, other: np.ndarray) -> float:
-    """Root-mean-square difference of two uint8 arrays of one shape, in grey levels."""
-    difference = one.astype(np.float64) - other
-    return float(np.sqrt(np.mean(difference * difference)))
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Root-mean-square differences of thumbnails [M, ...] and [N, ...]: [M, N]."""
+    # Integers to the last bit: a sum of squares is far below 2^53.
+    one, other = (x.reshape(len(x), -1).astype(np.float64) for x in (one, other))
+    squares = [np.einsum("np,np->n", x, x) for x in (one, other)]
+    squared = squares[0][:, None] + squares[1][None, :] - 2 * (one @ other.T)
+    return np.sqrt(squared / one.shape[1])
 
 
 def clusters(pairs: Sequence[Pair]) -> list[list[int]]:

@@ -49,6 +49,15 @@ def audit(path: str) -> dict[str, Any]:
     return {"data": path, **_summarise(rows), "unreadable": unreadable}
 
 
+def count_pictures(path: str) -> int:
+    """How many pictures `audit` compares, of all splits. Raises InputError as it."""
+    place = Path(path).expanduser()
+    if _is_of_folders(place):
+        splits = list_labelled(place).values()
+        return sum(len(files) for folders in splits for files in folders.values())
+    return sum(len(data.labels) for data in _read_files(place).values())
+
+
 def audit_parts(origin: str, parts: Mapping[str, Dataset]) -> dict[str, Any]:
     """What `audit` returns, of splits in memory: name -> images as the network has it.
 
@@ -96,18 +105,27 @@ def _row(name: str, split: str, label: str, pixels: np.ndarray) -> _Row:
 
 
 def _read(path: Path, unreadable: list[str]) -> Iterator[_Row]:
-    if path.is_dir() and not any((path / f).exists() for f in (TRAIN_FILE, TEST_FILE)):
+    if _is_of_folders(path):
         yield from _read_folder(path, unreadable)
         return
-    if path.is_dir():
-        parts = dict(zip(("train", "test"), read_signs(path), strict=True))
-    else:
-        parts = {"all": read_signs_file(path, None)}
-    for split, data in parts.items():
+    for split, data in _read_files(path).items():
         file = {"train": TRAIN_FILE, "test": TEST_FILE, "all": path.name}[split]
         for index, pixels in enumerate(data.images):
             label = data.classes[data.labels[index]]
             yield _row(f"{file}[{index}]", split, label, pixels)
+
+
+def _is_of_folders(path: Path) -> bool:
+    return path.is_dir() and not any(
+        (path / file).exists() for file in (TRAIN_FILE, TEST_FILE)
+    )
+
+
+def _read_files(path: Path) -> dict[str, Dataset]:
+    """Split -> images of one h5 file, or of the two in a folder."""
+    if path.is_dir():
+        return dict(zip(("train", "test"), read_signs(path), strict=True))
+    return {"all": read_signs_file(path, None)}
 
 
 def _read_folder(path: Path, unreadable: list[str]) -> Iterator[_Row]:

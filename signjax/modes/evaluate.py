@@ -10,7 +10,7 @@ from signjax import build
 from signjax.data import sources
 from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
-from signjax.modes.audit import audit, audit_parts
+from signjax.modes.audit import audit, audit_parts, count_pictures
 from signjax.modes.audit import describe as describe_audit
 from signjax.modes.calibration import HOW_TO_GET, NO_THRESHOLD, read_calibration
 from signjax.modes.common import (
@@ -35,10 +35,14 @@ from signjax.workdir import TrainedModel
 # Pictures that a report's audit compares in half a minute and half a gigabyte.
 _MOST_AUDITED = 20_000
 
+# The data sources whose training images are those of SIGNS, or have them among them.
+_WITH_SIGNS = ("signs", "digits")
+
 
 def run(options: Options) -> None:
     """Prints a table; writes it as JSON to --output, and a report as HTML."""
     refuse_arguments(options)
+    _refuse_page(options.output)
     console = Console()
     directory = require_workdir(options)
     trained = open_model(options, console)
@@ -53,7 +57,7 @@ def run(options: Options) -> None:
     if options.output:
         write_json(Path(options.output).expanduser(), scores)
     write_report(
-        _report_path(options.output, directory),
+        _report_path(options, directory),
         console,
         directory=directory,
         trained=trained,
@@ -91,7 +95,7 @@ def report_own_test(
         scores=scores,
         numbers=describe(scores),
         calibration=calibration,
-        audit=lambda: _look_over_splits(splits),
+        audit=lambda: _look_over_splits(trained, splits),
     )
 
 
@@ -101,15 +105,21 @@ def _score(
     logits: np.ndarray,
     calibration: Calibration | None,
 ) -> dict[str, Any]:
-    return score_logits(logits, data) | {
+    trained_on = trained.run.data["source"]
+    scores = score_logits(logits, data) | {
         "calibrated": calibration and score_calibrated(calibration, logits, data),
-        "trained_on": trained.run.data["source"],
+        "trained_on": trained_on,
         "step": trained.step,
     }
+    if trained_on not in _WITH_SIGNS:
+        scores.pop("leak_free", None)
+    return scores
 
 
-def _look_over_splits(splits: Splits) -> Sequence[str]:
-    parts = {"train": splits.train, "test": splits.test}
+def _look_over_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
+    train, validation = build.hold_out_validation(trained.run.config, splits.train)
+    held_out = {} if validation is None else {"validation": validation}
+    parts = {"train": train, **held_out, "test": splits.test}
     count = sum(len(part.labels) for part in parts.values())
     return _look_over(count, lambda: audit_parts(splits.origin, parts))
 
@@ -124,10 +134,27 @@ def _look_over(count: int, audited: Callable[[], dict[str, Any]]) -> Sequence[st
     return describe_audit(audited())
 
 
-def _report_path(output: str, directory: Path) -> Path:
-    """Beside a JSON file, by its name; in the workdir without one."""
-    path = Path(output).expanduser()
-    return path.with_suffix(".html") if path.is_file() else directory / REPORT_FILE
+def _refuse_page(output: str) -> None:
+    if Path(output).suffix.lower() in (".html", ".htm"):
+        json_file = Path(output).with_suffix(".json")
+        raise InputError(
+            f"--output={output}: the scores are JSON, and the page is written beside "
+            f"them by their name: give --output={json_file}"
+        )
+
+
+def _report_path(options: Options, directory: Path) -> Path:
+    """Beside a JSON file, by its name; in the workdir without one.
+
+    There the page of the model's own test is not replaced by that of other data.
+    """
+    output = Path(options.output).expanduser()
+    if output.is_file():
+        return output.with_suffix(".html")
+    if options.data:
+        data = Path(options.data).expanduser().resolve()
+        return directory / f"report_{data.stem}.html"
+    return directory / REPORT_FILE
 
 
 def _load(
@@ -141,11 +168,12 @@ def _load(
         network = trained.network
         path = Path(options.data).expanduser()
         data = sources.load_labelled(path, network.image_size, network.framing)
-        count = len(data.labels)
         return (
             data,
             options.data,
-            lambda: _look_over(count, lambda: audit(options.data)),
+            lambda: _look_over(
+                count_pictures(options.data), lambda: audit(options.data)
+            ),
         )
     expected = trained.run.data
     if expected["source"] == "ported":
@@ -163,7 +191,7 @@ def _load(
             "its own test split cannot be told: give the images to score by --data"
         )
     source = f"{splits.source} test"
-    return splits.test, source, lambda: _look_over_splits(splits)
+    return splits.test, source, lambda: _look_over_splits(trained, splits)
 
 
 def match_classes(

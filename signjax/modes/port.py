@@ -1,11 +1,13 @@
 """--mode=port: weights of another program -> a workdir that the other modes accept."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from signjax import build, workdir
 from signjax.errors import InputError
+from signjax.modes.calibration import FILE as CALIBRATION_FILE
 from signjax.modes.common import (
     keep_compiled_programs,
     refuse_arguments,
@@ -48,6 +50,11 @@ def run(options: Options) -> None:
     with Checkpoints(directory / "checkpoints", warn=console.warning) as checkpoints:
         checkpoints.save(0, build.ported_state(config, network, variables))
     _print(console, weights)
+    if (Path(options.weights).expanduser() / CALIBRATION_FILE).exists():
+        console.warning(
+            f"{CALIBRATION_FILE} of {options.weights} is not ported: predict with that "
+            "workdir to be told when the model is unsure"
+        )
     if ported.classes is None:
         console.warning(
             "these weights have no classifier: train one, "

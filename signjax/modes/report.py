@@ -8,6 +8,7 @@ import numpy as np
 
 from signjax import build, workdir
 from signjax.data.dataset import Dataset
+from signjax.errors import InputError
 from signjax.modes.common import logits_of
 from signjax.reporting import plots
 from signjax.reporting.logs import Console, MetricsFile, write_text
@@ -37,8 +38,8 @@ def write_report(
     """Writes the page about a model's answers, logits [N, C], to the images of `data`.
 
     directory: the model's workdir. scores: as `evaluation.score`. numbers: heading ->
-    text. audit: lines about the data, asked for if needed. Says where the page is, or
-    how to get what it needs.
+    text. audit: lines about the data, asked for if needed. Says where the page is, how
+    to get what it needs, or why it cannot be written.
     """
     if not plots.available():
         console.info('no report: pip install "signjax[plots]" lets it be drawn')
@@ -63,7 +64,11 @@ def write_report(
         versions=workdir.versions(),
         data=run.data,
     )
-    write_text(path, render(report))
+    try:
+        write_text(path, render(report))
+    except InputError as error:  # the scores are told all the same
+        console.warning(f"no report: {error}")
+        return
     console.info(f"report: {path}")
 
 
