@@ -3,6 +3,8 @@
 python -m benchmarks.ankara_signers DATA                 writes ankara_signers.csv
 python -m benchmarks.ankara_signers DATA --links=FOLDER  makes FOLDER/development and
                                                          FOLDER/held-out of links
+python -m benchmarks.ankara_signers DATA --fold=K --links=FOLDER  makes FOLDER/train and
+                                                         FOLDER/test of links
 python -m benchmarks.ankara_signers DATA --digests       writes the table of sha256 that
                                                          vouches for a download
 
@@ -10,7 +12,8 @@ The pictures bear no names, but each person showed 0 to 9 in turn, so the order 
 file numbers tells them apart (`signjax.data.signers.by_turns`). Turns that begin with
 every second 0 are for development, and so is a person with any picture in such a turn;
 the others are held out. Neighbours share camera, wall and light, so both halves hold
-the like of every session, and none holds a hand of the other.
+the like of every session, and none holds a hand of the other. Every third of the
+signers held out is the test of a fold K, 0 to 2, and all others are trained on.
 """
 
 import argparse
@@ -27,25 +30,35 @@ from signjax.data.signers import by_turns
 
 TABLE = Path(__file__).parent / "ankara_signers.csv"
 HALVES = ("development", "held-out")
+FOLDS = 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with a folder a digit")
-    parser.add_argument("--links", type=Path, help="folder to make, of the two halves")
+    parser.add_argument("--links", type=Path, help="folder to make, of the two parts")
+    parser.add_argument("--fold", type=int, choices=range(FOLDS))
     parser.add_argument("--digests", action="store_true", help="write sha256 alone")
     options = parser.parse_args()
     folders = list_labelled(options.data)["all"]
     files = [file for paths in folders.values() for file in paths]
     if options.digests:
         return write_digests(files)
-    labels = [i for i, paths in enumerate(folders.values()) for _ in paths]
-    signers = by_turns([file.name for file in files], np.array(labels))
-    held_out = find_held_out(file_numbers(files), np.array(labels), signers)
-    if options.links:
-        link(files, held_out[signers], options.links)
+    signers, held_out = find_signers(files)
+    if options.links and options.fold is not None:
+        link_fold(options.data, options.fold, options.links)
+    elif options.links:
+        link(files, held_out[signers], options.links, HALVES)
     else:
         write_table(file_numbers(files), signers, held_out)
+
+
+def find_signers(files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """The signer of each file, and of each signer whether held out, bool."""
+    classes = sorted({file.parent.name for file in files})
+    labels = np.array([classes.index(file.parent.name) for file in files])
+    signers = by_turns([file.name for file in files], labels)
+    return signers, find_held_out(file_numbers(files), labels, signers)
 
 
 def file_numbers(files: list[Path]) -> np.ndarray:
@@ -64,10 +77,21 @@ def find_held_out(
     return ~np.isin(np.arange(signers.max() + 1), developed)
 
 
-def link(files: list[Path], held_out: np.ndarray, target: Path) -> None:
-    """target/HALF/DIGIT/FILE for every file, as links. held_out: bool, a file each."""
-    for file, half in zip(files, held_out.astype(int), strict=True):
-        place = target / HALVES[half] / file.parent.name / file.name
+def link_fold(data: Path, fold: int, target: Path) -> None:
+    """target/train and target/test, whose people are a third of those held out."""
+    folders = list_labelled(data)["all"]
+    files = [file for paths in folders.values() for file in paths]
+    signers, held_out = find_signers(files)
+    tested = np.flatnonzero(held_out)[fold::FOLDS]
+    link(files, np.isin(signers, tested), target, ("train", "test"))
+
+
+def link(
+    files: list[Path], second: np.ndarray, target: Path, parts: tuple[str, str]
+) -> None:
+    """target/PART/DIGIT/FILE for every file, as links. second: bool, a file each."""
+    for file, part in zip(files, second.astype(int), strict=True):
+        place = target / parts[part] / file.parent.name / file.name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(file.resolve())
 

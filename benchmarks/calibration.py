@@ -11,34 +11,27 @@ that have no row; rows go to results/calibration.json.
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from benchmarks.runs import (
     RESULTS,
     machine,
+    opened,
+    probabilities_of,
     read_rows,
     recipe_sha256,
     sha256,
     trained,
     uses_weights,
+    write_rows,
 )
-from signjax.data import sources
-from signjax.modes.calibration import read_calibration
-from signjax.modes.common import logits_of
-from signjax.modes.evaluate import match_classes
-from signjax.workdir import load_trained
 
 FILE = RESULTS / "calibration.json"
 CONFIGS = ("resnet.py", "resnet_pretrained.py")
 SEEDS = range(3)
 HELD_OUT = ("--config.data.validation_fraction=0.15",)
-DIGITS = 5  # of a probability that is kept
 
 
 def main() -> None:
@@ -55,9 +48,7 @@ def main() -> None:
             if (config, seed) in done or arguments.only not in ("", config):
                 continue
             rows.append(row := train(config, seed, weights, arguments.others))
-            # A row a line: they hold many numbers.
-            lines = ",\n".join(json.dumps(row) for row in rows)
-            FILE.write_text(f"[\n{lines}\n]\n")
+            write_rows(FILE, rows)
             print(config, "seed", seed, "temperature", row["temperature"], flush=True)
 
 
@@ -70,10 +61,8 @@ def train(config: str, seed: int, weights: Path | None, others: Path) -> dict[st
     """The row of one run."""
     signs = Path(os.environ["SIGNJAX_DATA"]) / "test_signs.h5"
     with trained(config, HELD_OUT, seed, weights) as run:
-        model = load_trained(run.workdir, devices=jax.devices(), warn=print)
-        calibration = read_calibration(run.workdir, model.step, print)
-        assert calibration is not None
-        row: dict[str, Any] = {
+        model, calibration = opened(run.workdir)
+        return {
             "config": config,
             "overrides": list(HELD_OUT),
             "recipe_sha256": recipe_sha256(config, HELD_OUT),
@@ -82,19 +71,8 @@ def train(config: str, seed: int, weights: Path | None, others: Path) -> dict[st
             "temperature": calibration.temperature,
             "threshold": calibration.threshold,
             "held_out_count": calibration.count,
-        }
-        for name, path in (("signs", signs), ("others", others)):
-            network = model.network
-            data = sources.load_labelled(path, network.image_size, network.framing)
-            data, _ = match_classes(data, model.run.classes)
-            logits = logits_of(network, model.state.variables, data.images)
-            row[name] = {
-                "labels": data.labels.tolist(),
-                "probabilities": np.round(
-                    calibration.probabilities(logits), DIGITS
-                ).tolist(),
-            }
-        return row | {
+            "signs": probabilities_of(model, calibration, signs),
+            "others": probabilities_of(model, calibration, others),
             "wall_seconds": run.seconds,
             "data_sha256": run.result["data"]["sha256"],
             "weights_sha256": sha256(weights) if weights else None,

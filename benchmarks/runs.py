@@ -15,11 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 from signjax.benchmarking.machine import core_count, git_commit, processor
 from signjax.config import default_config
+from signjax.data import sources
+from signjax.modes.calibration import read_calibration
+from signjax.modes.common import logits_of
+from signjax.modes.evaluate import match_classes
+from signjax.training.calibration import Calibration
+from signjax.workdir import TrainedModel, load_trained
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+
+_DIGITS = 5  # of a probability that is kept
 
 
 class Run(NamedTuple):
@@ -80,6 +91,35 @@ def evaluated(workdir: Path, data: Path | None = None) -> dict[str, Any]:
         stdout=subprocess.DEVNULL,
     )
     return json.loads(output.read_text())
+
+
+def probabilities_of(
+    model: TrainedModel, calibration: Calibration, data: Path
+) -> dict[str, Any]:
+    """labels, and the calibrated probabilities of the images of `data`, rounded."""
+    network = model.network
+    images = sources.load_labelled(data, network.image_size, network.framing)
+    images, _ = match_classes(images, model.run.classes)
+    logits = logits_of(network, model.state.variables, images.images)
+    probabilities = calibration.probabilities(logits)
+    return {
+        "labels": images.labels.tolist(),
+        "probabilities": np.round(probabilities, _DIGITS).tolist(),
+    }
+
+
+def opened(workdir: Path) -> tuple[TrainedModel, Calibration]:
+    """A trained model and its calibration, which it must have."""
+    model = load_trained(workdir, devices=jax.devices(), warn=print)
+    calibration = read_calibration(workdir, model.step, print)
+    assert calibration is not None
+    return model, calibration
+
+
+def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a row a line, for rows that hold many numbers."""
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    file.write_text(f"[\n{lines}\n]\n")
 
 
 def recipe_sha256(config: str, overrides: Sequence[str] = ()) -> str:

@@ -5,27 +5,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from signjax.data.copies import equal_images, keep_together
 from signjax.data.dataset import Dataset
+from signjax.data.folder import read_folder
 from signjax.data.holdout import grouped_split, hold_out, stratified_holdout
 from signjax.data.signs import read_signs
 from signjax.errors import InputError
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.15, 0.3])
-def test_no_training_image_of_signs_has_an_equal_one_held_out(
-    shared: Path, fraction: float
-) -> None:
+def test_no_training_image_of_signs_has_an_equal_one_held_out(shared: Path) -> None:
     train, _ = read_signs(shared / "datasets")
+    pixels = np.array([image.tobytes() for image in train.images], object)
+    assert len(set(pixels)) == 1080 - 43
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        kept, held_out = hold_out(train, fraction=fraction, rng=rng)
+        kept, held_out = hold_out(train, fraction=0.15, rng=rng)
         assert sorted([*kept, *held_out]) == list(range(1080))
-        assert len(held_out) == pytest.approx(1080 * fraction, abs=12)
-        known = train.images[kept].reshape(len(kept), -1).astype(np.float32)
-        for image in train.images[held_out].reshape(len(held_out), -1):
-            # Of one photograph twice it is 0, of two frames of a burst 6 or more.
-            assert np.square(known - image).mean(axis=1).min() > 4.0**2
+        assert len(held_out) == pytest.approx(162, abs=6)
+        assert not set(pixels[kept]) & set(pixels[held_out])
 
 
 def shades(values: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -40,7 +39,8 @@ def test_copies_are_held_out_together_and_each_class_by_its_share() -> None:
     values = [*range(10), *[10, 11, 12, 13, 14] * 2]
     images = shades([*values, *(100 + value for value in values)])
     labels = np.repeat(np.arange(2, dtype=np.int32), 20)
-    data = Dataset(images, labels, ("0", "1"))
+    groups = keep_together(equal_images(images), None)
+    data = Dataset(images, labels, ("0", "1"), groups)
     parted = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -56,13 +56,33 @@ def test_copies_are_held_out_together_and_each_class_by_its_share() -> None:
     assert parted > 10  # what would be parted if nobody looked
 
 
+@pytest.mark.parametrize("group", ["", "^(.)_"])
+def test_copies_of_a_file_are_never_parted(tmp_path: Path, group: str) -> None:
+    for label in range(2):
+        (tmp_path / str(label)).mkdir()
+        for i in range(12):
+            # Files 10 and 11 are copies of 0 and 1, of other people by their names.
+            image = Image.new("RGB", (4, 4), (100 * label + i % 10, 0, 0))
+            image.save(tmp_path / str(label) / f"{'abcdef'[i // 2]}_{i}.png")
+    for seed in range(10):
+        options = {"test_fraction": 0.4, "seed": seed, "group": group}
+        parts = read_folder(tmp_path, image_size=4, **options)
+        train, test = (set(part.images[:, 0, 0, 0].tolist()) for part in parts)
+        assert len(train) + len(test) == 20 and not train & test
+        streamed = read_folder(tmp_path, image_size=4, stream=True, **options)
+        for part, again in zip(parts, streamed, strict=True):
+            assert np.array_equal(part.images, again.images[:])
+
+
 def test_groups_that_share_a_copy_are_one() -> None:
     # Ten people of four images; 0 and 3, and 3 and 7, hold the same photograph.
     groups = np.repeat(np.arange(10, dtype=np.int32), 4)
     values = np.arange(40)
     values[12], values[15], values[28] = values[0], 99, 99
     labels = np.tile(np.arange(2, dtype=np.int32), 20)
-    data = Dataset(shades(values), labels, ("0", "1"), groups)
+    images = shades(values)
+    joined = keep_together(equal_images(images), groups)
+    data = Dataset(images, labels, ("0", "1"), joined)
     sides = set()
     for seed in range(20):
         rng = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.ankara_signers import file_numbers, link_fold
 from signjax import build
 from signjax.config import check, default_config
 from signjax.data.dataset import Dataset
@@ -15,6 +16,7 @@ from signjax.data.folder import read_folder
 from signjax.data.signers import by_name, by_turns, find_groups
 from signjax.errors import InputError
 
+PARTS = ("train", "test")
 TABLE = Path(__file__).parents[1] / "benchmarks" / "ankara_signers.csv"
 
 
@@ -129,6 +131,27 @@ def test_the_ankara_table_halves_the_signers() -> None:
         assert int(row["first"]) <= int(row["last"])
     ranges = [(int(row["first"]), int(row["last"])) for row in rows]
     assert all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+
+
+def test_each_signer_held_out_is_tested_by_one_fold_alone(
+    shared: Path, tmp_path: Path
+) -> None:
+    folder = shared / "datasets" / "ankara_digits"
+    tested: list[int] = []
+    for fold in range(3):
+        link_fold(folder, fold, tmp_path / str(fold))
+        parts = [sorted((tmp_path / str(fold) / p).glob("*/*")) for p in PARTS]
+        assert sum(map(len, parts)) == 1032
+        train, test = (file_numbers(files) for files in parts)
+        assert not set(train) & set(test)
+        tested += test.tolist()
+    expected: list[int] = []
+    for row in table():
+        members = [n for n in tested if int(row["first"]) <= n <= int(row["last"])]
+        if row["half"] == "held-out":
+            assert len(members) == int(row["pictures"])
+            expected += members
+    assert sorted(tested) == sorted(expected)
 
 
 def test_the_ankara_signers_are_those_of_the_table(shared: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from signjax.data.copies import equal_files, keep_together
 from signjax.data.dataset import Dataset
 from signjax.data.holdout import hold_out
 from signjax.data.image import (
@@ -38,7 +39,8 @@ def read_folder(
     Where the directory holds train/ and test/, these are the split; otherwise
     `test_fraction`, in (0, 1), of each class is drawn by `seed`, or of the groups that
     the rule `group` (see `signers.find_groups`) tells by the files. Training images
-    come shuffled by `seed`, so that a run in fixed order sees mixed classes. With
+    come shuffled by `seed`, so that a run in fixed order sees mixed classes. Files of
+    the same bytes are a group, whatever the rule. With
     `stream` the images stay on disk.
 
     Raises InputError for another layout, for unreadable images, which it names, and
@@ -107,7 +109,8 @@ def _read_pair(
         raise InputError(f"{directory}: train/ and test/ differ in classes ({found})")
     read = [_read(folders, image_size, framing, stream) for folders in (train, test)]
     learned, tested = _with_groups(read, [train, test], group)
-    if learned.groups is not None and tested.groups is not None:
+    if group:
+        assert learned.groups is not None and tested.groups is not None
         shared = int(np.isin(tested.groups, learned.groups).sum())
         if shared:
             raise InputError(
@@ -121,7 +124,10 @@ def _read_pair(
 def _with_groups(
     parts: Sequence[Dataset], folders: Sequence[Mapping[str, Path]], rule: str
 ) -> list[Dataset]:
-    """The parts of one data set with the groups that `rule`, if any, finds in all."""
+    """The parts of one data set with the groups that `rule`, if any, finds in all.
+
+    A part's own groups, its copies, stay together.
+    """
     if not rule:
         return list(parts)
     names = [
@@ -133,7 +139,12 @@ def _with_groups(
     labels = np.concatenate([part.labels for part in parts])
     ends = np.cumsum([len(part.labels) for part in parts])[:-1]
     groups = np.split(find_groups(names, labels, rule), ends)
-    return [p._replace(groups=g) for p, g in zip(parts, groups, strict=True)]
+    joined = []
+    for part, own in zip(parts, groups, strict=True):
+        if part.groups is not None:
+            own = keep_together(part.groups, own)
+        joined.append(part._replace(groups=own))
+    return joined
 
 
 def _read(
@@ -150,6 +161,7 @@ def _read(
         read(paths, image_size, framing),
         np.array(labels, np.int32),
         tuple(folders),
+        keep_together(equal_files(paths), None),
     )
 
 

@@ -1,16 +1,8 @@
-"""Which images of a data set are held out: for the test, or for validation.
-
-What is held out says nothing about new images where its like is trained on. So no
-split parts the images of one group, such as a person's, nor images that are equal in
-every pixel, of which the training images of SIGNS hold 43 pairs.
-"""
-
-import hashlib
+"""Which images of a data set are held out: for the test, or for validation."""
 
 import numpy as np
 
 from signjax.data.dataset import Dataset
-from signjax.data.stream import Images, in_parts
 from signjax.errors import InputError
 
 _DRAWS = 100
@@ -19,45 +11,23 @@ _DRAWS = 100
 def hold_out(
     data: Dataset, *, fraction: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted image indices (kept, held out), int64; copies and groups stay together.
+    """Sorted image indices (kept, held out), int64, that divide no group of `data`.
 
-    About `fraction`, in (0, 1), is held out: of each class where the images have no
-    groups, else of the whole. It reads every image. Raises InputError where the groups
-    cannot be split with every class on both sides.
+    About `fraction`, in (0, 1), is held out: of each class, or of the whole where a
+    group shows several or a class has one group alone. Raises InputError where that
+    leaves a class to one side.
     """
-    copies = _first_equal(data.images)
-    if data.groups is not None:
-        groups = _connected(data.groups, copies)
-        return grouped_split(data.labels, groups, fraction=fraction, rng=rng)
-    different = np.flatnonzero(copies == np.arange(len(copies)))
-    _, drawn = stratified_holdout(data.labels[different], fraction=fraction, rng=rng)
-    held_out = np.isin(copies, different[drawn])
+    labels, groups = data.labels, data.groups
+    if groups is None:
+        return stratified_holdout(labels, fraction=fraction, rng=rng)
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    label_of = labels[first]
+    of_one_class = np.array_equal(label_of[group], labels)
+    if not of_one_class or np.bincount(label_of)[label_of].min() < 2:
+        return grouped_split(labels, groups, fraction=fraction, rng=rng)
+    _, drawn = stratified_holdout(label_of, fraction=fraction, rng=rng)
+    held_out = np.isin(group, drawn)
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def _first_equal(images: Images) -> np.ndarray:
-    """For each image the index of the first with the same pixels, int64 [N]."""
-    first_of: dict[bytes, int] = {}
-    digests = (
-        hashlib.sha256(np.ascontiguousarray(image).data).digest()
-        for part in in_parts(images)
-        for image in part
-    )
-    return np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)], int)
-
-
-def _connected(groups: np.ndarray, copies: np.ndarray) -> np.ndarray:
-    """Groups, int [N], in which those that share a copy are one; both int [N], >= 0."""
-    joined = groups
-    while True:
-        lowest = joined
-        for sets in (groups, copies):
-            of_set = np.full(sets.max() + 1, groups.max())
-            np.minimum.at(of_set, sets, lowest)
-            lowest = of_set[sets]
-        if np.array_equal(lowest, joined):
-            return joined
-        joined = lowest
 
 
 def stratified_holdout(
@@ -101,7 +71,8 @@ def grouped_split(
         if set(labels[held_out]) == set(labels[~held_out]):
             return np.flatnonzero(~held_out), np.flatnonzero(held_out)
     raise InputError(
-        f"the group rule finds {len(names)} groups among {len(groups)} images, which "
-        f"cannot be split in {fraction:g} and the rest with every class on both sides: "
+        f"{len(names)} groups among {len(groups)} images (those of the group rule, and "
+        f"copies of a picture) cannot be split in {fraction:g} and the rest with every "
+        "class on both sides: "
         "give images of more people, or another rule"
     )

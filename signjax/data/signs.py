@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from signjax.data.content import HEAD_BYTES, describe_content
+from signjax.data.copies import equal_images, keep_together
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
 
@@ -49,6 +50,8 @@ def read_signs(directory: str | Path) -> tuple[Dataset, Dataset]:
 
 def read_signs_file(path: str | Path, split: Split | None) -> Dataset:
     """Read one file of the SIGNS layout; class names are its class numbers as text.
+
+    Images equal in every pixel are a group.
 
     split: "train" or "test", or None for the one that the file has (test, of both).
     Raises InputError, naming the real cause where it is known, for anything else than
@@ -105,7 +108,9 @@ def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
     _check_labels(labels, path, count=len(images))
     label_values = labels[:]
     _check_range(label_values, path, len(classes))
-    return Dataset(images[:], label_values.astype(np.int32), classes)
+    pixels = images[:]
+    copies = keep_together(equal_images(pixels), None)
+    return Dataset(pixels, label_values.astype(np.int32), classes, copies)
 
 
 def _choose_split(file: h5py.File, path: Path, split: Split | None) -> Split:

@@ -35,7 +35,7 @@ class Calibration:
     answers, and no images were to be given up. answered: the share of held-out images
     at or above it. loss and ece: before and after, on the held-out images. Where the
     threshold was raised to give images up, fewer answers are left than the risk was
-    judged by; it is None where besides no confidence met it.
+    judged by, which is None if none would have met it.
     """
 
     step: int
