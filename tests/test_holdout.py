@@ -39,7 +39,7 @@ def test_copies_are_held_out_together_and_each_class_by_its_share() -> None:
     values = [*range(10), *[10, 11, 12, 13, 14] * 2]
     images = shades([*values, *(100 + value for value in values)])
     labels = np.repeat(np.arange(2, dtype=np.int32), 20)
-    groups = keep_together(equal_images(images), None)
+    groups = keep_together(equal_images(images, labels), None)
     data = Dataset(images, labels, ("0", "1"), groups)
     parted = 0
     for seed in range(20):
@@ -74,14 +74,25 @@ def test_copies_of_a_file_are_never_parted(tmp_path: Path, group: str) -> None:
             assert np.array_equal(part.images, again.images[:])
 
 
+def test_a_copy_under_another_class_does_not_hinder_a_split(tmp_path: Path) -> None:
+    # Two pictures a class: drawn without regard to classes, no split has each twice.
+    for label in range(20):
+        (tmp_path / str(label)).mkdir()
+        for i in range(2):
+            image = Image.new("RGB", (4, 4), (0, 0, 0) if not i else (label + 1, 0, 0))
+            image.save(tmp_path / str(label) / f"{i}.png")
+    train, test = read_folder(tmp_path, image_size=4, test_fraction=0.5, seed=0)
+    assert sorted(train.labels) == sorted(test.labels) == list(range(20))
+
+
 def test_groups_that_share_a_copy_are_one() -> None:
     # Ten people of four images; 0 and 3, and 3 and 7, hold the same photograph.
     groups = np.repeat(np.arange(10, dtype=np.int32), 4)
     values = np.arange(40)
-    values[12], values[15], values[28] = values[0], 99, 99
+    values[12], values[15], values[29] = values[0], 99, 99
     labels = np.tile(np.arange(2, dtype=np.int32), 20)
     images = shades(values)
-    joined = keep_together(equal_images(images), groups)
+    joined = keep_together(equal_images(images, labels), groups)
     data = Dataset(images, labels, ("0", "1"), joined)
     sides = set()
     for seed in range(20):

@@ -1,6 +1,7 @@
 """Images that a data set holds twice: no split may learn one and test the other.
 
-The training images of SIGNS hold 43 pairs that are equal in every pixel.
+The training images of SIGNS hold 43 pairs that are equal in every pixel. Copies under
+two labels are let be: one label is wrong, and to be tested by the other flatters nobody.
 """
 
 import hashlib
@@ -11,23 +12,28 @@ from pathlib import Path
 import numpy as np
 
 
-def equal_images(images: np.ndarray) -> np.ndarray:
-    """Of each image, uint8 [N, H, W, 3], the index of the first like it, int32 [N]."""
-    return _first_of(hashlib.sha256(image.tobytes()).digest() for image in images)
+def equal_images(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Of each image, uint8 [N, H, W, 3], the index of the first like it, int32 [N].
+
+    labels: int [N]; they are alike too.
+    """
+    keys = (hashlib.sha256(image.tobytes()).digest() for image in images)
+    return _first_of(zip(keys, labels.tolist(), strict=True))
 
 
-def equal_files(paths: Sequence[Path]) -> np.ndarray:
-    """Of each file the index of the first of the same bytes, int32 [N].
+def equal_files(paths: Sequence[Path], labels: Sequence[int]) -> np.ndarray:
+    """Of each file the index of the first of its bytes and label, int32 [N].
 
     Only files of equal size are read. One that cannot be is taken for single: whoever
     wants its picture says what is wrong.
     """
     sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
     count_of = Counter(sizes)
-    return _first_of(
+    keys = (
         _content(path) if count_of[size] > 1 else path
         for path, size in zip(paths, sizes, strict=True)
     )
+    return _first_of(zip(keys, labels, strict=True))
 
 
 def _content(path: Path) -> Hashable:

@@ -40,8 +40,8 @@ def read_folder(
     `test_fraction`, in (0, 1), of each class is drawn by `seed`, or of the groups that
     the rule `group` (see `signers.find_groups`) tells by the files. Training images
     come shuffled by `seed`, so that a run in fixed order sees mixed classes. Files of
-    the same bytes are a group, whatever the rule. With
-    `stream` the images stay on disk.
+    one class with the same bytes are a group, whatever the rule. With `stream` the
+    images stay on disk.
 
     Raises InputError for another layout, for unreadable images, which it names, and
     where the rule does not fit or train/ and test/ share a group.
@@ -161,7 +161,7 @@ def _read(
         read(paths, image_size, framing),
         np.array(labels, np.int32),
         tuple(folders),
-        keep_together(equal_files(paths), None),
+        keep_together(equal_files(paths, labels), None),
     )
 
 

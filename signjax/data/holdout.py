@@ -73,6 +73,5 @@ def grouped_split(
     raise InputError(
         f"{len(names)} groups among {len(groups)} images (those of the group rule, and "
         f"copies of a picture) cannot be split in {fraction:g} and the rest with every "
-        "class on both sides: "
-        "give images of more people, or another rule"
+        "class on both sides: give images of more people, or another rule"
     )

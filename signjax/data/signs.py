@@ -51,7 +51,7 @@ def read_signs(directory: str | Path) -> tuple[Dataset, Dataset]:
 def read_signs_file(path: str | Path, split: Split | None) -> Dataset:
     """Read one file of the SIGNS layout; class names are its class numbers as text.
 
-    Images equal in every pixel are a group.
+    Images of one label that are equal in every pixel are a group.
 
     split: "train" or "test", or None for the one that the file has (test, of both).
     Raises InputError, naming the real cause where it is known, for anything else than
@@ -109,7 +109,7 @@ def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
     label_values = labels[:]
     _check_range(label_values, path, len(classes))
     pixels = images[:]
-    copies = keep_together(equal_images(pixels), None)
+    copies = keep_together(equal_images(pixels, label_values), None)
     return Dataset(pixels, label_values.astype(np.int32), classes, copies)
 
 
