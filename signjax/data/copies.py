@@ -1,7 +1,8 @@
 """Images that a data set holds twice: no split may learn one and test the other.
 
 The training images of SIGNS hold 43 pairs that are equal in every pixel. Copies under
-two labels are let be: one label is wrong, and to be tested by the other flatters nobody.
+two labels are let be: one label is wrong, and to be tested by the other does not
+flatter.
 """
 
 import hashlib
