@@ -1,4 +1,4 @@
-"""Draws the tables of README.md from the files in results/.
+"""Draws the tables of README.md and docs/recipes.md from the files in results/.
 
     python -m benchmarks.tables
 
@@ -28,12 +28,24 @@ REFERENCE = {
     "resnet": (0.9583, 0.8667),
     "resnet_pretrained": (0.9500, 0.9500),
 }
+# What the rows of accuracy_earlier.json trained, by their commit.
+EARLIER = {
+    "806161d": "no drawn hands, milder changes",
+    "7553ab5": "270 drawn hands",
+    "3ebc41b": "no drawn hands or backgrounds, milder changes",
+    "b8ce131": "1,080 drawn hands, no mirror images",
+    "bd7a8bd": "540 drawn hands",
+    "4ed8a48": "no mirror images",
+}
+# What tables are drawn into.
+PAGES = (ROOT / "README.md", ROOT / "docs" / "recipes.md")
+TESTS = ("test_accuracy", "leak_free_test_accuracy", "others_accuracy")
 REFERENCE_EPOCHS = {"cnn": 100, "resnet": 10}
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    readme.write_text(redraw(readme.read_text()))
+    for page in PAGES:
+        page.write_text(redraw(page.read_text()))
 
 
 def redraw(text: str) -> str:
@@ -93,19 +105,46 @@ def _others_count(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _accuracy_line(recipe: tuple[str, ...], runs: Sequence[dict[str, Any]]) -> str:
-    columns = [
-        _spread([run.get(key) for run in runs])
-        for key in (
-            "train_accuracy",
-            "test_accuracy",
-            "leak_free_test_accuracy",
-            "others_accuracy",
-        )
-    ]
+    columns = _spreads(runs, "train_accuracy", *TESTS)
     return (
         f"| `configs/{' '.join(recipe)}` | {runs[0]['epochs']} | {len(runs)} | "
-        f"{' | '.join(columns)} |"
+        f"{columns} |"
     )
+
+
+def _spreads(runs: Sequence[Mapping[str, Any]], *keys: str) -> str:
+    return " | ".join(_spread([run.get(key) for run in runs]) for key in keys)
+
+
+def versions() -> str:
+    """What each recipe reached before it changed, and what it reaches now."""
+    earlier = json.loads((RESULTS / "accuracy_earlier.json").read_text())
+    now = [row for row in accuracies.read() if not row["overrides"]]
+    lines = [
+        "| recipe | version | epochs | n | test, 120 | test, 108 leak-free "
+        "| other people |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for config in sorted({row["config"] for row in earlier}):
+        before = [row for row in earlier if row["config"] == config]
+        runs_of = {
+            EARLIER[commit]: [row for row in before if row["git_commit"] == commit]
+            for commit in dict.fromkeys(row["git_commit"] for row in before)
+        }
+        runs_of["of now"] = [row for row in now if row["config"] == config]
+        lines += [
+            f"| `configs/{config}` | {words} | {runs[0]['epochs']} | {len(runs)} "
+            f"| {_spreads(runs, *TESTS)} |"
+            for words, runs in runs_of.items()
+        ]
+    note = (
+        "n seeds, mean ± standard deviation. "
+        f"{_measured_on(earlier, earlier[0]['versions'])}. Rows: "
+        "`benchmarks/results/accuracy_earlier.json`, by `python -m benchmarks.accuracy`"
+        " at the commits they name (4ed8a48 was rewritten to 05eb2cf), and "
+        "`accuracy.json`."
+    )
+    return "\n".join(lines) + f"\n\n{note}\n"
 
 
 def _spread(values: Sequence[float | None]) -> str:
@@ -292,6 +331,7 @@ def recogniser() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "recogniser": recogniser,
     "accuracy": accuracy,
+    "versions": versions,
     "ablation": ablation,
     "calibration": calibration,
     "speed": speed,
