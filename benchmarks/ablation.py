@@ -91,8 +91,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
     parser.add_argument("--others", type=Path, help="other people's hands")
     arguments = parser.parse_args()
-    rows = read()
-    done = {row["recipe_sha256"] for row in rows}
+    done = {row["recipe_sha256"] for row in read()}
     for config, ablations in ABLATIONS.items():
         weights = arguments.weights if uses_weights(config) else None
         for changed, overrides in ablations:
@@ -100,9 +99,9 @@ def main() -> None:
                 continue
             if recipe_sha256(config, overrides) in done:
                 continue
-            row = train(config, overrides, weights, arguments.others)
-            rows.append({"config": config, "changed": changed, **row})
-            FILE.write_text(json.dumps(rows, indent=1) + "\n")
+            row = {"config": config, "changed": changed}
+            row |= train(config, overrides, weights, arguments.others)
+            FILE.write_text(json.dumps([*read(), row], indent=1) + "\n")
             print(config, changed, row, flush=True)
 
 
@@ -125,12 +124,14 @@ def train(
     with trained(config, (*overrides, HELD_OUT), 0, weights) as run:
         records = (run.workdir / "metrics.jsonl").read_text().splitlines()
         last = json.loads(records[-1])
+        held_out = json.loads((run.workdir / "calibration.json").read_text())
         scores = evaluated(run.workdir, others) if others else None
         return {
             "overrides": list(overrides),
             "recipe_sha256": recipe_sha256(config, overrides),
             "seed": 0,
             "epochs": last["epoch"],
+            "held_out_count": held_out["count"],
             "validation_accuracy": last["validation_accuracy"],
             "validation_loss": last["validation_loss"],
             "others_accuracy": scores["accuracy"] if scores else None,

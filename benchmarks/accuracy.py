@@ -48,8 +48,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
     parser.add_argument("--others", type=Path, help="other people's hands")
     arguments = parser.parse_args()
-    rows = read()
-    done = {(row["recipe_sha256"], row["seed"]) for row in rows}
+    done = {(row["recipe_sha256"], row["seed"]) for row in read()}
     for config, overrides, seeds in RECIPES:
         for seed in seeds:
             if (recipe_sha256(config, overrides), seed) in done:
@@ -57,10 +56,8 @@ def main() -> None:
             if arguments.only not in ("", config):
                 continue
             weights = arguments.weights if uses_weights(config) else None
-            rows.append(
-                row := train(config, overrides, seed, weights, arguments.others)
-            )
-            FILE.write_text(json.dumps(rows, indent=1) + "\n")
+            row = train(config, overrides, seed, weights, arguments.others)
+            FILE.write_text(json.dumps([*read(), row], indent=1) + "\n")
             print(
                 *(config, *overrides, "seed", f"{seed}:"),
                 f"train {row['train_accuracy']:.4f}, "

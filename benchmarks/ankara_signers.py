@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--fold", type=int, choices=range(FOLDS))
     parser.add_argument("--digests", action="store_true", help="write sha256 alone")
     options = parser.parse_args()
+    if options.fold is not None and not options.links:
+        parser.error("--fold needs --links")
     folders = list_labelled(options.data)["all"]
     files = [file for paths in folders.values() for file in paths]
     if options.digests:

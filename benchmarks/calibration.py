@@ -40,15 +40,14 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
     parser.add_argument("--others", type=Path, required=True)
     arguments = parser.parse_args()
-    rows = read()
-    done = {(row["config"], row["seed"]) for row in rows}
+    done = {(row["config"], row["seed"]) for row in read()}
     for config in CONFIGS:
         weights = arguments.weights if uses_weights(config) else None
         for seed in SEEDS:
             if (config, seed) in done or arguments.only not in ("", config):
                 continue
-            rows.append(row := train(config, seed, weights, arguments.others))
-            write_rows(FILE, rows)
+            row = train(config, seed, weights, arguments.others)
+            write_rows(FILE, [*read(), row])
             print(config, "seed", seed, "temperature", row["temperature"], flush=True)
 
 

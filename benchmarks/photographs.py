@@ -73,7 +73,8 @@ def read(archive: Path, members: dict[str, str]) -> list[tuple[str, bytes]]:
     """The names and contents of some members of a zip or tar archive."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as packed:
-            return [(member, packed.read(member)) for member in members]
+            present = members.keys() & set(packed.namelist())
+            return [(member, packed.read(member)) for member in present]
     # From front to back: to go back in a compressed archive is to read it anew.
     with tarfile.open(archive) as packed:
         return [

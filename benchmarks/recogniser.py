@@ -4,9 +4,9 @@
         --weights=FILE --ankara=FOLDER --photographs=FOLDER
 
 Every seed is tested on the SIGNS test images, on a third of the Ankara people held out
-(see ankara_signers.py; none of them chose anything, and the three together test each
-once), and on pictures without a hand, how often they are answered `unsure`: the
-`--photographs` that photographs.py fetches. Called again, it goes on with the seeds
+(see ankara_signers.py; no choice was compared on them, and the three seeds together
+test each once), and on pictures without a hand, how often they are answered `unsure`:
+the `--photographs` that photographs.py fetches. Called again, it goes on with the seeds
 that have no row; rows go to results/recogniser.json.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ankara_signers import FOLDS, link_fold
+from benchmarks.photographs import LIST
 from benchmarks.runs import (
     RESULTS,
     ROOT,
@@ -46,12 +47,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, choices=SEEDS, help="this one alone")
     arguments = vars(parser.parse_args())
     only = arguments.pop("seed")
-    rows = read()
     for seed in SEEDS if only is None else [only]:
-        if seed in [row["seed"] for row in rows]:
+        if seed in [row["seed"] for row in read()]:
             continue
-        rows.append(row := train(seed, **arguments))
-        write_rows(FILE, rows)
+        row = train(seed, **arguments)
+        write_rows(FILE, [*read(), row])
         print("seed", seed, "no hand", row["no_hand_unsure"], flush=True)
 
 
@@ -82,6 +82,7 @@ def train(seed: int, weights: Path, ankara: Path, photographs: Path) -> dict[str
                 "ankara": probabilities_of(model, calibration, Path(folder) / "test"),
                 "no_hand_unsure": sum(unsure),
                 "no_hand_count": len(unsure),
+                "photographs_sha256": sha256(LIST),
                 "wall_seconds": run.seconds,
                 "data_sha256": run.result["data"]["sha256"],
                 "weights_sha256": sha256(weights),

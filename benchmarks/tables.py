@@ -225,9 +225,9 @@ def ablation() -> str:
     """What each choice of a recipe is worth on development data."""
     rows = ablations.read()
     lines = [
-        "| recipe | changed | epochs | held-out accuracy | held-out loss "
+        "| recipe | changed | epochs | held out | accuracy of them | their loss "
         "| other people |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
     listed = [(c, name) for c, of in ablations.ABLATIONS.items() for name, _ in of]
     rows.sort(key=lambda row: listed.index((row["config"], row["changed"])))
@@ -235,7 +235,8 @@ def ablation() -> str:
         others = row["others_accuracy"]
         lines.append(
             f"| `configs/{row['config']}` | {row['changed']} | {row['epochs']} "
-            f"| {row['validation_accuracy']:.3f} | {row['validation_loss']:.3f} "
+            f"| {row['held_out_count']} | {row['validation_accuracy']:.3f} "
+            f"| {row['validation_loss']:.3f} "
             f"| {'' if others is None else f'{others:.3f}'} |"
         )
     first = rows[0]
@@ -321,8 +322,8 @@ def recogniser() -> str:
     first = rows[0]
     note = (
         f"Of the predictions of {n} seeds together, {first['epochs']} epochs each; "
-        "every seed has its own third of the Ankara people held out, and together they "
-        f"test each once. {_measured_on(rows, first['versions'])}. Rows: "
+        "every seed tests its own third of the Ankara people held out. "
+        f"{_measured_on(rows, first['versions'])}. Rows: "
         "`benchmarks/results/recogniser.json`, by `python -m benchmarks.recogniser`."
     )
     return "\n".join(lines) + f"\n\n{note}\n"

@@ -52,7 +52,7 @@ def default_config() -> Config:
     # Which pictures of a folder no split may part: `turns`, for people who showed the
     # classes in turn, or a regular expression on the file's path below the class
     # folder, whose bracketed text names the person, as r"^(\w+)_" for anna_03.jpg.
-    data.group = ""  # "": each picture is for itself
+    data.group = ""  # "": each picture is for itself, but for copies of one
     data.synthetic_train = 1080  # images drawn for training
     data.synthetic_test = 120  # images drawn for the test
     data.synthetic_extra = 0  # hands drawn to train on beside the images, int >= 0

@@ -1,5 +1,6 @@
 """What is held out: its share of each class or group, and nothing trained on."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,6 +73,45 @@ def test_copies_of_a_file_are_never_parted(tmp_path: Path, group: str) -> None:
         streamed = read_folder(tmp_path, image_size=4, stream=True, **options)
         for part, again in zip(parts, streamed, strict=True):
             assert np.array_equal(part.images, again.images[:])
+
+
+def test_one_photograph_alone_is_kept_to_learn_from() -> None:
+    # A class of one image, beside copies in another.
+    images = shades([*range(9), 8, 100])
+    labels = np.array([0] * 10 + [1], np.int32)
+    groups = keep_together(equal_images(images, labels), None)
+    data = Dataset(images, labels, ("0", "1"), groups)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        kept, held_out = hold_out(data, fraction=0.3, rng=rng)
+        assert 10 in kept and set(labels[held_out]) == {0}
+
+
+def test_a_class_of_copies_alone_cannot_be_tested(tmp_path: Path) -> None:
+    for label in range(2):
+        (tmp_path / str(label)).mkdir()
+        for i in range(3):
+            image = Image.new("RGB", (4, 4), (label, i * (1 - label), 0))
+            image.save(tmp_path / str(label) / f"{i}.png")
+    with pytest.raises(InputError, match="class 1 has 3 images, all of one group or"):
+        read_folder(tmp_path, image_size=4, test_fraction=0.3, seed=0)
+
+
+def test_a_copy_does_not_hide_who_is_in_both_parts(tmp_path: Path) -> None:
+    for part, people in (("train", "abc"), ("test", "de")):
+        for shade, person in enumerate(people):
+            for label in range(2):
+                path = tmp_path / part / str(label) / f"{person}_{label}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (4, 4), (shade, label, len(people))).save(path)
+    options = {"image_size": 4, "test_fraction": 0.5, "seed": 0, "group": "^(.)_"}
+    folder = tmp_path / "train" / "0"
+    shutil.copy(folder / "a_0.png", folder / "c_3.png")
+    train, _ = read_folder(tmp_path, **options)
+    assert train.groups is not None and len(set(train.groups)) == 2  # a and c are one
+    shutil.copy(folder / "c_0.png", tmp_path / "test" / "0" / "c_0.png")
+    with pytest.raises(InputError, match="1 images of test/ belong to groups"):
+        read_folder(tmp_path, **options)
 
 
 def test_a_copy_under_another_class_does_not_hinder_a_split(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_training_leaves_calibration_and_report(workdir: Path) -> None:
     page = (workdir / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "LEAK" not in page
     assert "synthetic test: 24 images" in page
+    assert "120 pictures (train 72, validation 24, test 24)" in page
 
 
 def test_a_report_compares_no_more_pictures_than_it_can(
@@ -182,15 +183,18 @@ def test_scores_are_not_written_where_the_page_goes(
     assert not output.exists()
 
 
-def test_no_image_leaks_to_a_model_that_was_not_trained_on_signs(
-    workdir: Path, tmp_path: Path, shared: Path
+def test_an_audit_that_cannot_be_is_told_on_the_page(
+    workdir: Path, tmp_path: Path
 ) -> None:
+    for part in ("train", "test"):
+        write_photos(tmp_path / "photos" / part)
+    (tmp_path / "photos" / "val").mkdir()  # without class folders
     output = tmp_path / "scores.json"
-    data = str(shared / "datasets")
+    data = str(tmp_path / "photos")
     run("evaluate", options(workdir=str(workdir), data=data, output=str(output)))
-    scores = json.loads(output.read_text())
-    assert scores["count"] == 120 and scores["trained_on"] == "synthetic"
-    assert "leak_free" not in scores
+    assert json.loads(output.read_text())["count"] == 4
+    page = output.with_suffix(".html").read_text()
+    assert "left out: " in page and f"{tmp_path}/photos/val" in page
 
 
 def test_evaluate_and_predict_use_it(

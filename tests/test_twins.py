@@ -34,6 +34,12 @@ def test_the_rest_is_told_apart_at_any_resolution_and_nothing_else_is(
         assert kept is not None
         assert len(kept) == 108
         assert not set(kept) & set(SIGNS_TEST_TWINS)
+    # Source digits has other images before it.
+    joined = train.take(np.arange(30)).join(test)
+    after = leak_free(joined)
+    kept = leak_free(test)
+    assert after is not None and kept is not None
+    assert after.tolist() == [*range(30), *(30 + kept)]
     assert leak_free(train) is None
     assert leak_free(test.take(np.arange(119))) is None
     blank = np.zeros((6, 64, 64, 3), np.uint8)

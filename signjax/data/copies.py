@@ -28,7 +28,7 @@ def equal_files(paths: Sequence[Path], labels: Sequence[int]) -> np.ndarray:
     Only files of equal size are read. One that cannot be is taken for single: whoever
     wants its picture says what is wrong.
     """
-    sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
+    sizes = [path.stat().st_size for path in paths]
     count_of = Counter(sizes)
     keys = (
         _content(path) if count_of[size] > 1 else path

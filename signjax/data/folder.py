@@ -55,8 +55,9 @@ def read_folder(
         raise InputError(f"test_fraction is {test_fraction}; expected between 0 and 1")
     folders = _class_folders(directory)
     everything = _read(folders, image_size, framing, stream)
+    if group:
+        (everything,) = _with_groups([everything], _groups([folders], group))
     _check_two_of_each(everything, directory)
-    (everything,) = _with_groups([everything], [folders], group)
     kept, test_indices = hold_out(everything, fraction=test_fraction, rng=rng)
     return everything.take(rng.permutation(kept)), everything.take(test_indices)
 
@@ -108,43 +109,45 @@ def _read_pair(
         found = "; ".join(f"only in {part}/: {names}" for part, names in only.items())
         raise InputError(f"{directory}: train/ and test/ differ in classes ({found})")
     read = [_read(folders, image_size, framing, stream) for folders in (train, test)]
-    learned, tested = _with_groups(read, [train, test], group)
-    if group:
-        assert learned.groups is not None and tested.groups is not None
-        shared = int(np.isin(tested.groups, learned.groups).sum())
-        if shared:
-            raise InputError(
-                f"{directory}: {shared} images of test/ belong to groups that train/ "
-                f"has too, by the group rule {group!r}: move them, or leave the rule "
-                "out to accept that"
-            )
+    if not group:
+        return read[0], read[1]
+    groups = _groups([train, test], group)
+    shared = int(np.isin(groups[1], groups[0]).sum())
+    if shared:
+        raise InputError(
+            f"{directory}: {shared} images of test/ belong to groups that train/ "
+            f"has too, by the group rule {group!r}: move them, or leave the rule "
+            "out to accept that"
+        )
+    learned, tested = _with_groups(read, groups)
     return learned, tested
 
 
-def _with_groups(
-    parts: Sequence[Dataset], folders: Sequence[Mapping[str, Path]], rule: str
-) -> list[Dataset]:
-    """The parts of one data set with the groups that `rule`, if any, finds in all.
-
-    A part's own groups, its copies, stay together.
-    """
-    if not rule:
-        return list(parts)
+def _groups(parts: Sequence[Mapping[str, Path]], rule: str) -> list[np.ndarray]:
+    """The groups that `rule` finds in the class folders of all parts, an array each."""
+    listed = [[list_images(folder) for folder in part.values()] for part in parts]
     names = [
         file.relative_to(folder).as_posix()
-        for part in folders
-        for folder in part.values()
-        for file in list_images(folder)
+        for part, classes in zip(parts, listed, strict=True)
+        for folder, files in zip(part.values(), classes, strict=True)
+        for file in files
     ]
-    labels = np.concatenate([part.labels for part in parts])
-    ends = np.cumsum([len(part.labels) for part in parts])[:-1]
-    groups = np.split(find_groups(names, labels, rule), ends)
-    joined = []
-    for part, own in zip(parts, groups, strict=True):
-        if part.groups is not None:
-            own = keep_together(part.groups, own)
-        joined.append(part._replace(groups=own))
-    return joined
+    counts = [[len(files) for files in classes] for classes in listed]
+    labels = np.concatenate([np.repeat(np.arange(len(c)), c) for c in counts])
+    groups = find_groups(names, labels, rule)
+    return np.split(groups, np.cumsum([sum(c) for c in counts])[:-1])
+
+
+def _with_groups(
+    parts: Sequence[Dataset], groups: Sequence[np.ndarray]
+) -> list[Dataset]:
+    """The parts with these groups, of which those that share a copy become one."""
+    return [
+        part._replace(
+            groups=own if part.groups is None else keep_together(part.groups, own)
+        )
+        for part, own in zip(parts, groups, strict=True)
+    ]
 
 
 def _read(
@@ -194,10 +197,15 @@ def _is_split_pair(directory: Path) -> bool:
 
 
 def _check_two_of_each(data: Dataset, directory: Path) -> None:
-    counts = np.bincount(data.labels)
-    single = [data.classes[label] for label in np.flatnonzero(counts < 2)]
-    if single:
+    for label, name in enumerate(data.classes):
+        members = np.flatnonzero(data.labels == label)
+        groups = members if data.groups is None else np.unique(data.groups[members])
+        if len(groups) > 1:
+            continue
+        what = "one image"
+        if len(members) > 1:
+            what = f"{len(members)} images, all of one group or copies of one picture"
         raise InputError(
-            f"{directory}: class {', '.join(single)} has one image; expected two or "
-            "more, to have one to train on and one to test on"
+            f"{directory}: class {name} has {what}; expected two or more that can be "
+            "parted, to have one to train on and one to test on"
         )

@@ -13,17 +13,16 @@ def hold_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorted image indices (kept, held out), int64, that divide no group of `data`.
 
-    About `fraction`, in (0, 1), is held out: of each class, or of the whole where a
-    group shows several or a class has one group alone. Raises InputError where that
-    leaves a class to one side.
+    About `fraction`, in (0, 1), is held out: of each class's images, or of its groups
+    where there are any, or of the whole where a group shows several classes. Raises
+    InputError where that leaves a class to one side.
     """
     labels, groups = data.labels, data.groups
     if groups is None:
         return stratified_holdout(labels, fraction=fraction, rng=rng)
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     label_of = labels[first]
-    of_one_class = np.array_equal(label_of[group], labels)
-    if not of_one_class or np.bincount(label_of)[label_of].min() < 2:
+    if not np.array_equal(label_of[group], labels):
         return grouped_split(labels, groups, fraction=fraction, rng=rng)
     _, drawn = stratified_holdout(label_of, fraction=fraction, rng=rng)
     held_out = np.isin(group, drawn)
@@ -71,7 +70,7 @@ def grouped_split(
         if set(labels[held_out]) == set(labels[~held_out]):
             return np.flatnonzero(~held_out), np.flatnonzero(held_out)
     raise InputError(
-        f"{len(names)} groups among {len(groups)} images (those of the group rule, and "
-        f"copies of a picture) cannot be split in {fraction:g} and the rest with every "
-        "class on both sides: give images of more people, or another rule"
+        f"the group rule finds {len(names)} groups among {len(groups)} images, which "
+        f"cannot be split in {fraction:g} and the rest with every class on both sides: "
+        "give images of more people, or another rule"
     )

@@ -117,8 +117,8 @@ def logits_of(network: build.Network, variables: Any, images: Images) -> np.ndar
 def score_logits(logits: np.ndarray, data: Dataset) -> dict[str, Any]:
     """`evaluation.score` of the logits of `data`.
 
-    On the SIGNS test set `leak_free` holds accuracy, interval95 and count of the
-    images that are not in the training set too.
+    With the SIGNS test set, `leak_free` holds accuracy, interval95 and count of the
+    images that are not in SIGNS' training set too.
     """
     scores = score(logits, data.labels, data.classes)
     kept = leak_free(data)

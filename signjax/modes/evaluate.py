@@ -35,9 +35,6 @@ from signjax.workdir import TrainedModel
 # Pictures that a report's audit compares in half a minute and half a gigabyte.
 _MOST_AUDITED = 20_000
 
-# The data sources whose training images are those of SIGNS, or have them among them.
-_WITH_SIGNS = ("signs", "digits")
-
 
 def run(options: Options) -> None:
     """Prints a table; writes it as JSON to --output, and a report as HTML."""
@@ -105,33 +102,37 @@ def _score(
     logits: np.ndarray,
     calibration: Calibration | None,
 ) -> dict[str, Any]:
-    trained_on = trained.run.data["source"]
-    scores = score_logits(logits, data) | {
+    return score_logits(logits, data) | {
         "calibrated": calibration and score_calibrated(calibration, logits, data),
-        "trained_on": trained_on,
+        "trained_on": trained.run.data["source"],
         "step": trained.step,
     }
-    if trained_on not in _WITH_SIGNS:
-        scores.pop("leak_free", None)
-    return scores
 
 
 def _look_over_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
-    train, validation = build.hold_out_validation(trained.run.config, splits.train)
-    held_out = {} if validation is None else {"validation": validation}
-    parts = {"train": train, **held_out, "test": splits.test}
-    count = sum(len(part.labels) for part in parts.values())
-    return _look_over(count, lambda: audit_parts(splits.origin, parts))
+    def audited() -> dict[str, Any]:
+        train, held_out = build.hold_out_validation(trained.run.config, splits.train)
+        validation = {} if held_out is None else {"validation": held_out}
+        parts = {"train": train, **validation, "test": splits.test}
+        return audit_parts(splits.origin, parts)
+
+    count = len(splits.train.labels) + len(splits.test.labels)
+    return _look_over(lambda: count, audited)
 
 
-def _look_over(count: int, audited: Callable[[], dict[str, Any]]) -> Sequence[str]:
-    """The lines of an audit of `count` pictures; of too many, how to get them."""
-    if count > _MOST_AUDITED:
-        return [
-            f"left out: it compares every two of {count} pictures; --mode=audit "
-            "--data=PATH does so on request"
-        ]
-    return describe_audit(audited())
+def _look_over(
+    count: Callable[[], int], audited: Callable[[], dict[str, Any]]
+) -> Sequence[str]:
+    """The lines of an audit of `count` pictures; why not, if too many or it fails."""
+    try:
+        if count() <= _MOST_AUDITED:
+            return describe_audit(audited())
+    except InputError as error:  # the parts that were not scored may be no data
+        return [f"left out: {error}"]
+    return [
+        f"left out: it compares every two of {count()} pictures; --mode=audit "
+        "--data=PATH does so on request"
+    ]
 
 
 def _refuse_page(output: str) -> None:
@@ -153,7 +154,7 @@ def _report_path(options: Options, directory: Path) -> Path:
         return output.with_suffix(".html")
     if options.data:
         data = Path(options.data).expanduser().resolve()
-        return directory / f"report_{data.stem}.html"
+        return directory / f"report_{data.name}.html"
     return directory / REPORT_FILE
 
 
@@ -172,7 +173,7 @@ def _load(
             data,
             options.data,
             lambda: _look_over(
-                count_pictures(options.data), lambda: audit(options.data)
+                lambda: count_pictures(options.data), lambda: audit(options.data)
             ),
         )
     expected = trained.run.data
@@ -264,8 +265,8 @@ def describe(scores: dict[str, Any]) -> dict[str, str]:
     if "leak_free" in scores:
         rest = scores["leak_free"]
         numbers["leak-free"] = (
-            f"{rest['accuracy']:.4f} on the {rest['count']} images that are not in the "
-            "training set too"
+            f"{rest['accuracy']:.4f} on the {rest['count']} images that are not in "
+            "SIGNS' training set too"
         )
     numbers["loss"] = f"{scores['loss']:.4f}"
     numbers["ece"] = f"{scores['ece']:.4f}, the expected calibration error"

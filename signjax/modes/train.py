@@ -357,7 +357,7 @@ def _report(
         rest = scores["test"]["leak_free"]
         console.info(
             f"      accuracy {rest['accuracy']:.4f} on the {rest['count']} of them "
-            "that are not in the training set too"
+            "that are not in SIGNS' training set too"
         )
     write_json(
         directory / "result.json",
