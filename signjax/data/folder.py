@@ -56,7 +56,8 @@ def read_folder(
     folders = _class_folders(directory)
     everything = _read(folders, image_size, framing, stream)
     if group:
-        (everything,) = _with_groups([everything], _groups([folders], group))
+        groups = _groups([everything], [folders], group)
+        (everything,) = _with_groups([everything], groups)
     _check_two_of_each(everything, directory)
     kept, test_indices = hold_out(everything, fraction=test_fraction, rng=rng)
     return everything.take(rng.permutation(kept)), everything.take(test_indices)
@@ -111,7 +112,7 @@ def _read_pair(
     read = [_read(folders, image_size, framing, stream) for folders in (train, test)]
     if not group:
         return read[0], read[1]
-    groups = _groups([train, test], group)
+    groups = _groups(read, [train, test], group)
     shared = int(np.isin(groups[1], groups[0]).sum())
     if shared:
         raise InputError(
@@ -123,19 +124,19 @@ def _read_pair(
     return learned, tested
 
 
-def _groups(parts: Sequence[Mapping[str, Path]], rule: str) -> list[np.ndarray]:
-    """The groups that `rule` finds in the class folders of all parts, an array each."""
-    listed = [[list_images(folder) for folder in part.values()] for part in parts]
+def _groups(
+    parts: Sequence[Dataset], folders: Sequence[Mapping[str, Path]], rule: str
+) -> list[np.ndarray]:
+    """The groups that `rule` finds in all parts of one data set, an array each."""
     names = [
         file.relative_to(folder).as_posix()
-        for part, classes in zip(parts, listed, strict=True)
-        for folder, files in zip(part.values(), classes, strict=True)
-        for file in files
+        for part in folders
+        for folder in part.values()
+        for file in list_images(folder)
     ]
-    counts = [[len(files) for files in classes] for classes in listed]
-    labels = np.concatenate([np.repeat(np.arange(len(c)), c) for c in counts])
-    groups = find_groups(names, labels, rule)
-    return np.split(groups, np.cumsum([sum(c) for c in counts])[:-1])
+    labels = np.concatenate([part.labels for part in parts])
+    ends = np.cumsum([len(part.labels) for part in parts])[:-1]
+    return np.split(find_groups(names, labels, rule), ends)
 
 
 def _with_groups(
