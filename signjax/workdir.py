@@ -2,15 +2,16 @@
 
 run.json: config, class names, data (source, origin, sha256, sizes), versions.
 checkpoints/: the states. metrics.jsonl: one line an epoch. result.json: the final
-scores. learning_curves.png: where the plots extra is installed. lock: empty; the
-process that trains here holds it.
+scores. learning_curves.png: where the plots extra is installed. trained_on.json: what
+the training images are known again by. lock: empty; the process that trains here holds
+it.
 """
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -22,7 +23,9 @@ from ml_collections import ConfigDict
 import signjax
 from signjax import build
 from signjax.config import Config, check, default_config
+from signjax.data.copies import image_keys
 from signjax.data.dataset import Splits
+from signjax.data.stream import Images, in_parts
 from signjax.errors import InputError
 from signjax.reporting.logs import read_json, write_json
 from signjax.training.checkpoint import Checkpoints
@@ -30,17 +33,23 @@ from signjax.training.state import TrainState
 
 # Of the config, beside what is under `run`.
 _INDECISIVE = ("name", "data.dir", "data.source", "data.stream")
+_TRAINED_ON = "trained_on.json"
 VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 @dataclass(frozen=True)
 class Run:
-    """The contents of run.json. train_size: images trained on."""
+    """The contents of run.json. train_size: images trained on.
+
+    trained_on: `image_keys` of the training images; those of a run that is read are in
+    trained_on.json.
+    """
 
     config: Config
     classes: tuple[str, ...]
     data: dict[str, Any]
     train_size: int
+    trained_on: Sequence[str] = field(default=(), compare=False)
 
     @property
     def blank_head(self) -> bool:
@@ -50,14 +59,15 @@ class Run:
 
 def describe(config: Config, splits: Splits, train_size: int) -> Run:
     """The record of a run that trains on train_size images of `splits`."""
+    sha256, keys = splits.fingerprint()
     data = {
         "source": splits.source,
         "origin": splits.origin,
-        "sha256": splits.sha256,
+        "sha256": sha256,
         "train_count": len(splits.train.labels),
         "test_count": len(splits.test.labels),
     }
-    return Run(config, splits.train.classes, data, train_size)
+    return Run(config, splits.train.classes, data, train_size, keys)
 
 
 @contextmanager
@@ -135,7 +145,21 @@ def begin(workdir: Path, run: Run) -> str:
     )
 
 
+def count_trained_on(workdir: Path, images: Images) -> int | None:
+    """How many images, uint8 [N, H, W, 3], equal one that was trained on.
+
+    None where the workdir does not say: that of ported weights, or of an old run.
+    """
+    path = workdir / _TRAINED_ON
+    if not path.exists():
+        return None
+    known = set(read_json(path))
+    return sum(key in known for part in in_parts(images) for key in image_keys(part))
+
+
 def _write(path: Path, run: Run) -> None:
+    if run.trained_on:
+        write_json(path.parent / _TRAINED_ON, sorted(run.trained_on))
     write_json(
         path,
         {

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from configs import cnn
+from signjax import build
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
 from signjax.modes import Options, evaluate, run
@@ -19,6 +20,7 @@ from signjax.modes.evaluate import describe, score_calibrated
 from signjax.modes.predict import answers
 from signjax.training.calibration import Calibration
 from signjax.training.evaluation import score, softmax
+from signjax.workdir import read
 
 FITTED = Calibration(
     step=4,
@@ -78,6 +80,7 @@ def test_what_evaluate_says_of_a_calibration() -> None:
         "data": "photos",
         "left_out": {},
         "trained_on": "signs",
+        "trained_on_count": 0,
         "calibrated": scores,
     }
     assert describe(whole)["answered"].startswith("66.7% of the images")
@@ -181,6 +184,25 @@ def test_scores_are_not_written_where_the_page_goes(
     with pytest.raises(InputError, match=r"give --output=.*scores\.json"):
         run("evaluate", options(workdir=str(workdir), output=str(output)))
     assert not output.exists()
+
+
+def test_images_that_were_trained_on_are_told(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = build.load_splits(read(workdir).config, pytest.fail)
+    for count, part in ((5, splits.train), (3, splits.test)):
+        for i in range(count):
+            folder = tmp_path / "photos" / splits.train.classes[part.labels[i]]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(part.images[i]).save(folder / f"{count}_{i}.png")
+    output = tmp_path / "scores.json"
+    data = str(tmp_path / "photos")
+    run("evaluate", options(workdir=str(workdir), data=data, output=str(output)))
+    assert json.loads(output.read_text())["trained_on_count"] == 5
+    assert "5 of the images were trained on" in capsys.readouterr().out
+    run("evaluate", options(workdir=str(workdir), output=str(output)))
+    assert json.loads(output.read_text())["trained_on_count"] == 0
+    assert "trained on:" not in capsys.readouterr().out
 
 
 def test_an_audit_that_cannot_be_is_told_on_the_page(

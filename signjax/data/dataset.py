@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from signjax.data.copies import image_keys
 from signjax.data.stream import Images, in_parts
 
 
@@ -65,15 +66,22 @@ class Splits(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Hex digest of pixels, labels and class names: equal data, equal digest.
+        """That of `fingerprint`."""
+        return self.fingerprint()[0]
 
-        It reads every image that is on disk, each time it is asked for.
+    def fingerprint(self) -> tuple[str, list[str]]:
+        """(hex digest of pixels, labels and class names, `image_keys` of train).
+
+        Equal data have an equal digest. It reads every image that is on disk, each time
+        it is asked for.
         """
         digest = hashlib.sha256()
+        keys: list[str] = []
         for part in (self.train, self.test):
             digest.update("\0".join(part.classes).encode())
             digest.update(repr(part.images.shape).encode())
             for images in in_parts(part.images):
                 digest.update(np.ascontiguousarray(images, np.uint8).data)
+                keys += image_keys(images) if part is self.train else []
             digest.update(np.ascontiguousarray(part.labels, np.int32).data)
-        return digest.hexdigest()
+        return digest.hexdigest(), keys

@@ -30,7 +30,7 @@ from signjax.training.evaluation import (
     calibration_error,
     negative_log_likelihood,
 )
-from signjax.workdir import TrainedModel
+from signjax.workdir import TrainedModel, count_trained_on
 
 # Pictures that a report's audit compares in half a minute and half a gigabyte.
 _MOST_AUDITED = 20_000
@@ -47,7 +47,7 @@ def run(options: Options) -> None:
     data, left_out = match_classes(data, trained.run.classes)
     calibration = read_calibration(directory, trained.step, console.warning)
     logits = logits_of(trained.network, trained.state.variables, data.images)
-    scores = _score(trained, data, logits, calibration)
+    scores = _score(directory, trained, data, logits, calibration)
     scores |= {"data": source, "left_out": left_out}
     numbers = describe(scores)
     _print(console, numbers, scores)
@@ -80,7 +80,7 @@ def report_own_test(
     logits: float32 [N, C], of the test images.
     """
     data = splits.test
-    scores = _score(trained, data, logits, calibration)
+    scores = _score(directory, trained, data, logits, calibration)
     scores |= {"data": f"{splits.source} test", "left_out": {}}
     write_report(
         directory / REPORT_FILE,
@@ -97,6 +97,7 @@ def report_own_test(
 
 
 def _score(
+    directory: Path,
     trained: TrainedModel,
     data: Dataset,
     logits: np.ndarray,
@@ -105,6 +106,7 @@ def _score(
     return score_logits(logits, data) | {
         "calibrated": calibration and score_calibrated(calibration, logits, data),
         "trained_on": trained.run.data["source"],
+        "trained_on_count": count_trained_on(directory, data.images),
         "step": trained.step,
     }
 
@@ -257,6 +259,11 @@ def describe(scores: dict[str, Any]) -> dict[str, str]:
         names = ", ".join(scores["left_out"])
         count = sum(scores["left_out"].values())
         numbers["left out"] = f"{count} images of classes not known: {names}"
+    if scores["trained_on_count"]:
+        numbers["KNOWN"] = (
+            f"{scores['trained_on_count']} of the images were trained on: of these the "
+            "scores say nothing about new ones"
+        )
     if scores["trained_on"] == "synthetic":
         numbers["model"] = "trained on synthetic hands"
     numbers["accuracy"] = (
