@@ -93,8 +93,9 @@ def accuracy() -> str:
 def _measured_on(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> str:
     """The processors of a table's rows, and the versions, the same for all of them."""
     processors = " or ".join(dict.fromkeys(row["processor"] for row in rows))
+    cores = rows[0]["cores"]
     return (
-        f"{processors}, {rows[0]['cores']} cores, Python {versions['python']}, jax "
+        f"{processors}, {cores} core{'s' * (cores > 1)}, Python {versions['python']}, jax "
         f"{versions['jax']}"
     )
 
@@ -268,7 +269,9 @@ def calibration() -> str:
                 f"| `configs/{config}` | {runs[0]['epochs']} | {len(runs)} | {words} "
                 f"| {_calibration_columns(runs, name, left_out)} |"
             )
-    held_out = " or ".join(str(n) for n in {row["held_out_count"] for row in rows})
+    held_out = " to ".join(
+        str(end([row["held_out_count"] for row in rows])) for end in (min, max)
+    )
     note = (
         "Of the predictions of n seeds together. The temperature and the limit of each "
         f"were fitted to {held_out} training images held out from it. Calibration "
