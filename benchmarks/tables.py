@@ -95,8 +95,8 @@ def _measured_on(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str])
     processors = " or ".join(dict.fromkeys(row["processor"] for row in rows))
     cores = rows[0]["cores"]
     return (
-        f"{processors}, {cores} core{'s' * (cores > 1)}, Python {versions['python']}, jax "
-        f"{versions['jax']}"
+        f"{processors}, {cores} core{'s' * (cores > 1)}, "
+        f"Python {versions['python']}, jax {versions['jax']}"
     )
 
 
