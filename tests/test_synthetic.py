@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from signjax.data import synthetic
+from signjax.data import hand, synthetic
 from signjax.errors import InputError
 
 EXEMPLARY = jnp.full(30, 0.5)
@@ -20,8 +20,8 @@ def splits():
 
 
 @jax.jit
-def exemplary(digit: jax.Array) -> synthetic._Pose:
-    return synthetic._choose_pose(EXEMPLARY, digit)
+def exemplary(digit: jax.Array) -> hand.Pose:
+    return hand.choose_pose(EXEMPLARY, digit)
 
 
 def posed(draws: np.ndarray, digits: np.ndarray):
@@ -30,18 +30,18 @@ def posed(draws: np.ndarray, digits: np.ndarray):
     @jax.jit
     @jax.vmap
     def pose(draw, digit):
-        pose = synthetic._choose_pose(draw, digit)
-        fingers = synthetic._finger_joints(pose)
-        return fingers, synthetic._thumb_joints(pose, fingers)
+        pose = hand.choose_pose(draw, digit)
+        fingers = hand.finger_joints(pose)
+        return fingers, hand.thumb_joints(pose, fingers)
 
     return jax.tree.map(np.asarray, pose(jnp.asarray(draws), jnp.asarray(digits)))
 
 
 @jax.jit
-def surface_of(pose: synthetic._Pose, shift: jax.Array) -> synthetic._Surface:
-    hand = synthetic._turn(synthetic._build(pose), pose)
+def surface_of(pose: hand.Pose, shift: jax.Array) -> synthetic._Surface:
+    turned = hand.turn_hand(hand.build_hand(pose), pose)
     zoom, distance = jnp.asarray(26.0), jnp.asarray(60.0)
-    return synthetic._trace(synthetic._project(hand, zoom, shift, distance), 96)
+    return synthetic._trace(synthetic._project(turned, zoom, shift, distance), 96)
 
 
 def test_same_key_same_bytes():
@@ -162,9 +162,7 @@ def test_thumb_meets_the_finger_of_its_digit():
     # The balls at the tips, of about 0.8 cm each, touch.
     assert gaps.min(axis=1).max() < 2.4
     lengths = np.linalg.norm(np.diff(thumb, axis=1), axis=-1)
-    np.testing.assert_allclose(
-        lengths, np.tile(synthetic._THUMB_BONES, (200, 1)), rtol=1e-3
-    )
+    np.testing.assert_allclose(lengths, np.tile(hand.THUMB_BONES, (200, 1)), rtol=1e-3)
 
 
 def test_left_hand_is_the_right_hand_mirrored():
@@ -185,10 +183,12 @@ def test_hand_stays_in_the_frame():
     @jax.jit
     @jax.vmap
     def corners(draw, digit):
-        pose = synthetic._choose_pose(draw[:30], digit)
-        hand = synthetic._turn(synthetic._build(pose), pose)
+        pose = hand.choose_pose(draw[:30], digit)
+        turned = hand.turn_hand(hand.build_hand(pose), pose)
         shift = 2 * draw[30:32] - 1
-        placed = synthetic._project(hand, 19 + 10 * draw[32], shift, 40 + 50 * draw[33])
+        placed = synthetic._project(
+            turned, 19 + 10 * draw[32], shift, 40 + 50 * draw[33]
+        )
         reach = placed.radii[2:, 1, None]
         return placed.end[2:, :2] - reach, placed.end[2:, :2] + reach
 
@@ -200,7 +200,7 @@ def test_hand_stays_in_the_frame():
 def test_surface_is_the_union_of_balls_along_the_bone():
     start, end = np.array([-0.4, -0.2, 0.0]), np.array([0.1, 0.3, 0.6])
     radius, size = 0.25, 48
-    capsule = synthetic._Capsules(
+    capsule = hand.Capsules(
         jnp.asarray(start[None], jnp.float32),
         jnp.asarray(end[None], jnp.float32),
         jnp.full((1, 2), radius),

@@ -1,11 +1,9 @@
 """Hands that sign the digits 0-9 in ASL, drawn by the program from a key.
 
-A hand is a skeleton of capsules (balls swept along bones) posed by joint angles,
-turned in space and projected. Each pixel takes its signed distance to every
-capsule's outline, for antialiased coverage, and the height and normal of the
-frontmost surface, for light, creases and contact shadows. Canonical hands are right
-hands seen from the palm: x to the thumb's side, y along the fingers, z to the viewer,
-in centimetres with the wrist at the origin.
+The capsules of a posed hand (`hand.py`) are projected. Each pixel takes its signed
+distance to every capsule's outline, for antialiased coverage, and the height and normal
+of the frontmost surface, for light, creases and contact shadows; then come a wall
+behind it and a camera.
 """
 
 import math
@@ -17,23 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from signjax.data.dataset import Dataset, Splits
+from signjax.data.hand import Capsules, build_hand, choose_pose, turn_hand
 from signjax.errors import InputError
-
-# Adult means; rows are index, middle, ring, little finger.
-_KNUCKLES = np.array([[2.7, 9.0, 0], [0.75, 9.3, 0], [-1.2, 8.8, 0], [-3.0, 7.8, 0]])
-_BONES = np.array([[4.7, 2.7, 1.9], [5.2, 3.1, 2.0], [4.8, 2.9, 2.0], [3.7, 2.2, 1.8]])
-_FINGER_RADII = np.array([[0.98], [1.0], [0.95], [0.82]]) * [1.05, 0.97, 0.91, 0.79]
-_THUMB_BASE = np.array([2.0, 1.6, 0.3])
-_THUMB_BONES = np.array([4.4, 3.5, 2.6])
-_THUMB_RADII = np.array([1.65, 1.35, 1.1, 0.85])
-
-# Flexion at the three joints of a finger, degrees.
-_EXTENDED = (5.0, 8.0, 5.0)
-_FOLDED = (82.0, 105.0, 62.0)
-_RING = ((52, 62, 34), (60, 66, 38), (65, 70, 40), (66, 70, 40))
-_TOUCHING = ((60, 75, 40), (63, 76, 40), (66, 80, 40), (72, 84, 36))
-# Sideways lean of each finger at a spread of one, degrees to the thumb's side.
-_FAN = np.array([9.0, 1.0, -8.0, -19.0])
 
 # Light to dark skin as seen on the palm, sRGB 0-1.
 _SKIN = np.array(
@@ -45,57 +28,6 @@ _BEHIND = -4.0  # a height below every part of a hand, in half frames
 _DRAWS = {"view": 9, "pose": 30, "wall": 68, "skin": 56, "camera": 7}
 _BATCH = 16  # pictures drawn together: their planes fit a CPU's cache
 _CHUNK = 128  # pictures in one compiled call
-
-
-def _flexion_table() -> np.ndarray:
-    """Joint angles of the ten digits, float [10, 4, 3], degrees."""
-    table = np.empty((10, 4, 3))
-    for digit in range(10):
-        touching = 9 - digit  # 6 touches the little finger, 9 the index finger
-        for finger in range(4):
-            up = digit >= 4 or finger < min(digit, 2)
-            table[digit, finger] = _EXTENDED if up else _FOLDED
-        if digit >= 6:
-            table[digit, touching] = _TOUCHING[touching]
-    table[0] = _RING
-    return table
-
-
-_FLEXION = _flexion_table()
-# Where the thumb's tip goes: a mean of landmarks, the four fingertips, then the
-# middle bones of middle and ring finger, a spot on the palm, and out to the side.
-_THUMB_TARGET = np.zeros((10, 8))
-_THUMB_TARGET[0, :2] = 0.5
-_THUMB_TARGET[1, 4:6] = 0.7, 0.3
-_THUMB_TARGET[2, 4:6] = 0.1, 0.9
-_THUMB_TARGET[[3, 5], 7] = 1
-_THUMB_TARGET[4, 6] = 1
-_THUMB_TARGET[[6, 7, 8, 9], [3, 2, 1, 0]] = 1
-
-
-class _Pose(NamedTuple):
-    """How one hand is built, bent and seen; angles in degrees, lengths in cm."""
-
-    flexion: jax.Array  # [4, 3]
-    fan: jax.Array  # [4]
-    thumb_target: jax.Array  # [8] weights of the landmarks
-    thumb_shift: jax.Array  # [3]
-    length: jax.Array  # [4] factor on the finger's bones
-    girth: jax.Array  # [] factor on every radius
-    wrist: jax.Array  # [] sideways bend
-    yaw: jax.Array  # [] about the fingers' axis, > 0 shows the thumb's side
-    pitch: jax.Array  # [] > 0 tips the fingers to the viewer
-    roll: jax.Array  # [] in the image plane, counter-clockwise
-    mirror: jax.Array  # [] 1 for a right hand, -1 for a left one
-
-
-class _Capsules(NamedTuple):
-    """Tapered bones. start, end: [P, 3]; radii: [P, 2]; blend: [P], in cm."""
-
-    start: jax.Array
-    end: jax.Array
-    radii: jax.Array
-    blend: jax.Array
 
 
 class _Surface(NamedTuple):
@@ -117,140 +49,9 @@ def _between(unit: jax.Array, low: float, high: float) -> jax.Array:
     return low + unit * (high - low)
 
 
-def _choose_pose(draw: jax.Array, digit: jax.Array) -> _Pose:
-    """The pose of `digit` (int32 []) for draws [30] in [0, 1).
-
-    Draws of 0.5 give the exemplary right hand, upright.
-    """
-    draw = 2 * draw - 1
-    common, spread, turn, tip, roll, side, girth = draw[:7]
-    flexion = jnp.asarray(_FLEXION, jnp.float32)[digit]
-    extended = flexion[:, :1] < 20
-    single = draw[18:].reshape(4, 3)
-    bend = jnp.where(extended, 9 * single + 9 * common, 5 * single)
-    is_ring = digit == 0
-    middle = jnp.where(is_ring, 82, jnp.where(digit >= 6, 12, 5))
-    sweep = jnp.where(is_ring, 21, jnp.where(digit >= 6, 20, 28))
-    return _Pose(
-        flexion=flexion + bend,
-        fan=jnp.asarray(_FAN) * jnp.where(is_ring, 0.2, 0.9 + 0.6 * spread)
-        + 2 * draw[7:11],
-        thumb_target=jnp.asarray(_THUMB_TARGET, jnp.float32)[digit],
-        thumb_shift=0.4 * draw[11:14],
-        length=1 + 0.08 * draw[14:18],
-        girth=1.02 + 0.12 * girth,
-        wrist=-12 * turn + 14 * tip,
-        # The views in which rings and meeting fingertips can be seen.
-        yaw=middle + sweep * turn,
-        pitch=jnp.where(is_ring, 12, 18) * tip,
-        # Steep hands are rarer than upright ones.
-        roll=20 * roll + 40 * roll**3,
-        mirror=jnp.where(side < 0, -1.0, 1.0),
-    )
-
-
-def _finger_joints(pose: _Pose) -> jax.Array:
-    """Knuckle, two joints and tip of the four fingers, [4, 4, 3]."""
-    fan = jnp.radians(pose.fan)
-    bend = jnp.radians(jnp.cumsum(pose.flexion, axis=1))
-    along = jnp.cos(bend)
-    x, y = jnp.sin(fan)[:, None] * along, jnp.cos(fan)[:, None] * along
-    direction = jnp.stack([x, y, jnp.sin(bend)], -1)
-    bones = (_BONES * pose.length[:, None])[..., None] * direction
-    steps = jnp.concatenate([jnp.asarray(_KNUCKLES)[:, None], bones], axis=1)
-    return jnp.cumsum(steps, axis=1)
-
-
-def _toward(origin: jax.Array, aim: jax.Array, length: float) -> jax.Array:
-    """The point at `length` from origin in the direction of aim, [3]."""
-    step = aim - origin
-    return origin + step * length / jnp.sqrt(jnp.sum(step**2) + 1e-6)
-
-
-def _thumb_joints(pose: _Pose, fingers: jax.Array) -> jax.Array:
-    """Base, two joints and tip of the thumb, [4, 3], its tip led to the target.
-
-    Inverse kinematics by FABRIK (Aristidou and Lasenby, 2011).
-    """
-    base = jnp.asarray(_THUMB_BASE)
-    tips = fingers[:, 3]
-    # The pad meets the fingertip from below, rather than inside it.
-    meeting = jax.vmap(lambda tip: _toward(tip, base, 1.5))(tips)
-    over = fingers[1:3, 1:3].mean(axis=1) + jnp.array([[0.0, -0.9, 1.3]])
-    spots = jnp.array([[-0.6, 6.6, 2.3], [8.2, 8.2, 1.2]])
-    landmarks = jnp.concatenate([meeting, over, spots])
-    target = pose.thumb_target @ landmarks + pose.thumb_shift
-    rest = base[None] + jnp.array([[3.0, 2.2, 2.4], [4.6, 5.0, 3.8], [4.0, 7.0, 4.5]])
-    metacarpal, proximal, distal = _THUMB_BONES
-
-    def reach(_, joints: tuple[jax.Array, jax.Array, jax.Array]):
-        second = _toward(target, joints[1], distal)
-        first = _toward(base, _toward(second, joints[0], proximal), metacarpal)
-        second = _toward(first, second, proximal)
-        return first, second, _toward(second, target, distal)
-
-    return jnp.stack([base, *jax.lax.fori_loop(0, 6, reach, tuple(rest))])
-
-
-def _build(pose: _Pose) -> _Capsules:
-    """The hand's capsules in canonical coordinates, forearm and palm first."""
-    fingers = _finger_joints(pose)
-    thumb = _thumb_joints(pose, fingers)
-    bend = jnp.radians(pose.wrist)
-    elbow = 34 * jnp.stack([jnp.sin(bend), -jnp.cos(bend), jnp.zeros(())])
-    knuckles = jnp.asarray(_KNUCKLES)
-    carpals = knuckles * jnp.array([[0.55, 0.1, 0]]) + jnp.array([[0, 0.3, 0]])
-    web = jnp.stack([0.4 * thumb[0] + 0.6 * thumb[1], thumb[1]])
-    start = jnp.concatenate(
-        [
-            jnp.array([[0.7, 0.6, -0.7], [-0.7, 0.6, -0.7]]),
-            carpals,
-            jnp.array([[-2.0, 1.2, 0.2]]),
-            web[:1],
-            thumb[:-1],
-            fingers[:, :-1].reshape(12, 3),
-        ]
-    )
-    end = jnp.concatenate(
-        [
-            elbow[None] + jnp.array([[1.1, 0, -0.9], [-1.1, 0, -0.9]]),
-            knuckles + jnp.array([[0, 0.3, 0]]),
-            jnp.array([[-2.9, 6.6, 0.2]]),
-            knuckles[:1] * jnp.array([[1, 0.72, 1]]),
-            thumb[1:],
-            fingers[:, 1:].reshape(12, 3),
-        ]
-    )
-    body = np.array([[2.2, 3.6]] * 2 + [[1.45, 1.25]] * 4 + [[1.5, 1.35], [1.2, 1.0]])
-    pair = np.lib.stride_tricks.sliding_window_view
-    digits = pair(np.vstack([_THUMB_RADII, _FINGER_RADII]), 2, axis=1).reshape(15, 2)
-    blend = np.array([0.8] * 8 + [0.6] + [0.08] * 14)
-    radii = jnp.asarray(np.vstack([body, digits])) * pose.girth
-    return _Capsules(start, end, radii, jnp.asarray(blend, jnp.float32))
-
-
-def _rotation(degrees: jax.Array, axis: int) -> jax.Array:
-    """Right-handed rotation about a coordinate axis, [3, 3]."""
-    cos, sin = jnp.cos(jnp.radians(degrees)), jnp.sin(jnp.radians(degrees))
-    i, j = (axis + 1) % 3, (axis + 2) % 3
-    return (
-        jnp.eye(3).at[[i, i, j, j], [i, j, i, j]].set(jnp.stack([cos, -sin, sin, cos]))
-    )
-
-
-def _turn(capsules: _Capsules, pose: _Pose) -> _Capsules:
-    """The hand as its view, side and roll have it."""
-    turn = _rotation(pose.pitch, 0) @ _rotation(-pose.yaw, 1)
-    side = jnp.stack([pose.mirror, jnp.ones(()), jnp.ones(())])
-    matrix = _rotation(pose.roll, 2) @ (side[:, None] * turn)
-    return capsules._replace(
-        start=capsules.start @ matrix.T, end=capsules.end @ matrix.T
-    )
-
-
 def _project(
-    capsules: _Capsules, zoom: jax.Array, shift: jax.Array, distance: jax.Array
-) -> _Capsules:
+    capsules: Capsules, zoom: jax.Array, shift: jax.Array, distance: jax.Array
+) -> Capsules:
     """Perspective from `distance` cm, the hand (not the forearm) framed.
 
     The frame spans [-1, 1] and `zoom` cm, or as many as the hand needs; shift: [2],
@@ -270,7 +71,7 @@ def _project(
     room = (span - (high - low)) / 2
     centre = jnp.append((low + high) / 2 - shift * room, 0.0)[None]
     unit = 2 / span
-    return _Capsules(
+    return Capsules(
         (start - centre) * unit,
         (end - centre) * unit,
         jnp.stack([start_radius, end_radius], -1) * unit,
@@ -285,12 +86,12 @@ def _grid(size: int) -> tuple[jax.Array, jax.Array]:
     return x, y
 
 
-def _trace(capsules: _Capsules, size: int) -> _Surface:
+def _trace(capsules: Capsules, size: int) -> _Surface:
     """Coverage and frontmost surface of projected capsules."""
     x, y = _grid(size)
     pixel = 2 / size
 
-    def add(surface: _Surface, capsule: _Capsules):
+    def add(surface: _Surface, capsule: Capsules):
         start, end, radii, blend = capsule
         bone, swell = end - start, radii[1] - radii[0]
         length = jnp.sqrt(bone[0] ** 2 + bone[1] ** 2 + 1e-8)
@@ -454,8 +255,8 @@ def _draw(key: jax.Array, digit: jax.Array, size: int) -> jax.Array:
     bits = jax.random.bits(key, (sum(counts) + size**2,))
     draws = (bits[: sum(counts)] >> 8).astype(jnp.float32) * 2.0**-24
     view, pose, wall, skin, camera = jnp.split(draws, np.cumsum(counts)[:-1])
-    pose = _choose_pose(pose, digit)
-    hand = _turn(_build(pose), pose)
+    pose = choose_pose(pose, digit)
+    hand = turn_hand(build_hand(pose), pose)
     zoom, shift = _between(view[0], 19, 29), _between(view[1:3], -0.8, 0.8)
     surface = _trace(_project(hand, zoom, shift, _between(view[3], 40, 90)), size)
     # The light comes from the front, mostly from above.
