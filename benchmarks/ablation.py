@@ -14,15 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import (
-    RESULTS,
-    evaluated,
-    machine,
-    read_rows,
-    recipe_sha256,
-    trained,
-    uses_weights,
-)
+from benchmarks.rows import RESULTS, read_rows, recipe_sha256
+from benchmarks.runs import evaluated, trained, uses_weights
 
 FILE = RESULTS / "ablation.json"
 HELD_OUT = "--config.data.validation_fraction=0.15"
@@ -99,8 +92,8 @@ def main() -> None:
                 continue
             if recipe_sha256(config, overrides) in done:
                 continue
-            row = {"config": config, "changed": changed}
-            row |= train(config, overrides, weights, arguments.others)
+            row = train(config, overrides, weights, arguments.others)
+            row["changed"] = changed
             FILE.write_text(json.dumps([*read(), row], indent=1) + "\n")
             print(config, changed, row, flush=True)
 
@@ -127,19 +120,12 @@ def train(
         held_out = json.loads((run.workdir / "calibration.json").read_text())
         scores = evaluated(run.workdir, others) if others else None
         return {
-            "overrides": list(overrides),
-            "recipe_sha256": recipe_sha256(config, overrides),
-            "seed": 0,
-            "epochs": last["epoch"],
+            **run.row(config, 0, overrides=overrides, weights=weights),
             "held_out_count": held_out["count"],
             "validation_accuracy": last["validation_accuracy"],
             "validation_loss": last["validation_loss"],
             "others_accuracy": scores["accuracy"] if scores else None,
             "others_count": scores["count"] if scores else None,
-            "wall_seconds": run.seconds,
-            "data_sha256": run.result["data"]["sha256"],
-            "versions": run.result["versions"],
-            **machine(),
         }
 
 

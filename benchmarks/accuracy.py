@@ -8,8 +8,8 @@ ImageNet weights of resnet_pretrained.py are (else they are downloaded), and
 scored too (ankara_signers.py makes it). Each run is the real command line in a fresh
 process, so its wall time counts imports, compilation, training, evaluation and saving.
 Called again, it goes on with the runs that have no row yet; no row is ever dropped or
-run twice. The rows of a recipe that has changed since are
-moved to results/accuracy_earlier.json, and its seeds are run anew. Rows go to
+run twice. The rows of a recipe that has changed since are moved to
+results/accuracy_earlier.json, and its seeds are run anew. Rows go to
 results/accuracy.json, from which tables.py draws the README's table.
 """
 
@@ -18,16 +18,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import (
-    RESULTS,
-    evaluated,
-    machine,
-    read_rows,
-    recipe_sha256,
-    sha256,
-    trained,
-    uses_weights,
-)
+from benchmarks.rows import RESULTS, read_rows, recipe_sha256
+from benchmarks.runs import evaluated, trained, uses_weights
 
 FILE = RESULTS / "accuracy.json"
 RECALIBRATED = "--config.train.recalibrate_batch_norm=True"
@@ -83,11 +75,7 @@ def train(
         of_others = evaluated(run.workdir, others) if others else None
         train, test = run.result["train"], run.result["test"]
         return {
-            "config": config,
-            "overrides": list(overrides),
-            "recipe_sha256": recipe_sha256(config, overrides),
-            "seed": seed,
-            "epochs": run.stored["config"]["train"]["epochs"],
+            **run.row(config, seed, overrides=overrides, weights=weights),
             "train_accuracy": train["accuracy"],
             "test_accuracy": test["accuracy"],
             "test_interval95": test["interval95"],
@@ -97,12 +85,7 @@ def train(
             "train_loss": train["loss"],
             "test_loss": test["loss"],
             "train_seconds": round(run.result["train_seconds"], 1),
-            "wall_seconds": run.seconds,
-            "data_sha256": run.result["data"]["sha256"],
-            "weights_sha256": sha256(weights) if weights else None,
             "device": run.result["device"],
-            "versions": run.result["versions"],
-            **machine(),
         }
 
 

@@ -15,18 +15,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import (
-    RESULTS,
-    machine,
-    opened,
-    probabilities_of,
-    read_rows,
-    recipe_sha256,
-    sha256,
-    trained,
-    uses_weights,
-    write_rows,
-)
+from benchmarks.rows import RESULTS, read_rows, recipe_sha256, write_rows
+from benchmarks.runs import opened, probabilities_of, trained, uses_weights
 
 FILE = RESULTS / "calibration.json"
 CONFIGS = ("resnet.py", "resnet_pretrained.py")
@@ -62,21 +52,12 @@ def train(config: str, seed: int, weights: Path | None, others: Path) -> dict[st
     with trained(config, HELD_OUT, seed, weights) as run:
         model, calibration = opened(run.workdir)
         return {
-            "config": config,
-            "overrides": list(HELD_OUT),
-            "recipe_sha256": recipe_sha256(config, HELD_OUT),
-            "seed": seed,
-            "epochs": run.stored["config"]["train"]["epochs"],
+            **run.row(config, seed, overrides=HELD_OUT, weights=weights),
             "temperature": calibration.temperature,
             "threshold": calibration.threshold,
             "held_out_count": calibration.count,
             "signs": probabilities_of(model, calibration, signs),
             "others": probabilities_of(model, calibration, others),
-            "wall_seconds": run.seconds,
-            "data_sha256": run.result["data"]["sha256"],
-            "weights_sha256": sha256(weights) if weights else None,
-            "versions": run.result["versions"],
-            **machine(),
         }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks.runs import RESULTS, ROOT, sha256
+from benchmarks.rows import RESULTS, ROOT, sha256
 from signjax.benchmarking.machine import git_commit
 from signjax.data.signs import read_signs_file
 from signjax.training.evaluation import predict_logits, softmax

@@ -21,18 +21,15 @@ from typing import Any
 
 from benchmarks.ankara_signers import FOLDS, link_fold
 from benchmarks.photographs import LIST
-from benchmarks.runs import (
+from benchmarks.rows import (
     RESULTS,
     ROOT,
-    machine,
-    opened,
-    probabilities_of,
     read_rows,
     recipe_sha256,
     sha256,
-    trained,
     write_rows,
 )
+from benchmarks.runs import opened, probabilities_of, trained
 
 FILE = RESULTS / "recogniser.json"
 CONFIG = "digits.py"
@@ -70,10 +67,7 @@ def train(seed: int, weights: Path, ankara: Path, photographs: Path) -> dict[str
             model, calibration = opened(run.workdir)
             unsure = are_unsure(run.workdir, photographs)
             return {
-                "config": CONFIG,
-                "recipe_sha256": recipe_sha256(CONFIG),
-                "seed": seed,
-                "epochs": run.stored["config"]["train"]["epochs"],
+                **run.row(CONFIG, seed, weights=weights),
                 "train_accuracy": run.result["train"]["accuracy"],
                 "temperature": calibration.temperature,
                 "threshold": calibration.threshold,
@@ -83,11 +77,6 @@ def train(seed: int, weights: Path, ankara: Path, photographs: Path) -> dict[str
                 "no_hand_unsure": sum(unsure),
                 "no_hand_count": len(unsure),
                 "photographs_sha256": sha256(LIST),
-                "wall_seconds": run.seconds,
-                "data_sha256": run.result["data"]["sha256"],
-                "weights_sha256": sha256(weights),
-                "versions": run.result["versions"],
-                **machine(),
             }
 
 

@@ -1,34 +1,25 @@
-"""One run of the real command line on SIGNS, and what a result file says of it."""
+"""One run of the real command line on SIGNS, and what is asked of what it trained."""
 
-import ast
-import hashlib
-import importlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from signjax.benchmarking.machine import core_count, git_commit, processor
-from signjax.config import default_config
+from benchmarks.rows import ROOT, machine, recipe_sha256, sha256
 from signjax.data import sources
 from signjax.modes.calibration import read_calibration
 from signjax.modes.common import logits_of
 from signjax.modes.evaluate import match_classes
 from signjax.training.calibration import Calibration
 from signjax.workdir import TrainedModel, load_trained
-
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 
 _DIGITS = 5  # of a probability that is kept
 
@@ -43,6 +34,28 @@ class Run(NamedTuple):
     result: dict[str, Any]
     stored: dict[str, Any]
     seconds: float
+
+    def row(
+        self,
+        config: str,
+        seed: int,
+        *,
+        overrides: Sequence[str] = (),
+        weights: Path | None = None,
+    ) -> dict[str, Any]:
+        """What a result file says of every run, of configs/`config` and the rest."""
+        return {
+            "config": config,
+            "overrides": list(overrides),
+            "recipe_sha256": recipe_sha256(config, overrides),
+            "seed": seed,
+            "epochs": self.stored["config"]["train"]["epochs"],
+            "wall_seconds": self.seconds,
+            "data_sha256": self.result["data"]["sha256"],
+            "weights_sha256": sha256(weights) if weights else None,
+            "versions": self.result["versions"],
+            **machine(),
+        }
 
 
 @contextmanager
@@ -80,12 +93,12 @@ def trained(
         )
 
 
-def evaluated(workdir: Path, data: Path | None = None) -> dict[str, Any]:
-    """What --mode=evaluate finds of a trained model on `data`, or its own test set."""
+def evaluated(workdir: Path, data: Path) -> dict[str, Any]:
+    """What --mode=evaluate finds of a trained model on `data`."""
     output = workdir / "evaluation.json"
     command = [sys.executable, "main.py", "--mode=evaluate", f"--workdir={workdir}"]
     subprocess.run(
-        [*command, *([f"--data={data}"] if data else []), f"--output={output}"],
+        [*command, f"--data={data}", f"--output={output}"],
         cwd=ROOT,
         check=True,
         stdout=subprocess.DEVNULL,
@@ -116,73 +129,6 @@ def opened(workdir: Path) -> tuple[TrainedModel, Calibration]:
     return model, calibration
 
 
-def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a row a line, for rows that hold many numbers."""
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    file.write_text(f"[\n{lines}\n]\n")
-
-
-def recipe_sha256(config: str, overrides: Sequence[str] = ()) -> str:
-    """The digest of what configs/`config`, overridden, sets to other than the default.
-
-    config: with a variant, if any, as resnet.py:seed. A key that is new and off by
-    default leaves it as it was.
-    """
-    file, _, variant = config.partition(":")
-    module = importlib.import_module(f"configs.{file.removesuffix('.py')}")
-    values = _flat(module.get_config(variant).to_dict())
-    for override in overrides:
-        key, _, value = override.removeprefix("--config.").partition("=")
-        kind = type(values[key])
-        values[key] = value if kind is str else kind(ast.literal_eval(value))
-    default = _flat(default_config().to_dict())
-    changed = {key: value for key, value in values.items() if value != default[key]}
-    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def read_rows(file: Path, recipes: Collection[str]) -> list[dict[str, Any]]:
-    """The rows of a result file, none if it is not there.
-
-    recipes: the digests of all that may be in it. Ends the program where a row is of
-    another, so that a recipe and what it was before are not mixed.
-    """
-    rows = json.loads(file.read_text()) if file.exists() else []
-    stale = {row["config"] for row in rows if row["recipe_sha256"] not in recipes}
-    if stale:
-        raise SystemExit(
-            f"{file}: rows of {', '.join(sorted(stale))} as it was before it changed; "
-            f"move them to {file.stem}_earlier.json and run its seeds anew"
-        )
-    return rows
-
-
 def uses_weights(config: str) -> bool:
     """Whether a config starts from pretrained weights."""
     return config.startswith("resnet_pretrained")
-
-
-def sha256(path: Path) -> str:
-    """The digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def machine() -> dict[str, Any]:
-    """Where and of what commit something was measured."""
-    return {
-        "processor": processor(),
-        "cores": core_count(),
-        "load_average": round(os.getloadavg()[0], 2),
-        "git_commit": git_commit(),
-        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

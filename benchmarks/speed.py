@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import RESULTS, ROOT, machine
+from benchmarks.rows import RESULTS, ROOT, machine
 
 FILE = RESULTS / "speed.json"
 # How far losses (relative) and logits (by the largest) may lie apart. Float32 rounds

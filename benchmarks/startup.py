@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks.runs import RESULTS, ROOT, machine
+from benchmarks.rows import RESULTS, ROOT, machine
 
 FILE = RESULTS / "startup.json"
 

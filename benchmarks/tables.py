@@ -18,7 +18,7 @@ from benchmarks import ablation as ablations
 from benchmarks import accuracy as accuracies
 from benchmarks import calibration as calibrations
 from benchmarks import recogniser as recognisers
-from benchmarks.runs import RESULTS, ROOT
+from benchmarks.rows import RESULTS, ROOT
 from signjax.data.twins import SIGNS_TEST_TWINS
 from signjax.training.evaluation import calibration_error
 

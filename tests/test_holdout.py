@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signjax.data.copies import equal_images, keep_together
+from signjax.data.copies import equal_images, join_groups
 from signjax.data.dataset import Dataset
 from signjax.data.folder import read_folder
 from signjax.data.holdout import grouped_split, hold_out, stratified_holdout
@@ -40,7 +40,7 @@ def test_copies_are_held_out_together_and_each_class_by_its_share() -> None:
     values = [*range(10), *[10, 11, 12, 13, 14] * 2]
     images = shades([*values, *(100 + value for value in values)])
     labels = np.repeat(np.arange(2, dtype=np.int32), 20)
-    groups = keep_together(equal_images(images, labels), None)
+    groups = equal_images(images, labels)
     data = Dataset(images, labels, ("0", "1"), groups)
     parted = 0
     for seed in range(20):
@@ -79,7 +79,7 @@ def test_one_photograph_alone_is_kept_to_learn_from() -> None:
     # A class of one image, beside copies in another.
     images = shades([*range(9), 8, 100])
     labels = np.array([0] * 10 + [1], np.int32)
-    groups = keep_together(equal_images(images, labels), None)
+    groups = equal_images(images, labels)
     data = Dataset(images, labels, ("0", "1"), groups)
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -132,7 +132,9 @@ def test_groups_that_share_a_copy_are_one() -> None:
     values[12], values[15], values[29] = values[0], 99, 99
     labels = np.tile(np.arange(2, dtype=np.int32), 20)
     images = shades(values)
-    joined = keep_together(equal_images(images, labels), groups)
+    same = equal_images(images, labels)
+    assert same is not None
+    joined = join_groups(groups, same)
     data = Dataset(images, labels, ("0", "1"), joined)
     sides = set()
     for seed in range(20):

@@ -18,16 +18,16 @@ def image_keys(images: np.ndarray) -> list[str]:
     return [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images]
 
 
-def equal_images(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Of each image, uint8 [N, H, W, 3], the index of the first like it, int32 [N].
+def equal_images(images: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """Groups, int32 [N], of equal images, uint8 [N, H, W, 3], of equal labels, int [N].
 
-    labels: int [N]; they are alike too.
+    None where each is single.
     """
-    return _first_of(zip(image_keys(images), labels.tolist(), strict=True))
+    return _groups_of(zip(image_keys(images), labels.tolist(), strict=True))
 
 
-def equal_files(paths: Sequence[Path], labels: Sequence[int]) -> np.ndarray:
-    """Of each file the index of the first of its bytes and label, int32 [N].
+def equal_files(paths: Sequence[Path], labels: Sequence[int]) -> np.ndarray | None:
+    """Groups, int32 [N], of files of the same bytes and label; None if all are single.
 
     Only files of equal size are read. One that cannot be is taken for single: whoever
     wants its picture says what is wrong.
@@ -38,7 +38,7 @@ def equal_files(paths: Sequence[Path], labels: Sequence[int]) -> np.ndarray:
         _content(path) if count_of[size] > 1 else path
         for path, size in zip(paths, sizes, strict=True)
     )
-    return _first_of(zip(keys, labels, strict=True))
+    return _groups_of(zip(keys, labels, strict=True))
 
 
 def _content(path: Path) -> Hashable:
@@ -48,27 +48,21 @@ def _content(path: Path) -> Hashable:
         return path
 
 
-def _first_of(keys: Iterable[Hashable]) -> np.ndarray:
+def _groups_of(keys: Iterable[Hashable]) -> np.ndarray | None:
     first: dict[Hashable, int] = {}
-    return np.array([first.setdefault(key, i) for i, key in enumerate(keys)], np.int32)
+    groups = [first.setdefault(key, i) for i, key in enumerate(keys)]
+    return np.array(groups, np.int32) if len(first) < len(groups) else None
 
 
-def keep_together(copies: np.ndarray, groups: np.ndarray | None) -> np.ndarray | None:
-    """Groups that hold all copies of an image, int32 [N]; None where all are single.
-
-    copies: as above. groups: int [N], >= 0, or None; those that share a copy become
-    one.
-    """
-    if groups is None:
-        single = np.array_equal(copies, np.arange(len(copies)))
-        return None if single else copies
-    joined = groups
+def join_groups(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The finest groups, int32 [N], that part none of either, int [N], >= 0."""
+    joined = one
     while True:
         lowest = joined
-        for sets in (groups, copies):
-            of_set = np.full(sets.max() + 1, groups.max())
-            np.minimum.at(of_set, sets, lowest)
-            lowest = of_set[sets]
+        for groups in (one, other):
+            of_group = np.full(groups.max() + 1, one.max())
+            np.minimum.at(of_group, groups, lowest)
+            lowest = of_group[groups]
         if np.array_equal(lowest, joined):
             return joined.astype(np.int32)
         joined = lowest

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from signjax.data.copies import equal_files, keep_together
+from signjax.data.copies import equal_files, join_groups
 from signjax.data.dataset import Dataset
 from signjax.data.holdout import hold_out
 from signjax.data.image import (
@@ -145,7 +145,7 @@ def _with_groups(
     """The parts with these groups, of which those that share a copy become one."""
     return [
         part._replace(
-            groups=own if part.groups is None else keep_together(part.groups, own)
+            groups=own if part.groups is None else join_groups(own, part.groups)
         )
         for part, own in zip(parts, groups, strict=True)
     ]
@@ -165,7 +165,7 @@ def _read(
         read(paths, image_size, framing),
         np.array(labels, np.int32),
         tuple(folders),
-        keep_together(equal_files(paths, labels), None),
+        equal_files(paths, labels),
     )
 
 

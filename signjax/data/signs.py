@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from signjax.data.content import HEAD_BYTES, describe_content
-from signjax.data.copies import equal_images, keep_together
+from signjax.data.copies import equal_images
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
 
@@ -109,7 +109,7 @@ def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
     label_values = labels[:]
     _check_range(label_values, path, len(classes))
     pixels = images[:]
-    copies = keep_together(equal_images(pixels, label_values), None)
+    copies = equal_images(pixels, label_values)
     return Dataset(pixels, label_values.astype(np.int32), classes, copies)
 
 

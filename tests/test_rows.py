@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.runs import read_rows, recipe_sha256
+from benchmarks.rows import read_rows, recipe_sha256
 from configs import resnet
 from signjax.config import default_config
 
@@ -43,7 +43,7 @@ def test_a_key_that_is_new_and_off_changes_no_recipe(
 
     found = recipe_sha256("resnet.py")
     monkeypatch.setattr(resnet, "default_config", with_new_key)
-    monkeypatch.setattr("benchmarks.runs.default_config", with_new_key)
+    monkeypatch.setattr("benchmarks.rows.default_config", with_new_key)
     assert recipe_sha256("resnet.py") == found
     on = recipe_sha256("resnet.py", ["--config.train.momentous=0.5"])
     assert on != found
