@@ -5,8 +5,9 @@
 Scores are those of training images held out (config.data.validation_fraction, which
 costs the training set as much), and of other people's hands in FOLDER, a folder of
 class-named folders (ankara_signers.py makes one for development). The SIGNS test set
-is not looked at. `--only` and `--weights` as for accuracy.py. Called again, it goes on
-with what has no row yet; rows go to results/ablation.json.
+is not looked at. `--only` and `--weights` as for accuracy.py; `--changed="own light"`,
+as often as you like, for rows of that name alone. Called again, it goes on with what
+has no row yet; rows go to results/ablation.json.
 """
 
 import argparse
@@ -29,6 +30,14 @@ AUGMENTATION = [
     ("own backgrounds", ("--config.augment.background=0.0",)),
     ("own light", tuple(f"--config.augment.{name}=0.0" for name in LIGHT)),
 ]
+CANDIDATES = [
+    ("perspective", ("--config.augment.perspective=0.2",)),
+    ("JPEG's loss", ("--config.augment.jpeg=0.3",)),
+    ("cutout", ("--config.augment.cutout=0.5",)),
+    ("mixup", ("--config.train.mixup=0.2",)),
+    ("cutmix", ("--config.train.cutmix=1.0",)),
+    ("stochastic depth", ("--config.model.stochastic_depth=0.1",)),
+]
 # What resnet.py was before it learned from other backgrounds, light and drawn hands,
 # and what its network was chosen with.
 PLAIN = (
@@ -49,7 +58,10 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("twice the drawn hands", ("--config.train.epochs=15", TWICE_DRAWN)),
         ("no drawn hands", ("--config.train.epochs=24", NO_DRAWN)),
         ("not mirrored", (*PART, "--config.evaluation.mirror=False")),
-        *[(changed, (*PART, *overrides)) for changed, overrides in AUGMENTATION],
+        *[
+            (changed, (*PART, *overrides))
+            for changed, overrides in (*AUGMENTATION, *CANDIDATES)
+        ],
         ("plain: the earlier recipe", PLAIN),
         ("plain, stride in the first 1x1", (*PLAIN, "--config.model.stride_on=1x1")),
         ("plain, max-pool without padding", (*PLAIN, "--config.model.pool_padding=0")),
@@ -69,6 +81,7 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
             ("no drawn hands", ("--config.train.epochs=13", NO_DRAWN)),
             ("not mirrored", ("--config.evaluation.mirror=False",)),
             *AUGMENTATION,
+            *CANDIDATES,
             ("64 pixels", ("--config.data.image_size=64",)),
             ("statistics anew", ("--config.train.recalibrate_batch_norm=True",)),
             ("all layers from the start", ("--config.optimizer.head_epochs=0.0",)),
@@ -81,6 +94,7 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="", choices=["", *ABLATIONS])
+    parser.add_argument("--changed", action="append", help="rows of that name")
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
     parser.add_argument("--others", type=Path, help="other people's hands")
     arguments = parser.parse_args()
@@ -89,6 +103,8 @@ def main() -> None:
         weights = arguments.weights if uses_weights(config) else None
         for changed, overrides in ablations:
             if arguments.only not in ("", config):
+                continue
+            if changed not in (arguments.changed or [changed]):
                 continue
             if recipe_sha256(config, overrides) in done:
                 continue

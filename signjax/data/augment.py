@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from signjax.data.background import replace_background
+from signjax.data.compression import compress
+from signjax.data.occlude import cutout as cut_out
 from signjax.data.photometric import relight
 
 
@@ -16,6 +18,9 @@ def augment(
     rotation: float = 0.0,
     scale: float = 0.0,
     translation: float = 0.0,
+    perspective: float = 0.0,
+    jpeg: float = 0.0,
+    cutout: float = 0.0,
     **light: float,
 ) -> jax.Array:
     """Each image changed in its own way, drawn from `key`.
@@ -29,12 +34,23 @@ def augment(
     geometry_key, colour_key = jax.random.split(key)
     if background:
         images = replace_background(images, jax.random.fold_in(key, 2), background)
-    if flip or rotation or scale or translation:
+    if flip or rotation or scale or translation or perspective:
         matrices = _random_affine(
-            geometry_key, images.shape[0], flip, rotation, scale, translation
+            geometry_key,
+            images.shape[0],
+            flip,
+            rotation,
+            scale,
+            translation,
+            perspective,
         )
         images = affine(images, matrices)
-    return relight(images, colour_key, **light)
+    images = relight(images, colour_key, **light)
+    if jpeg:
+        images = compress(images, jax.random.fold_in(key, 4), jpeg)
+    if cutout:
+        images = cut_out(images, jax.random.fold_in(key, 5), cutout)
+    return images
 
 
 def _random_affine(
@@ -44,8 +60,9 @@ def _random_affine(
     rotation: float,
     scale: float,
     translation: float,
+    perspective: float,
 ) -> jax.Array:
-    """float [count, 2, 3]: output position -> input position, see `affine`."""
+    """float [count, 3, 3]: output position -> input position, see `affine`."""
     flip_key, range_key = jax.random.split(key)
     draws = jax.random.uniform(range_key, (4, count), minval=-1.0, maxval=1.0)
     angle = jnp.deg2rad(rotation) * draws[0]
@@ -55,6 +72,9 @@ def _random_affine(
     shift = 2 * translation * draws[2:]
     cos, sin = zoom * jnp.cos(angle), zoom * jnp.sin(angle)
     rows = [[cos, -sin, shift[0]], [sign * sin, sign * cos, shift[1]]]
+    tilt_key = jax.random.fold_in(key, 2)
+    tilt = perspective * jax.random.uniform(tilt_key, (2, count), minval=-1, maxval=1)
+    rows.append([tilt[0], tilt[1], jnp.ones(count)])
     return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
 
@@ -74,6 +94,7 @@ def affine(images: jax.Array, matrices: jax.Array) -> jax.Array:
     grid = jnp.stack([y, x, jnp.ones_like(y)]).reshape(3, -1)
     # HIGHEST: positions need all their bits where products default to fewer (TPU).
     source = jnp.matmul(matrices, grid, precision=jax.lax.Precision.HIGHEST)
+    source = source[:, :2] / source[:, 2:]
     source_y = jnp.clip((source[:, 0] + 1) * height / 2 - 0.5, 0, height - 1)
     source_x = jnp.clip((source[:, 1] + 1) * width / 2 - 0.5, 0, width - 1)
     resampled = jax.vmap(_bilinear)(images, source_y, source_x)
