@@ -144,6 +144,20 @@ def test_a_port_that_saved_nothing_is_done_again(whole: Told, tmp_path: Path) ->
     load_trained(cut_short, devices=jax.devices()[:1], warn=pytest.fail)
 
 
+def test_calibration_that_is_left_behind_is_warned_of(
+    whole: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = tmp_path / "trained"
+    shutil.copytree(whole.workdir, trained)
+    (trained / "calibration.json").write_text("{}")
+    ported = tmp_path / "ported"
+    assert main("--mode=port", f"--weights={trained}", f"--workdir={ported}") == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert f"calibration.json of {trained} is not ported" in warning
+    assert not (ported / "calibration.json").exists()
+    assert "calibration.json" not in whole.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
