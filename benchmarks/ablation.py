@@ -23,6 +23,8 @@ HELD_OUT = "--config.data.validation_fraction=0.15"
 # With all of a recipe's epochs what is changed tells less.
 PART = ("--config.train.epochs=18",)
 PART_PRETRAINED = ("--config.train.epochs=8",)
+ALL_EPOCHS = "--config.train.epochs=16"
+PERSPECTIVE = ("--config.augment.perspective=0.2",)
 LIGHT = ("gamma", "tint", "lighting", "blur", "noise", "greyscale")
 NO_DRAWN = "--config.data.synthetic_extra=0"
 TWICE_DRAWN = "--config.data.synthetic_extra=540"
@@ -31,7 +33,7 @@ AUGMENTATION = [
     ("own light", tuple(f"--config.augment.{name}=0.0" for name in LIGHT)),
 ]
 CANDIDATES = [
-    ("perspective", ("--config.augment.perspective=0.2",)),
+    ("perspective", PERSPECTIVE),
     ("JPEG's loss", ("--config.augment.jpeg=0.3",)),
     ("cutout", ("--config.augment.cutout=0.5",)),
     ("mixup", ("--config.train.mixup=0.2",)),
@@ -77,6 +79,8 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         (changed, (*PART_PRETRAINED, *overrides))
         for changed, overrides in (
             ("the recipe", ()),
+            ("all epochs", (ALL_EPOCHS,)),
+            ("all epochs, perspective", (ALL_EPOCHS, *PERSPECTIVE)),
             # As many steps, over fewer images.
             ("no drawn hands", ("--config.train.epochs=13", NO_DRAWN)),
             ("not mirrored", ("--config.evaluation.mirror=False",)),
