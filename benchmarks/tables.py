@@ -93,11 +93,9 @@ def accuracy() -> str:
 def _measured_on(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> str:
     """The processors of a table's rows, and the versions, the same for all of them."""
     processors = " or ".join(dict.fromkeys(row["processor"] for row in rows))
-    cores = rows[0]["cores"]
-    return (
-        f"{processors}, {cores} core{'s' * (cores > 1)}, "
-        f"Python {versions['python']}, jax {versions['jax']}"
-    )
+    counts = sorted({row["cores"] for row in rows})
+    cores = f"{' or '.join(map(str, counts))} core{'s' * (counts != [1])}"
+    return f"{processors}, {cores}, Python {versions['python']}, jax {versions['jax']}"
 
 
 def _others_count(rows: Sequence[dict[str, Any]]) -> str:
@@ -225,13 +223,27 @@ def startup() -> str:
 def ablation() -> str:
     """What each choice of a recipe is worth on development data."""
     rows = ablations.read()
+    listed = [(c, name) for c, of in ablations.ABLATIONS.items() for name, _ in of]
+    rows.sort(key=lambda row: listed.index((row["config"], row["changed"])))
+    return _ablation_table(rows, "`benchmarks/results/ablation.json`")
+
+
+def deleted() -> str:
+    """What was tried, did not pay on development data and is gone."""
+    rows = json.loads((RESULTS / "ablation_earlier.json").read_text())
+    commits = " or ".join(dict.fromkeys(row["git_commit"] for row in rows))
+    return _ablation_table(
+        rows, f"`benchmarks/results/ablation_earlier.json`, at commit {commits}"
+    )
+
+
+def _ablation_table(rows: Sequence[Mapping[str, Any]], source: str) -> str:
+    """A line a row. source: where the rows are."""
     lines = [
         "| recipe | changed | epochs | held out | accuracy of them | their loss "
         "| other people |",
         "|---|---|---|---|---|---|---|",
     ]
-    listed = [(c, name) for c, of in ablations.ABLATIONS.items() for name, _ in of]
-    rows.sort(key=lambda row: listed.index((row["config"], row["changed"])))
     for row in rows:
         others = row["others_accuracy"]
         lines.append(
@@ -244,8 +256,8 @@ def ablation() -> str:
     note = (
         "One run each, seed 0, trained on 85% of the SIGNS training images and scored "
         "on the others, and on development people of the Ankara digits 0-5. "
-        f"{_measured_on(rows, first['versions'])}. Rows: "
-        "`benchmarks/results/ablation.json`, by `python -m benchmarks.ablation`."
+        f"{_measured_on(rows, first['versions'])}. Rows: {source}, by "
+        "`python -m benchmarks.ablation`."
     )
     return "\n".join(lines) + f"\n\n{note}\n"
 
@@ -337,6 +349,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "versions": versions,
     "ablation": ablation,
+    "deleted": deleted,
     "calibration": calibration,
     "speed": speed,
     "startup": startup,

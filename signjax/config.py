@@ -36,7 +36,6 @@ def default_config() -> Config:
     model.pool_padding = 1  # pixels around the stem's max-pool: 0, 1
     model.conv_bias = False  # biases in convolutions
     model.zero_init_last_scale = True  # each block starts as the identity
-    model.stochastic_depth = 0.0  # [0, 1): share of last blocks skipped, 0 of first
     model.bn_momentum = 0.9  # (0, 1): weight of the old running statistics
     model.bn_epsilon = 1e-5  # > 0, added to variances
 
@@ -69,9 +68,7 @@ def default_config() -> Config:
     augment.rotation = 0.0  # degrees, up to this either way
     augment.scale = 0.0  # zoom by a factor of exp(+-scale)
     augment.translation = 0.0  # share of the side, up to this in each direction
-    augment.perspective = 0.0  # [0, 1): one edge nearer than the middle, up to this
-    augment.jpeg = 0.0  # [0, 1]: share of images as JPEG leaves them
-    augment.cutout = 0.0  # [0, 1]: side of a box that hides a part, up to this
+    augment.perspective = 0.0  # [0, 0.5): an edge nearer or farther, up to this
     augment.brightness = 0.0  # [0, 1): factor 1 +- brightness
     augment.contrast = 0.0  # [0, 1): factor 1 +- contrast about the mean
     augment.saturation = 0.0  # [0, 1): factor 1 +- saturation about grey
@@ -90,8 +87,6 @@ def default_config() -> Config:
     train.shuffle = True  # a new order each epoch
     train.drop_remainder = True  # drop, not pad, an epoch's last partial batch
     train.label_smoothing = 0.0  # [0, 1)
-    train.mixup = 0.0  # >= 0: a of Beta(a, a), shares that images are blended in
-    train.cutmix = 0.0  # >= 0: the same of a box of another image
     train.outliers = 0.0  # [0, 1): share of a batch given to drawn pictures of no class
     train.freeze_backbone = False  # train the head alone
     train.recalibrate_batch_norm = False  # statistics taken anew after the last step
@@ -228,7 +223,6 @@ _RESNET_ONLY = (
     "model.pool_padding",
     "model.conv_bias",
     "model.zero_init_last_scale",
-    "model.stochastic_depth",
     "model.bn_momentum",
     "model.bn_epsilon",
     "model.weights",
@@ -251,7 +245,6 @@ _RULES = [
     ("model.pool_padding", *_one_of(0, 1)),
     ("model.conv_bias", *_SWITCH),
     ("model.zero_init_last_scale", *_SWITCH),
-    ("model.stochastic_depth", *_within(0, 1)),
     ("model.bn_momentum", *_SHARE),
     ("model.bn_epsilon", *_POSITIVE),
     ("data.source", *_one_of("auto", "signs", "folder", "digits", "synthetic")),
@@ -272,9 +265,7 @@ _RULES = [
     ("augment.rotation", *_within(0, 181)),
     ("augment.scale", *_at_least(0)),
     ("augment.translation", *_within(0, 1)),
-    ("augment.perspective", *_within(0, 1)),
-    ("augment.jpeg", *_FRACTION),
-    ("augment.cutout", *_FRACTION),
+    ("augment.perspective", *_within(0, 0.5)),
     ("augment.brightness", *_within(0, 1)),
     ("augment.contrast", *_within(0, 1)),
     ("augment.saturation", *_within(0, 1)),
@@ -290,8 +281,6 @@ _RULES = [
     ("train.shuffle", *_SWITCH),
     ("train.drop_remainder", *_SWITCH),
     ("train.label_smoothing", *_within(0, 1)),
-    ("train.mixup", *_at_least(0)),
-    ("train.cutmix", *_at_least(0)),
     ("train.outliers", *_within(0, 1)),
     ("train.freeze_backbone", *_SWITCH),
     ("train.recalibrate_batch_norm", *_SWITCH),

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from signjax.data.augment import affine, augment
+from signjax.data.augment import augment, warp
 
 ALL = {
     "flip": True,
     "rotation": 20.0,
     "scale": 0.2,
     "translation": 0.1,
+    "perspective": 0.2,
     "brightness": 0.3,
     "contrast": 0.3,
     "saturation": 0.3,
@@ -42,7 +43,8 @@ def sample(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         for column in range(width):
             y = (row - (height - 1) / 2) / (height / 2)
             x = (column - (width - 1) / 2) / (width / 2)
-            y, x = matrix @ (y, x, 1.0)
+            y, x, depth = matrix @ (y, x, 1.0)
+            y, x = y / depth, x / depth
             y = min(max(y * height / 2 + (height - 1) / 2, 0.0), height - 1.0)
             x = min(max(x * width / 2 + (width - 1) / 2, 0.0), width - 1.0)
             total = np.zeros(3)
@@ -92,25 +94,30 @@ def test_flip_mirrors_about_half_of_the_images_left_to_right() -> None:
     assert 70 <= mirrored.sum() <= 130  # 100 +- 4 standard deviations
 
 
-def test_affine_is_bilinear_with_the_border_going_on() -> None:
-    images = random_images(3, 12)
+def test_warp_is_bilinear_with_the_border_going_on() -> None:
+    images = random_images(4, 12)
     angle = 0.4
     matrices = np.array(
         [
-            [[1, 0, 0.3], [0, 1, -0.2]],
-            [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]],
-            [[0.7, 0.1, 1.5], [0.2, -1.3, 0.1]],
+            [[1, 0, 0.3], [0, 1, -0.2], [0, 0, 1]],
+            [
+                [np.cos(angle), -np.sin(angle), 0],
+                [np.sin(angle), np.cos(angle), 0],
+                [0, 0, 1],
+            ],
+            [[0.7, 0.1, 1.5], [0.2, -1.3, 0.1], [0, 0, 1]],
+            [[0.9, 0.1, 0.1], [-0.2, 1.1, 0], [0.3, -0.4, 1]],
         ]
     )
-    found = affine(jnp.asarray(images), jnp.asarray(matrices, jnp.float32))
+    found = warp(jnp.asarray(images), jnp.asarray(matrices, jnp.float32))
     for image, matrix, result in zip(images, matrices, found, strict=True):
         np.testing.assert_allclose(result, sample(image, matrix), atol=2e-5)
 
 
-def test_affine_knows_height_from_width() -> None:
+def test_warp_knows_height_from_width() -> None:
     image = np.random.default_rng(1).random((1, 6, 10, 3), np.float32)
-    matrix = np.array([[[0.9, 0.1, 0.2], [-0.2, 0.8, 0.1]]])
-    (found,) = affine(jnp.asarray(image), jnp.asarray(matrix, jnp.float32))
+    matrix = np.array([[[0.9, 0.1, 0.2], [-0.2, 0.8, 0.1], [0.1, 0.2, 1]]])
+    (found,) = warp(jnp.asarray(image), jnp.asarray(matrix, jnp.float32))
     np.testing.assert_allclose(found, sample(image[0], matrix[0]), atol=2e-5)
 
 
@@ -141,6 +148,27 @@ def test_translation_is_a_share_of_the_side_in_each_direction() -> None:
     assert (moved.min(0) < -0.24).all()
     correlations = np.asarray(np.corrcoef(moved.T))
     assert abs(correlations[0, 1]) < 0.2
+
+
+def test_perspective_brings_one_edge_nearer_and_takes_the_other_farther() -> None:
+    # Two dots, left and right of the middle, a little over half way to the edges.
+    apart = np.maximum(dot(64, 32, 15, 400), dot(64, 32, 48, 400))
+    seen = apply(apart, perspective=0.3)
+    left, right = seen.copy(), seen.copy()
+    left[:, :, 32:], right[:, :, :32] = 0, 0
+    left_x, right_x = centres(left)[:, 1], centres(right)[:, 1]
+    # What lies at x is seen at u, where u / (1 + p u) is x: at x / (1 - p x). So the
+    # right one comes 1 / (1 - p x) times as far from the middle, the left one
+    # 1 / (1 + p x) times.
+    x = 16.5 / 32
+    most = np.log((1 + 0.3 * x) / (1 - 0.3 * x))
+    found = np.log(right_x / -left_x)
+    assert np.abs(found).max() < 1.05 * most
+    assert found.max() > 0.9 * most
+    assert found.min() < -0.9 * most
+    # The middle stays.
+    middle = centres(apply(dot(65, 32, 32, 100), perspective=0.3))
+    assert np.abs(middle).max() < 0.2
 
 
 def test_light_and_background_are_changed_too() -> None:

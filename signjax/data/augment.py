@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 
 from signjax.data.background import replace_background
-from signjax.data.compression import compress
-from signjax.data.occlude import cutout as cut_out
 from signjax.data.photometric import relight
 
 
@@ -19,50 +17,45 @@ def augment(
     scale: float = 0.0,
     translation: float = 0.0,
     perspective: float = 0.0,
-    jpeg: float = 0.0,
-    cutout: float = 0.0,
     **light: float,
 ) -> jax.Array:
     """Each image changed in its own way, drawn from `key`.
 
     images: float [B, H, W, 3] in [0, 1]; the result too. Every range is symmetric
     and 0 leaves that property as it is: rotation in degrees, scale as a factor's
-    logarithm, translation as a share of the side. flip mirrors half of the images.
-    Outside the image its border goes on. background: see `replace_background`; the
-    rest: see `relight`.
+    logarithm, translation as a share of the side, perspective, below 0.5, as the share
+    by which an edge comes nearer than the middle or goes farther. flip mirrors half of
+    the images. Outside the image its border goes on. background: see
+    `replace_background`; the rest: see `relight`.
     """
     geometry_key, colour_key = jax.random.split(key)
     if background:
         images = replace_background(images, jax.random.fold_in(key, 2), background)
     if flip or rotation or scale or translation or perspective:
-        matrices = _random_affine(
+        matrices = _random_view(
             geometry_key,
             images.shape[0],
-            flip,
-            rotation,
-            scale,
-            translation,
-            perspective,
+            flip=flip,
+            rotation=rotation,
+            scale=scale,
+            translation=translation,
+            perspective=perspective,
         )
-        images = affine(images, matrices)
-    images = relight(images, colour_key, **light)
-    if jpeg:
-        images = compress(images, jax.random.fold_in(key, 4), jpeg)
-    if cutout:
-        images = cut_out(images, jax.random.fold_in(key, 5), cutout)
-    return images
+        images = warp(images, matrices)
+    return relight(images, colour_key, **light)
 
 
-def _random_affine(
+def _random_view(
     key: jax.Array,
     count: int,
+    *,
     flip: bool,
     rotation: float,
     scale: float,
     translation: float,
     perspective: float,
 ) -> jax.Array:
-    """float [count, 3, 3]: output position -> input position, see `affine`."""
+    """float [count, 3, 3]: output position -> input position, see `warp`."""
     flip_key, range_key = jax.random.split(key)
     draws = jax.random.uniform(range_key, (4, count), minval=-1.0, maxval=1.0)
     angle = jnp.deg2rad(rotation) * draws[0]
@@ -71,19 +64,23 @@ def _random_affine(
     # Positions run over [-1, 1], twice the side's share that translation speaks of.
     shift = 2 * translation * draws[2:]
     cos, sin = zoom * jnp.cos(angle), zoom * jnp.sin(angle)
-    rows = [[cos, -sin, shift[0]], [sign * sin, sign * cos, shift[1]]]
     tilt_key = jax.random.fold_in(key, 2)
-    tilt = perspective * jax.random.uniform(tilt_key, (2, count), minval=-1, maxval=1)
-    rows.append([tilt[0], tilt[1], jnp.ones(count)])
+    tilt = jax.random.uniform(tilt_key, (2, count), minval=-1.0, maxval=1.0)
+    rows = [
+        [cos, -sin, shift[0]],
+        [sign * sin, sign * cos, shift[1]],
+        [*(perspective * tilt), jnp.ones(count)],
+    ]
     return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
 
-def affine(images: jax.Array, matrices: jax.Array) -> jax.Array:
+def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:
     """Images resampled bilinearly where `matrices` say.
 
-    images: float [B, H, W, C]. matrices: float [B, 2, 3], applied to (y, x, 1) of an
-    output pixel, with y and x in [-1, 1] from the image's centre to its edges; the
-    result is the position that pixel is read from, clamped to the image.
+    images: float [B, H, W, C]. matrices: float [B, 3, 3], homographies, applied to
+    (y, x, 1) of an output pixel, with y and x in [-1, 1] from the image's centre to its
+    edges; the first two of the result over the third, which must stay above 0, are the
+    position that pixel is read from, clamped to the image.
     """
     height, width = images.shape[1:3]
     y, x = jnp.meshgrid(

@@ -30,8 +30,6 @@ class Bottleneck(nn.Module):
     conv: ConvFactory
     norm: NormFactory
     last_scale_init: Initializer
-    skipped: float = 0.0
-    train: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -53,9 +51,6 @@ class Bottleneck(nn.Module):
         y = nn.relu(self.norm(name="bn2")(y))
         y = self.conv(4 * self.features, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="bn3")(y)
-        y = nn.Dropout(
-            self.skipped, broadcast_dims=(1, 2, 3), deterministic=not self.train
-        )(y)
         if self.project:
             x = self.conv(
                 4 * self.features, (1, 1), strides=self.strides, name="conv_shortcut"
@@ -81,7 +76,6 @@ class ResNet(nn.Module):
     stride_on: Literal["1x1", "3x3"] = "3x3"
     pool_padding: int = 1
     conv_bias: bool = False
-    stochastic_depth: float = 0.0
     bn_momentum: float = 0.9
     bn_epsilon: float = 1e-5
     zero_init_last_scale: bool = True
@@ -132,10 +126,8 @@ class ResNet(nn.Module):
         zero_or_one = (
             nn.initializers.zeros if self.zero_init_last_scale else nn.initializers.ones
         )
-        depth, total = 0, sum(self.stage_sizes)
         for stage, size in enumerate(self.stage_sizes):
             for block in range(size):
-                depth += 1
                 project = block == 0
                 init = self.kernel_init if project else self.block_init
                 x = Bottleneck(
@@ -146,8 +138,6 @@ class ResNet(nn.Module):
                     conv=partial(conv, kernel_init=init),
                     norm=norm,
                     last_scale_init=zero_or_one,
-                    skipped=self.stochastic_depth * depth / total,
-                    train=train,
                     name=f"stage{stage + 1}_block{block + 1}",
                 )(x)
         x = jnp.mean(x, axis=(1, 2))

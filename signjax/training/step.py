@@ -17,7 +17,6 @@ import optax
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from signjax.data.mixing import mix
 from signjax.data.outliers import draw_outliers
 from signjax.processes import place
 from signjax.training.metrics import Metrics
@@ -68,8 +67,6 @@ def train_step(
     augment: Augment,
     normalize: Normalize,
     label_smoothing: float,
-    mixup: float = 0.0,
-    cutmix: float = 0.0,
     freeze_backbone: bool = False,
     outliers: int = 0,
 ) -> tuple[TrainState, Metrics]:
@@ -90,11 +87,6 @@ def train_step(
     if outliers:
         drawn = draw_outliers(batch[:outliers], jax.random.fold_in(key, 3))
         batch = jnp.concatenate([drawn, batch[outliers:]])
-    partners, shares = jnp.arange(len(indices)), jnp.ones(len(indices))
-    if mixup or cutmix:
-        batch, partners, shares = mix(
-            batch, jax.random.fold_in(key, 6), mixup=mixup, cutmix=cutmix
-        )
     inputs = normalize(batch)
     targets = jnp.where(counted, labels[indices], NO_CLASS)
 
@@ -104,12 +96,8 @@ def train_step(
             inputs,
             train=not freeze_backbone,
             mutable=["batch_stats"],
-            rngs={"dropout": jax.random.fold_in(key, 7)},
         )
-        losses = shares * cross_entropy(logits, targets, label_smoothing)
-        losses += (1 - shares) * cross_entropy(
-            logits, targets[partners], label_smoothing
-        )
+        losses = cross_entropy(logits, targets, label_smoothing)
         loss = jnp.sum(losses, where=mask) / jnp.sum(mask)
         return loss, (updates.get("batch_stats", {}), losses, logits)
 
