@@ -24,7 +24,7 @@ HELD_OUT = "--config.data.validation_fraction=0.15"
 # With all of a recipe's epochs what is changed tells less.
 PART = ("--config.train.epochs=18",)
 PART_PRETRAINED = ("--config.train.epochs=8",)
-ALL_EPOCHS = "--config.train.epochs=16"
+ALL_EPOCHS = "--config.train.epochs=16"  # of resnet_pretrained.py
 PERSPECTIVE = ("--config.augment.perspective=0.2",)
 LIGHT = ("gamma", "tint", "lighting", "blur", "noise", "greyscale")
 NO_DRAWN = "--config.data.synthetic_extra=0"

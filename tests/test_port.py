@@ -15,7 +15,6 @@ import numpy as np
 import optax
 import pytest
 from flax import serialization
-from flax.traverse_util import unflatten_dict
 from seeded_weights import STEP_SEED, calm, draw, random_images, sample
 from weight_files import (
     write_keras_3,
@@ -33,7 +32,6 @@ from signjax.pretrained.port import (
     Ported,
     flatten,
     imagenet_classes,
-    merge,
     port,
 )
 from signjax.pretrained.read import Source, read_weights
@@ -388,53 +386,6 @@ def test_a_deeper_network_is_named(blocks: tuple[int, ...], depth: int) -> None:
     arrays = zeros({name: (1,) for name in kernels})
     with pytest.raises(InputError, match=f"a ResNet-{depth}; expected a ResNet-50"):
         port(Source("torchvision", "x.safetensors", arrays))
-
-
-def small(**changes: tuple[int, ...]) -> dict[str, Any]:
-    shapes = {"params/body/kernel": (2, 3), "batch_stats/body/mean": (3,)}
-    shapes |= {"params/head/kernel": (3, 6), "params/head/bias": (6,)}
-    for name, shape in changes.items():
-        shapes[f"params/head/{name}"] = shape
-    flat = {tuple(k.split("/")): np.ones(s, np.float32) for k, s in shapes.items()}
-    return unflatten_dict(flat)
-
-
-def ported_small(variables: dict[str, Any]) -> Ported:
-    ported = port(Source("torchvision", "x", ported_arrays()))
-    return Ported(
-        variables,
-        ported.variant,
-        ported.preprocessing,
-        ported.classes,
-        ported.coverage,
-        ported.notes,
-    )
-
-
-@cache
-def ported_arrays() -> dict[str, np.ndarray]:
-    arrays = zeros(shapes_of("torchvision"))
-    return {k: v for k, v in arrays.items() if not k.endswith("tracked")}
-
-
-def test_merge_replaces_everything_but_what_is_named_new() -> None:
-    initial = jax.tree.map(np.zeros_like, small())
-    merged = merge(ported_small(small(kernel=(3, 9), bias=(9,))), initial, new=["head"])
-    expected = small()
-    expected["params"]["head"] = initial["params"]["head"]
-    assert_same_tree(merged, expected)
-
-
-def test_merge_refuses_another_head_that_is_not_named() -> None:
-    with pytest.raises(InputError) as caught:
-        merge(ported_small(small(kernel=(3, 9), bias=(9,))), small())
-    assert "params/head/kernel (3, 9) instead of (3, 6)" in str(caught.value)
-    assert "params/head/bias (9,) instead of (6,)" in str(caught.value)
-
-
-def test_merge_refuses_an_exception_that_is_no_layer() -> None:
-    with pytest.raises(InputError, match="no layers to leave new: haed"):
-        merge(ported_small(small()), small(), new=["haed"])
 
 
 def test_imagenet_has_a_thousand_different_class_names() -> None:
