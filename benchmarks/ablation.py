@@ -25,7 +25,8 @@ HELD_OUT = "--config.data.validation_fraction=0.15"
 PART = ("--config.train.epochs=18",)
 PART_PRETRAINED = ("--config.train.epochs=8",)
 ALL_EPOCHS = "--config.train.epochs=16"  # of resnet_pretrained.py
-PERSPECTIVE = ("--config.augment.perspective=0.2",)
+PERSPECTIVE = "--config.augment.perspective=0.2"
+NO_PERSPECTIVE = "--config.augment.perspective=0.0"
 LIGHT = ("gamma", "tint", "lighting", "blur", "noise", "greyscale")
 NO_DRAWN = "--config.data.synthetic_extra=0"
 TWICE_DRAWN = "--config.data.synthetic_extra=540"
@@ -54,7 +55,7 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("no drawn hands", ("--config.train.epochs=24", NO_DRAWN)),
         ("not mirrored", (*PART, "--config.evaluation.mirror=False")),
         *[(changed, (*PART, *overrides)) for changed, overrides in AUGMENTATION],
-        ("perspective", (*PART, *PERSPECTIVE)),
+        ("perspective", (*PART, PERSPECTIVE)),
         ("plain: the earlier recipe", PLAIN),
         ("plain, stride in the first 1x1", (*PLAIN, "--config.model.stride_on=1x1")),
         ("plain, max-pool without padding", (*PLAIN, "--config.model.pool_padding=0")),
@@ -71,12 +72,15 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         for changed, overrides in (
             ("the recipe", ()),
             ("all epochs", (ALL_EPOCHS,)),
-            ("all epochs, perspective", (ALL_EPOCHS, *PERSPECTIVE)),
+            ("no perspective", (NO_PERSPECTIVE,)),
+            ("no perspective, all epochs", (NO_PERSPECTIVE, ALL_EPOCHS)),
+            *[
+                (f"no perspective, {changed}", (NO_PERSPECTIVE, *overrides))
+                for changed, overrides in AUGMENTATION
+            ],
             # As many steps, over fewer images.
             ("no drawn hands", ("--config.train.epochs=13", NO_DRAWN)),
             ("not mirrored", ("--config.evaluation.mirror=False",)),
-            *AUGMENTATION,
-            ("perspective", PERSPECTIVE),
             ("64 pixels", ("--config.data.image_size=64",)),
             ("statistics anew", ("--config.train.recalibrate_batch_norm=True",)),
             ("all layers from the start", ("--config.optimizer.head_epochs=0.0",)),

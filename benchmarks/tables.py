@@ -36,6 +36,7 @@ EARLIER = {
     "b8ce131": "1,080 drawn hands, no mirror images",
     "bd7a8bd": "540 drawn hands",
     "4ed8a48": "no mirror images",
+    "ddb05d9": "no perspective",
 }
 # What tables are drawn into.
 PAGES = (ROOT / "README.md", ROOT / "docs" / "recipes.md")
