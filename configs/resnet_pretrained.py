@@ -28,7 +28,7 @@ def get_config(variant: str = "") -> Config:
     # held-out images, 756 to learn from, and the others, 8 epochs had 0.985 and 0.965
     # right, 16 had 0.988 and 0.981, and with mirror images 0.991 and 0.991; averages of
     # the weights (EMA of 0.95, 0.98, 0.99) changed a picture at most. Perspective helps
-    # with other people: five pictures of 316 at 8 epochs and three at 16 (ablation.json).
+    # with other people: five pictures of 316 at 8 epochs, three at 16 (ablation.json).
     # With it, 322 held out, 540 drawn hands and 16 epochs had 316 of them right and 315
     # of the others, 270 and 20 epochs, as many steps, 318 and 313: no difference.
     # (Development runs of seed 0, not kept where no file is named.)

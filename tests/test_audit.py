@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from signjax.data import audit
-from signjax.data.audit import Pair, Pictures, close_pairs, clusters, summarise
+from signjax.data.audit import Pictures, alike_sets, summarise
 from signjax.data.twins import SIGNS_TEST_TWINS
 from signjax.errors import InputError
 from signjax.modes import Options, run
@@ -37,39 +38,59 @@ def write(path: Path, pixels: np.ndarray, **options: int) -> None:
 
 
 @pytest.mark.parametrize("block", [7, 2048])
-def test_the_close_pairs_are_those_of_a_full_search(
+def test_the_sets_are_those_of_a_full_search(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "_BLOCK", block)
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (40, 32, 32, 3))
-    for copy, original, noise in ((9, 3, 5), (20, 3, 12), (21, 20, 4), (39, 0, 1)):
+    pictures = rng.integers(0, 256, (60, 32, 32, 3))
+    for copy, original, noise in (
+        *((9, 3, 5), (20, 3, 12), (21, 20, 4), (39, 0, 1), (55, 9, 14), (2, 57, 14)),
+        *((i, i + 1, 12) for i in range(47, 40, -1)),  # a chain over blocks
+    ):
         moved = pictures[original] + rng.integers(-noise, noise + 1, (32, 32, 3))
         pictures[copy] = np.clip(moved, 0, 255)
-    thumbnails = pictures.astype(np.uint8)
-    expected = {}
-    for i in range(40):
-        for j in range(i + 1, 40):
-            squares = (pictures[i].astype(float) - pictures[j]) ** 2
-            if np.sqrt(squares.mean()) < 10:
-                expected[i, j] = np.sqrt(squares.mean())
-    pairs = close_pairs(thumbnails, [str(i) for i in range(40)], below=10)
-    assert len(expected) >= 5
-    assert {(p.first, p.second): p.distance for p in pairs} == pytest.approx(expected)
-    assert [p.distance for p in pairs] == sorted(expected.values())
+    flat = pictures.reshape(60, -1).astype(float)
+    distances = np.sqrt(((flat[:, None] - flat[None]) ** 2).mean(axis=2))
+    limits = (4.0, 10.0)
+    expected = [connected(distances < limit) for limit in limits]
+    digests = [str(i) for i in range(60)]
+    found = alike_sets(pictures.astype(np.uint8), digests, below=limits)
+    assert found == expected
+    assert [3, 9, 20, 21, 55] in found[1] and [3, 9] in found[0]
+    assert list(range(41, 49)) in found[1] and [2, 57] in found[1]
 
 
-def test_many_equal_pictures_are_each_paired_with_the_first_alone() -> None:
+def connected(near: np.ndarray) -> list[list[int]]:
+    """The sets of two or more that a symmetric bool [N, N] connects."""
+    sets = []
+    for start in range(len(near)):
+        found = {start}
+        while (more := set(np.flatnonzero(near[list(found)].any(axis=0)))) != found:
+            found = more
+        if min(found) == start and len(found) > 1:
+            sets.append(sorted(map(int, found)))
+    return sets
+
+
+def test_equal_digests_are_a_set_whatever_the_limit() -> None:
     black = np.zeros((5, 32, 32, 3), np.uint8)
-    pairs = close_pairs(black, ["a", "b", "a", "a", "b"], below=10)
-    assert pairs == [Pair(0, 1, 0), Pair(0, 2, 0), Pair(0, 3, 0), Pair(1, 4, 0)]
+    found = alike_sets(black, ["a", "b", "a", "a", "b"], below=(0.0, 10.0))
+    assert found == [[[0, 2, 3], [1, 4]], [[0, 1, 2, 3, 4]]]
 
 
-def test_clusters_are_what_pairs_connect() -> None:
-    linked = [(5, 6), (1, 2), (3, 9), (2, 3), (6, 7), (1, 9)]
-    pairs = [Pair(one, other, 0.0) for one, other in linked]
-    assert clusters(pairs) == [[1, 2, 3, 9], [5, 6, 7]]
-    assert clusters([]) == []
+def test_pictures_of_one_scene_take_no_memory_for_their_pairs() -> None:
+    """Of 1,500 frames of a fixed camera all pairs, a million, are nearer than 10."""
+    rng = np.random.default_rng(0)
+    frames = np.full((1500, 32, 32, 3), 128) + rng.integers(-4, 5, (1500, 32, 32, 3))
+    digests = [str(i) for i in range(1500)]
+    tracemalloc.start()
+    found = alike_sets(frames.astype(np.uint8), digests, below=(0.0, 4.0, 10.0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [[], [list(range(1500))], [list(range(1500))]]
+    # Two blocks of thumbnails and their distances; pairs as objects took more.
+    assert peak < 250e6
 
 
 def test_a_leak_reaches_through_a_chain_of_copies() -> None:

@@ -50,14 +50,6 @@ class Pictures(NamedTuple):
     thumbnails: np.ndarray
 
 
-class Pair(NamedTuple):
-    """Two pictures, by index (first < second), and their distance in grey levels."""
-
-    first: int
-    second: int
-    distance: float
-
-
 def digest(pixels: np.ndarray) -> str:
     """Hex sha256 of a picture's shape and pixels, uint8 [H, W, 3]."""
     shape = repr(pixels.shape).encode()
@@ -69,33 +61,51 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     return square_resize(Image.fromarray(pixels), THUMBNAIL)
 
 
-def close_pairs(
-    thumbnails: np.ndarray, digests: Sequence[str], *, below: float
-) -> list[Pair]:
-    """Every pair of pictures nearer than `below` grey levels, the nearest first.
+def alike_sets(
+    thumbnails: np.ndarray, digests: Sequence[str], *, below: Sequence[float]
+) -> list[list[list[int]]]:
+    """Of each limit, the sets of pictures that pairs nearer than it connect, by index.
 
-    Pictures of equal digest are pairs at distance 0, and only the first of them is
-    compared with others, so that a thousand copies of a picture stay a short list:
-    each is paired with that first one. Time grows as N squared.
+    below: limits in grey levels. Pictures of equal digest are at distance 0. Sets and
+    their members are in order of index. Time grows as N squared, memory does not.
     """
     first_of: dict[str, int] = {}
-    pairs = []
-    for index, key in enumerate(digests):
-        first = first_of.setdefault(key, index)
-        if first != index:
-            pairs.append(Pair(first, index, 0.0))
-    kept = np.fromiter(first_of.values(), int)
+    first = np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)])
+    kept = np.unique(first)
+    roots = [first.copy() for _ in below]
     for start in range(0, len(kept), _BLOCK):
         one = kept[start : start + _BLOCK]
         for other_start in range(start, len(kept), _BLOCK):
             other = kept[other_start : other_start + _BLOCK]
             distances = _distances(thumbnails[one], thumbnails[other])
-            # Each pair once, and none of a picture with itself.
-            later = one[:, None] < other[None, :]
-            rows, columns = np.nonzero((distances < below) & later)
-            found = (one[rows], other[columns], distances[rows, columns])
-            pairs += map(Pair, *(values.tolist() for values in found))
-    return sorted(pairs, key=lambda pair: (pair.distance, pair.first, pair.second))
+            for limit, root in zip(below, roots, strict=True):
+                rows, columns = np.nonzero(distances < limit)
+                _join(root, one[rows], other[columns])
+    return [_sets(root[first]) for root in roots]
+
+
+def _join(root: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
+    """Makes the sets of pictures one[i] and other[i] one set, for every i, in place.
+
+    root: int [N], the lowest index of the set that each picture is in.
+    """
+    while True:
+        ends = root[one], root[other]
+        low, high = np.minimum(*ends), np.maximum(*ends)
+        if np.array_equal(low, high):
+            return
+        np.minimum.at(root, high, low)
+        # The root of a root, until each is its own.
+        while not np.array_equal(root, root[root]):
+            root[:] = root[root]
+
+
+def _sets(root: np.ndarray) -> list[list[int]]:
+    """The pictures of equal root, as sets of two or more."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, key in enumerate(root.tolist()):
+        members[key].append(index)
+    return [group for group in members.values() if len(group) > 1]
 
 
 def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -105,19 +115,6 @@ def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     squares = [np.einsum("np,np->n", x, x) for x in (one, other)]
     squared = squares[0][:, None] + squares[1][None, :] - 2 * (one @ other.T)
     return np.sqrt(squared / one.shape[1])
-
-
-def clusters(pairs: Sequence[Pair]) -> list[list[int]]:
-    """The sets of pictures that pairs connect, each and all in order of index."""
-    member_of: dict[int, list[int]] = {}
-    for pair in pairs:
-        one = member_of.setdefault(pair.first, [pair.first])
-        other = member_of.setdefault(pair.second, [pair.second])
-        if one is not other:
-            one += other
-            member_of.update(dict.fromkeys(other, one))
-    found = {id(cluster): sorted(cluster) for cluster in member_of.values()}
-    return sorted(found.values())
 
 
 def balance(pictures: Pictures) -> dict[str, dict[str, int]]:
@@ -158,22 +155,21 @@ def summarise(pictures: Pictures) -> dict[str, Any]:
     most frequent first; identical, copies and look_alikes: see `_describe`; conflicts:
     the sets of copies that bear different labels; odd: as `odd_pictures`.
     """
-    pairs = close_pairs(pictures.thumbnails, pictures.digests, below=LOOK_ALIKE)
-    same = pictures.digests
-    identical = [pair for pair in pairs if same[pair.first] == same[pair.second]]
-    copies = [pair for pair in pairs if pair.distance < COPY]
+    identical, copies, look_alikes = alike_sets(
+        pictures.thumbnails, pictures.digests, below=(0.0, COPY, LOOK_ALIKE)
+    )
     sizes = Counter(f"{width} x {height}" for width, height in pictures.sizes)
     return {
         "count": len(pictures.names),
         "splits": dict(Counter(pictures.splits)),
         "classes": balance(pictures),
         "sizes": dict(sizes.most_common()),
-        "identical": _describe(clusters(identical), pictures),
-        "copies": _describe(clusters(copies), pictures),
-        "look_alikes": _describe(clusters(pairs), pictures),
+        "identical": _describe(identical, pictures),
+        "copies": _describe(copies, pictures),
+        "look_alikes": _describe(look_alikes, pictures),
         "conflicts": [
             {pictures.names[i]: pictures.classes[pictures.labels[i]] for i in cluster}
-            for cluster in clusters(copies)
+            for cluster in copies
             if len({int(pictures.labels[i]) for i in cluster}) > 1
         ],
         "odd": odd_pictures(pictures),
