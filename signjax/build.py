@@ -77,12 +77,21 @@ def _framing(config: Config) -> Framing:
 def hold_out_validation(
     config: Config, train: Dataset
 ) -> tuple[Dataset, Dataset | None]:
-    """(what is left to train on, the validation images or None)."""
+    """(what is left to train on, the validation images or None).
+
+    Raises InputError where nothing can be held out.
+    """
     fraction = config.data.validation_fraction
     if not fraction:
         return train, None
     rng = np.random.default_rng(config.seed)
     kept, held_out = hold_out(train, fraction=fraction, rng=rng)
+    if not len(held_out):
+        raise InputError(
+            f"config.data.validation_fraction is {fraction}, but of the "
+            f"{len(train.labels)} training images no class has two that can be parted: "
+            "give more images, or set it to 0"
+        )
     return train.take(kept), train.take(held_out)
 
 

@@ -153,7 +153,10 @@ def count_trained_on(workdir: Path, images: Images) -> int | None:
     path = workdir / _TRAINED_ON
     if not path.exists():
         return None
-    known = set(read_json(path))
+    keys = read_json(path)
+    if not isinstance(keys, list):
+        raise InputError(f"{path} is not what training writes: delete it")
+    known = set(keys)
     return sum(key in known for part in in_parts(images) for key in image_keys(part))
 
 

@@ -66,10 +66,13 @@ def connected(near: np.ndarray) -> list[list[int]]:
     sets = []
     for start in range(len(near)):
         found = {start}
-        while (more := set(np.flatnonzero(near[list(found)].any(axis=0)))) != found:
+        while True:
+            more = set(np.flatnonzero(near[sorted(found)].any(axis=0)).tolist())
+            if more == found:
+                break
             found = more
         if min(found) == start and len(found) > 1:
-            sets.append(sorted(map(int, found)))
+            sets.append(sorted(found))
     return sets
 
 
@@ -109,6 +112,14 @@ def test_a_leak_reaches_through_a_chain_of_copies() -> None:
     assert report["identical"] == {"sets": [["b", "c"]], "leaked": {}}
     assert report["copies"]["leaked"] == {"train": ["a"], "test": ["b", "c"]}
     assert report["conflicts"] == [{"a": "x", "b": "y", "c": "y"}]
+
+
+def test_a_class_without_pictures_is_found_and_is_no_error(tmp_path: Path) -> None:
+    write(tmp_path / "cat" / "0.png", scene(0))
+    (tmp_path / "dog").mkdir()
+    report = audit_path(str(tmp_path))
+    assert report["count"] == 1
+    assert report["unreadable"] == ["dog in all: no images in this class"]
 
 
 @pytest.fixture

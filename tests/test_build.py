@@ -305,3 +305,13 @@ def test_the_first_losses_are_those_recorded(name: str, variant: str) -> None:
         state, metrics = recipe.train_step(state, images, labels, indices, recipe.key)
         losses.append(metrics.compute()["loss"])
     assert losses == pytest.approx(GOLDEN[name, variant], rel=2e-3)
+
+
+def test_a_validation_that_would_be_empty_is_refused() -> None:
+    config = cnn.get_config()
+    config.data.validation_fraction = 0.5
+    images = np.zeros((2, 64, 64, 3), np.uint8)
+    train = Dataset(images, np.array([0, 1], np.int32), ("a", "b"))
+    told = r"validation_fraction is 0\.5, but of the 2 training images no class"
+    with pytest.raises(InputError, match=told):
+        build.hold_out_validation(config, train)

@@ -83,8 +83,22 @@ def test_the_pair_must_have_the_same_classes(tmp_path):
     make(tmp_path / "test", {"a": 2, "b": 1, "d": 1})
     with pytest.raises(InputError, match="only in train/: c; only in test/: d"):
         read(tmp_path)
-    with pytest.raises(InputError, match="differ in classes"):
-        read_labelled(tmp_path, image_size=4)
+    # A model is asked about test/ alone.
+    assert read_labelled(tmp_path, image_size=4).classes == ("a", "b", "d")
+
+
+def test_what_is_to_be_labelled_may_be_of_one_class(tmp_path):
+    make(tmp_path, {"a": 3})
+    assert read_labelled(tmp_path, image_size=4).classes == ("a",)
+    with pytest.raises(InputError, match="class folders found: a; expected two or"):
+        read(tmp_path)
+
+
+def test_a_bad_picture_to_train_on_does_not_hinder_a_test(tmp_path):
+    for part in ("train", "test"):
+        make(tmp_path / part, {"a": 2, "b": 2})
+    (tmp_path / "train" / "a" / "0.png").write_bytes(b"")
+    assert len(read_labelled(tmp_path, image_size=4).labels) == 4
 
 
 def test_half_a_pair_is_not_taken_for_classes(tmp_path):

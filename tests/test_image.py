@@ -1,5 +1,6 @@
 """Every kind of picture becomes the same upright RGB square, or is refused by name."""
 
+import errno
 import io
 import struct
 import zlib
@@ -331,7 +332,8 @@ def test_a_named_file_needs_no_suffix(tmp_path):
 
 
 def test_folders_are_searched_in_natural_order(tmp_path):
-    wanted = ["a/IMG_2.JPG", "a/IMG_10.jpg", "B/x.png", "z.heic"]
+    # A raised 2 is a digit, but no number.
+    wanted = ["1\u00b22.png", "a/IMG_2.JPG", "a/IMG_10.jpg", "B/x.png", "z.heic"]
     junk = [".hidden.jpg", ".git/x.jpg", "__MACOSX/x.jpg", "a/notes.txt", "data.h5"]
     for name in wanted[::-1] + junk:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -345,6 +347,18 @@ def test_a_place_without_images_is_told(tmp_path):
         list_images(tmp_path)
     with pytest.raises(InputError, match="nowhere: no such file or folder"):
         list_images(tmp_path / "nowhere")
+
+
+def test_a_place_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="a: File name too long; expected an image"):
+        list_images(tmp_path / ("a" * 300))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.listdir", refuse)
+    with pytest.raises(InputError, match="Permission denied; expected an image"):
+        list_images(tmp_path)
 
 
 def test_many_images_keep_their_order(tmp_path):

@@ -79,6 +79,8 @@ def test_what_evaluate_says_of_a_calibration() -> None:
     whole = score(LOGITS, data.labels, CLASSES) | {
         "data": "photos",
         "left_out": {},
+        "model": "runs/cnn",
+        "step": 4,
         "trained_on": "signs",
         "trained_on_count": 0,
         "calibrated": scores,
@@ -164,8 +166,19 @@ def test_the_page_of_other_data_leaves_that_of_the_own_test(
     given = options(workdir=str(workdir), data=str(photos))
     run("evaluate", given)
     assert (workdir / "report.html").read_bytes() == own
-    page = workdir / "report_photos.html"
+    page = workdir / f"report_{tmp_path.name}_photos.html"
     assert f"{photos}: 4 images" in page.read_text()
+    # Nor do pages of other data of that name, of the best model, or beside files.
+    others = write_photos(tmp_path / "others" / "photos")
+    run("evaluate", options(workdir=str(workdir), data=str(others)))
+    run("evaluate", options(workdir=str(workdir), best=True))
+    for name in ("scores.a", "scores.b"):
+        run("evaluate", options(workdir=str(workdir), output=str(tmp_path / name)))
+        assert (tmp_path / f"{name}.html").exists()
+    assert (workdir / "report.html").read_bytes() == own
+    assert f"{workdir}, step 6" in (workdir / "report_best.html").read_text()
+    assert f"{photos}: 4 images" in page.read_text()
+    assert (workdir / "report_others_photos.html").exists()
     # Where no page can be written the scores are told, and why there is none.
     page.unlink()
     page.mkdir()
@@ -199,7 +212,7 @@ def test_images_that_were_trained_on_are_told(
     data = str(tmp_path / "photos")
     run("evaluate", options(workdir=str(workdir), data=data, output=str(output)))
     assert json.loads(output.read_text())["trained_on_count"] == 5
-    assert "5 of the images were trained on" in capsys.readouterr().out
+    assert "5 of the images were trained on, or held out" in capsys.readouterr().out
     run("evaluate", options(workdir=str(workdir), output=str(output)))
     assert json.loads(output.read_text())["trained_on_count"] == 0
     assert "trained on:" not in capsys.readouterr().out
@@ -242,6 +255,16 @@ def test_evaluate_and_predict_use_it(
     assert json.loads(answer)["label"] is None
     assert json.loads(answer)["confidence"] < 0.25
     assert line.startswith(f"{photo}  unsure  0.") and "below 0.900" in line
-    (workdir / "calibration.json").write_text("{}")
-    with pytest.raises(InputError, match="calibration.json is not what training"):
+    for wrong in (
+        {},
+        stored | {"temperature": "1.0"},
+        stored | {"temperature": 0},
+        stored | {"threshold": "x"},
+    ):
+        (workdir / "calibration.json").write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match="calibration.json is not what training"):
+            run("evaluate", options(workdir=str(workdir)))
+    (workdir / "calibration.json").unlink()
+    (workdir / "trained_on.json").write_text("null")
+    with pytest.raises(InputError, match="trained_on.json is not what training"):
         run("evaluate", options(workdir=str(workdir)))

@@ -335,3 +335,8 @@ def test_tensorboard_not_installed_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(InputError, match=r'pip install "signjax\[tensorboard\]"'):
         TensorBoard(tmp_path)
+
+
+def test_a_file_name_that_is_no_text_is_written_as_an_escape(tmp_path):
+    logs.write_text(tmp_path / "page.html", "of caf\u00e9/\udcff.png")
+    assert (tmp_path / "page.html").read_text() == "of caf\u00e9/\\udcff.png"

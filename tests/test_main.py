@@ -194,6 +194,7 @@ def test_help_is_short_and_succeeds() -> None:
     ("arguments", "told"),
     [
         (["--mode=fly"], "train, evaluate"),
+        (["--mode=audit", f"--data={'a' * 300}"], "a: File name too long"),
         (["--confg=x"], "--confg: no such flag (--config is one); --help"),
         (["--repeats=many"], "--repeats=many: expected a whole number"),
         (["--best=maybe"], "--best=maybe: expected True or False"),

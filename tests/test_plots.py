@@ -112,3 +112,18 @@ def test_absent_extra_is_told_with_how_to_get_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert not plots.available()
     assert 'pip install "signjax[plots]"' in plots.HOW_TO_GET
+
+
+def test_a_confusion_of_many_classes_stays_a_small_picture(tmp_path):
+    sizes = []
+    for count in (40, 200):
+        classes = [f"class {i}" for i in range(count)]
+        file = tmp_path / f"{count}.png"
+        plots.confusion_matrix(np.eye(count, dtype=int).tolist(), classes, file)
+        with Image.open(file) as image:
+            sizes.append(image.size)
+    assert sizes[0] == sizes[1]
+
+
+def test_a_class_of_letters_that_the_font_lacks_is_no_warning(tmp_path):
+    plots.confusion_matrix([[1, 0], [0, 1]], ["\u624b", "b"], tmp_path / "hand.png")

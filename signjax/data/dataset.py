@@ -78,7 +78,7 @@ class Splits(NamedTuple):
         digest = hashlib.sha256()
         keys: list[str] = []
         for part in (self.train, self.test):
-            digest.update("\0".join(part.classes).encode())
+            digest.update("\0".join(part.classes).encode(errors="surrogateescape"))
             digest.update(repr(part.images.shape).encode())
             for images in in_parts(part.images):
                 digest.update(np.ascontiguousarray(images, np.uint8).data)

@@ -11,6 +11,7 @@ from signjax.data.holdout import hold_out
 from signjax.data.image import (
     WHOLE_SQUARE,
     Framing,
+    images_below,
     is_hidden,
     list_images,
     load_images,
@@ -66,21 +67,24 @@ def read_folder(
 def read_labelled(
     directory: str | Path, *, image_size: int, framing: Framing = WHOLE_SQUARE
 ) -> Dataset:
-    """Read all class-named folders as one set; of train/ and test/, the test part.
+    """Read all class-named folders, one or more, as one set.
 
-    Raises InputError as `read_folder` does.
+    Of train/ and test/ it is the test part, and the other is not looked at. Raises
+    InputError as `read_folder` does.
     """
     directory = Path(directory)
     if _is_split_pair(directory):
-        return _read_pair(directory, image_size, framing, "", stream=False)[1]
-    return _read(_class_folders(directory), image_size, framing, stream=False)
+        directory = directory / "test"
+    folders = _class_folders(directory, at_least=1)
+    return _read(folders, image_size, framing, stream=False)
 
 
 def list_labelled(directory: str | Path) -> dict[str, dict[str, list[Path]]]:
     """Split -> class -> its pictures, as `read_folder` finds them, unread.
 
     Without train/ and test/ the one split is `all`; beside them a val/, valid/ or
-    validation/ counts too. Other than for training, classes may differ between splits.
+    validation/ counts too. Other than for training, classes may differ between splits
+    and have no picture.
     """
     directory = Path(directory)
     parts = {"all": directory}
@@ -88,7 +92,7 @@ def list_labelled(directory: str | Path) -> dict[str, dict[str, list[Path]]]:
         named = ("train", *_VALIDATION, "test")
         parts = {n: directory / n for n in named if (directory / n).is_dir()}
     return {
-        part: {c: list_images(f) for c, f in _class_folders(folder).items()}
+        part: {c: images_below(f) for c, f in _class_folders(folder).items()}
         for part, folder in parts.items()
     }
 
@@ -169,17 +173,18 @@ def _read(
     )
 
 
-def _class_folders(directory: Path) -> dict[str, Path]:
+def _class_folders(directory: Path, at_least: int = 2) -> dict[str, Path]:
     """Class name -> folder, in label order, which is the natural one."""
     found = _folders(directory)
     if found.keys() & {"train", "test"}:
         raise InputError(
             f"{directory}: of train/ and test/ only one is there; expected {_LAYOUT}"
         )
-    if len(found) < 2:
+    if len(found) < at_least:
+        wanted = "two or more" if at_least > 1 else "one or more"
         raise InputError(
             f"{directory}: class folders found: {', '.join(found) or 'none'}; expected "
-            f"two or more: {_LAYOUT}"
+            f"{wanted}: {_LAYOUT}"
         )
     return found
 

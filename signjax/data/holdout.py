@@ -14,8 +14,8 @@ def hold_out(
     """Sorted image indices (kept, held out), int64, that divide no group of `data`.
 
     About `fraction`, in (0, 1), is held out: of each class's images, or of its groups
-    where there are any, or of the whole where a group shows several classes. Raises
-    InputError where that leaves a class to one side.
+    where there are any, a class of one image or group keeping it; or of the whole where
+    a group shows several classes, as `grouped_split`, which raises InputError.
     """
     labels, groups = data.labels, data.groups
     if groups is None:

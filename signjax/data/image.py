@@ -5,6 +5,7 @@ by the model in the way its training images were.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -155,10 +156,27 @@ def list_images(path: str | Path) -> list[Path]:
     `IMAGE_SUFFIXES`. Raises InputError where nothing is there or nothing is left.
     """
     path = Path(path)
-    if path.is_file():
-        return [path]
+    try:
+        if path.is_file():
+            return [path]
+        images = images_below(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}; expected an image or folder that can be read"
+        ) from error
+    if not images:
+        raise InputError(f"{path}: no images in this folder; expected .jpg, .png, ...")
+    return images
+
+
+def images_below(path: Path) -> list[Path]:
+    """The pictures below a folder, as `list_images` has them, or none.
+
+    Raises InputError where no folder is there and OSError where it cannot be read.
+    """
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder; expected an image or folder")
+    os.listdir(path)  # rglob passes over a folder that it may not read
     images = [
         file
         for file in path.rglob("*")
@@ -166,8 +184,6 @@ def list_images(path: str | Path) -> list[Path]:
         and not any(is_hidden(part) for part in file.relative_to(path).parts)
         and file.is_file()
     ]
-    if not images:
-        raise InputError(f"{path}: no images in this folder; expected .jpg, .png, ...")
     return sorted(images, key=lambda file: natural_key(str(file.relative_to(path))))
 
 
@@ -179,7 +195,7 @@ def is_hidden(name: str) -> bool:
 def natural_key(text: str) -> tuple[list[str | int], str]:
     """A sort key that counts: IMG_2 before IMG_10, case aside."""
     parts = re.split(r"(\d+)", text.casefold())
-    return [int(part) if part.isdigit() else part for part in parts], text
+    return [int(part) if part.isdecimal() else part for part in parts], text
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,6 +1,7 @@
 """--mode=audit: copies, leaks between splits, balance and odd pictures of --data."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,16 +130,26 @@ def _read_files(path: Path) -> dict[str, Dataset]:
 
 
 def _read_folder(path: Path, unreadable: list[str]) -> Iterator[_Row]:
+    def read(picture: tuple[str, str, Path]) -> _Row | str:
+        split, label, file = picture
+        try:
+            pixels = load_whole(file)
+        except InputError as error:
+            return str(error)
+        return _row(file.relative_to(path).as_posix(), split, label, pixels)
+
+    pictures = []
     for split, folders in list_labelled(path).items():
         for label, files in folders.items():
-            for file in files:
-                try:
-                    pixels = load_whole(file)
-                except InputError as error:
-                    unreadable.append(str(error))
-                    continue
-                name = file.relative_to(path).as_posix()
-                yield _row(name, split, label, pixels)
+            pictures += [(split, label, file) for file in files]
+            if not files:
+                unreadable.append(f"{label} in {split}: no images in this class")
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(read, pictures):
+            if isinstance(found, str):
+                unreadable.append(found)
+            else:
+                yield found
 
 
 def describe(report: Mapping[str, Any]) -> list[str]:

@@ -34,6 +34,7 @@ from signjax.workdir import TrainedModel, count_trained_on
 
 # Pictures that a report's audit compares in half a minute and half a gigabyte.
 _MOST_AUDITED = 20_000
+_MOST_PRINTED = 20  # classes
 
 
 def run(options: Options) -> None:
@@ -105,6 +106,7 @@ def _score(
 ) -> dict[str, Any]:
     return score_logits(logits, data) | {
         "calibrated": calibration and score_calibrated(calibration, logits, data),
+        "model": str(directory),
         "trained_on": trained.run.data["source"],
         "trained_on_count": count_trained_on(directory, data.images),
         "step": trained.step,
@@ -120,6 +122,11 @@ def _look_over_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
 
     count = len(splits.train.labels) + len(splits.test.labels)
     return _look_over(lambda: count, audited)
+
+
+def _look_over_data(path: str, console: Console) -> Sequence[str]:
+    with console.if_slow("looking over the data for the report; the scores are above"):
+        return _look_over(lambda: count_pictures(path), lambda: audit(path))
 
 
 def _look_over(
@@ -149,15 +156,21 @@ def _refuse_page(output: str) -> None:
 def _report_path(options: Options, directory: Path) -> Path:
     """Beside a JSON file, by its name; in the workdir without one.
 
-    There the page of the model's own test is not replaced by that of other data.
+    There pages of the last and the best model, of its own test and of other data do
+    not replace each other; that of --data=photos/test is report_photos_test.html.
     """
     output = Path(options.output).expanduser()
     if output.is_file():
-        return output.with_suffix(".html")
+        stem = output.stem if output.suffix == ".json" else output.name
+        return output.with_name(f"{stem}.html")
+    page = Path(REPORT_FILE)
+    parts = [page.stem]
+    if options.best:
+        parts.append("best")
     if options.data:
         data = Path(options.data).expanduser().resolve()
-        return directory / f"report_{data.name}.html"
-    return directory / REPORT_FILE
+        parts += [data.parent.name, data.name]
+    return directory / f"{'_'.join(filter(None, parts))}{page.suffix}"
 
 
 def _load(
@@ -174,9 +187,7 @@ def _load(
         return (
             data,
             options.data,
-            lambda: _look_over(
-                lambda: count_pictures(options.data), lambda: audit(options.data)
-            ),
+            lambda: _look_over_data(options.data, console),
         )
     expected = trained.run.data
     if expected["source"] == "ported":
@@ -254,18 +265,21 @@ def score_calibrated(
 def describe(scores: dict[str, Any]) -> dict[str, str]:
     """The scores but for the table of classes: heading -> text."""
     low, high = scores["interval95"]
-    numbers = {"data": f"{scores['data']}: {scores['count']} images"}
+    numbers = {
+        "model": f"{scores['model']}, step {scores['step']}",
+        "data": f"{scores['data']}: {scores['count']} images",
+    }
+    if scores["trained_on"] == "synthetic":
+        numbers["model"] += ", trained on synthetic hands"
     if scores["left_out"]:
         names = ", ".join(scores["left_out"])
         count = sum(scores["left_out"].values())
         numbers["left out"] = f"{count} images of classes not known: {names}"
     if scores["trained_on_count"]:
         numbers["KNOWN"] = (
-            f"{scores['trained_on_count']} of the images were trained on: of these the "
-            "scores say nothing about new ones"
+            f"{scores['trained_on_count']} of the images were trained on, or held out "
+            "for validation: of these the scores say nothing about new ones"
         )
-    if scores["trained_on"] == "synthetic":
-        numbers["model"] = "trained on synthetic hands"
     numbers["accuracy"] = (
         f"{scores['accuracy']:.4f}, 95% interval {low:.3f} to {high:.3f}"
     )
@@ -303,18 +317,23 @@ def _print(console: Console, numbers: dict[str, str], scores: dict[str, Any]) ->
         console.info(f"{heading:9} {text}")
     classes = scores["classes"]
     width = max(5, *(len(name) + 1 for name in classes))
+    # A line of more classes is wider than a window.
+    whole = len(classes) <= _MOST_PRINTED
+    heading = "".join(f"{name:>{width}}" for name in classes)
     console.info("")
     console.info(
-        f"{'true':>{width}}  recall  precision  predicted as "
-        + "".join(f"{name:>{width}}" for name in classes)
+        f"{'true':>{width}}  recall  precision" + f"  predicted as {heading}" * whole
     )
     for name, row in zip(classes, scores["confusion"], strict=True):
         of_class = scores["per_class"][name]
-        console.info(
+        line = (
             f"{name:>{width}}  {_share(of_class['recall'])}     "
-            f"{_share(of_class['precision'])}               "
-            + "".join(f"{count:>{width}}" for count in row)
+            f"{_share(of_class['precision'])}"
         )
+        counts = "".join(f"{count:>{width}}" for count in row)
+        console.info(line + f"{'':15}{counts}" * whole)
+    if not whole:
+        console.info("what each is taken for is in the JSON that --output writes")
 
 
 def _share(value: float | None) -> str:

@@ -224,8 +224,11 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file, in UTF-8, as `write_json` writes its own."""
-    _replace(Path(path), text.encode())
+    """Writes a text file, in UTF-8, as `write_json` writes its own.
+
+    What a file name holds that is no text is written as an escape.
+    """
+    _replace(Path(path), text.encode(errors="backslashreplace"))
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 # Blue and vermilion of Okabe and Ito: told apart with any colour vision, and in grey.
 COLORS = {"train": "#0072B2", "validation": "#D55E00", "test": "#D55E00"}
 INK, FAINT = "#333333", "#DDDDDD"
+
+# Of a confusion matrix: classes, and letters of a name that stands level.
+_MOST_NAMED, _LONG_NAME = 40, 4
 
 HOW_TO_GET = 'no learning curves: pip install "signjax[plots]" draws them'
 
@@ -150,28 +154,38 @@ def confusion_matrix(
     classes: Sequence[str],
     file: str | os.PathLike[str] | IO[bytes],
 ) -> None:
-    """Draws counts, rows by true class, into a PNG; a row's colours are its shares."""
+    """Draws counts, rows by true class, into a PNG; a row's colours are its shares.
+
+    Of more than 40 classes colours alone, as numbers and names would not be readable.
+    """
     from matplotlib.figure import Figure
 
     count = len(classes)
-    side = 2.2 + 0.42 * count
+    readable = count <= _MOST_NAMED
+    side = 2.2 + 0.42 * min(count, _MOST_NAMED)
     figure = Figure(figsize=(side, side), dpi=110, layout="constrained")
     axes = figure.subplots()
     shares = [[n / max(1, sum(row)) for n in row] for row in confusion]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row in range(count):
+    for row in range(count) if readable else ():
         for column in range(count):
             number, share = confusion[row][column], shares[row][column]
             if number:
                 color = "white" if share > 0.5 else INK
                 axes.text(column, row, str(number), ha="center", va="center", c=color)
-    axes.set_xticks(range(count), classes, color=INK, parse_math=False)
-    axes.set_yticks(range(count), classes, color=INK, parse_math=False)
+    if readable:
+        names: dict[str, Any] = {"labels": classes, "color": INK, "parse_math": False}
+        upright = 90 if max(map(len, classes)) > _LONG_NAME else 0
+        axes.set_xticks(range(count), rotation=upright, **names)
+        axes.set_yticks(range(count), **names)
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("true", color=INK)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    figure.savefig(file, format="png")
+    with warnings.catch_warnings():
+        # Letters that matplotlib's font lacks; the report has the names as text too.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(file, format="png")
 
 
 def reliability_diagram(

@@ -68,7 +68,7 @@ def render(report: Report) -> str:
         _section("Reliability", _reliability(report.reliability)),
         _section(f"Worst of {wrong} mistakes", _mistakes(report.mistakes)),
         _section("Data audit", _verbatim("\n".join(report.audit))),
-        _section("Data", _rows(report.data)),
+        _section("Trained on", _rows(report.data)),
         _section("Versions", _rows(report.versions)),
         _section("Config", _verbatim(json.dumps(report.config, indent=1))),
     ]

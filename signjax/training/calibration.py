@@ -59,7 +59,13 @@ class Calibration:
     def from_json(cls, values: dict[str, Any]) -> "Calibration":
         """The calibration of `to_json`; KeyError or TypeError where it is none."""
         pairs: dict[str, Any] = {key: tuple(values[key]) for key in ("loss", "ece")}
-        return cls(**{**values, **pairs})
+        calibration = cls(**{**values, **pairs})
+        temperature, threshold = calibration.temperature, calibration.threshold
+        if not isinstance(temperature, (int, float)) or temperature <= 0:
+            raise TypeError(f"temperature is {temperature!r}")
+        if not isinstance(threshold, (int, float, type(None))):
+            raise TypeError(f"threshold is {threshold!r}")
+        return calibration
 
 
 def fit(
