@@ -48,7 +48,12 @@ def run(mode: str, options: Options) -> None:
     if options.deterministic:  # XLA reads it when the mode imports jax
         given = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true"
-    import_module(f"signjax.modes.{mode}").run(options)
+    try:
+        import_module(f"signjax.modes.{mode}").run(options)
+    except OSError as error:
+        if error.filename is None:  # no file's fault, as a closed pipe is
+            raise
+        raise InputError(f"{error.filename}: {error.strerror}") from error
 
 
 def help_text(introduction: str, flags: Mapping[str, str]) -> str:
