@@ -1,11 +1,13 @@
 """Class-named folders become a stratified, repeatable split."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from signjax.data.dataset import Splits
 from signjax.data.folder import read_folder, read_labelled
 from signjax.errors import InputError
 
@@ -155,3 +157,11 @@ def test_the_ankara_digits():
     assert len(train.images) + len(test.images) == 1032
     assert set(np.bincount(test.labels)) <= {20, 21}
     assert train.images.shape[1:] == (64, 64, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names may be text alone")
+def test_a_class_whose_name_is_no_text_can_be_learned(tmp_path):
+    make(tmp_path, {"\udcff": 2, "b": 2})
+    train, test = read(tmp_path, test_fraction=0.5)
+    assert train.classes == ("b", "\udcff")
+    assert len(Splits(train, test, source="folder", origin="").sha256) == 64

@@ -1,6 +1,7 @@
 """Calibration travels from training through the workdir to evaluate and predict."""
 
 import dataclasses
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from signjax.modes import Options, evaluate, run
 from signjax.modes.calibration import read_calibration
 from signjax.modes.evaluate import describe, score_calibrated
 from signjax.modes.predict import answers
+from signjax.reporting.logs import Console
 from signjax.training.calibration import Calibration
 from signjax.training.evaluation import score, softmax
 from signjax.workdir import read
@@ -219,17 +221,38 @@ def test_images_that_were_trained_on_are_told(
 
 
 def test_an_audit_that_cannot_be_is_told_on_the_page(
-    workdir: Path, tmp_path: Path
+    workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for part in ("train", "test"):
         write_photos(tmp_path / "photos" / part)
     (tmp_path / "photos" / "val").mkdir()  # without class folders
     output = tmp_path / "scores.json"
     data = str(tmp_path / "photos")
-    run("evaluate", options(workdir=str(workdir), data=data, output=str(output)))
+    given = options(workdir=str(workdir), data=data, output=str(output))
+    run("evaluate", given)
     assert json.loads(output.read_text())["count"] == 4
     page = output.with_suffix(".html").read_text()
     assert "left out: " in page and f"{tmp_path}/photos/val" in page
+
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(evaluate, "count_pictures", refuse)
+    run("evaluate", given)
+    assert "Permission denied" in output.with_suffix(".html").read_text()
+
+
+@pytest.mark.parametrize(("count", "whole"), [(20, True), (21, False)])
+def test_many_classes_are_printed_without_what_they_are_taken_for(
+    count: int, whole: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = tuple(f"class{i}" for i in range(count))
+    scores = score(10.0 * np.eye(count), np.arange(count), classes)
+    evaluate._print(Console(), {}, scores)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("1.000" in line for line in lines) == count
+    assert any("predicted as" in line for line in lines) == whole
+    assert max(map(len, lines)) < 80 or whole
 
 
 def test_evaluate_and_predict_use_it(

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from signjax.data.copies import connect
 from signjax.data.image import square_resize
 
 THUMBNAIL = 32
@@ -66,8 +67,9 @@ def alike_sets(
 ) -> list[list[list[int]]]:
     """Of each limit, the sets of pictures that pairs nearer than it connect, by index.
 
-    below: limits in grey levels. Pictures of equal digest are at distance 0. Sets and
-    their members are in order of index. Time grows as N squared, memory does not.
+    below: limits in grey levels. Pictures of equal digest are one set whatever the
+    limit. Sets and their members are in order of index. Time grows as N squared, memory
+    does not.
     """
     first_of: dict[str, int] = {}
     first = np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)])
@@ -80,24 +82,8 @@ def alike_sets(
             distances = _distances(thumbnails[one], thumbnails[other])
             for limit, root in zip(below, roots, strict=True):
                 rows, columns = np.nonzero(distances < limit)
-                _join(root, one[rows], other[columns])
+                connect(root, one[rows], other[columns])
     return [_sets(root[first]) for root in roots]
-
-
-def _join(root: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
-    """Makes the sets of pictures one[i] and other[i] one set, for every i, in place.
-
-    root: int [N], the lowest index of the set that each picture is in.
-    """
-    while True:
-        ends = root[one], root[other]
-        low, high = np.minimum(*ends), np.maximum(*ends)
-        if np.array_equal(low, high):
-            return
-        np.minimum.at(root, high, low)
-        # The root of a root, until each is its own.
-        while not np.array_equal(root, root[root]):
-            root[:] = root[root]
 
 
 def _sets(root: np.ndarray) -> list[list[int]]:

@@ -56,13 +56,24 @@ def _groups_of(keys: Iterable[Hashable]) -> np.ndarray | None:
 
 def join_groups(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The finest groups, int32 [N], that part none of either, int [N], >= 0."""
-    joined = one
+    root = np.arange(one.max() + 1)
+    _, first, group = np.unique(other, return_index=True, return_inverse=True)
+    connect(root, one, one[first[group]])
+    return root[one].astype(np.int32)
+
+
+def connect(root: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
+    """Makes the sets that one[i] and other[i] are in one set, for every i, in place.
+
+    root: int [N], the lowest member of the set that each of 0 to N - 1 is in. one,
+    other: int [M], members.
+    """
     while True:
-        lowest = joined
-        for groups in (one, other):
-            of_group = np.full(groups.max() + 1, one.max())
-            np.minimum.at(of_group, groups, lowest)
-            lowest = of_group[groups]
-        if np.array_equal(lowest, joined):
-            return joined.astype(np.int32)
-        joined = lowest
+        ends = root[one], root[other]
+        low, high = np.minimum(*ends), np.maximum(*ends)
+        if np.array_equal(low, high):
+            return
+        np.minimum.at(root, high, low)
+        # The root of a root, until each is its own.
+        while not np.array_equal(root, root[root]):
+            root[:] = root[root]

@@ -136,7 +136,7 @@ def _look_over(
     try:
         if count() <= _MOST_AUDITED:
             return describe_audit(audited())
-    except InputError as error:  # the parts that were not scored may be no data
+    except (InputError, OSError) as error:  # a part that was not scored may be no data
         return [f"left out: {error}"]
     return [
         f"left out: it compares every two of {count()} pictures; --mode=audit "
