@@ -28,6 +28,7 @@ ALL_EPOCHS = "--config.train.epochs=16"  # of resnet_pretrained.py
 PERSPECTIVE = "--config.augment.perspective=0.2"
 NO_PERSPECTIVE = "--config.augment.perspective=0.0"
 LIGHT = ("gamma", "tint", "lighting", "blur", "noise", "greyscale")
+USUAL_POSES = "--config.data.synthetic_variety=0.0"
 NO_DRAWN = "--config.data.synthetic_extra=0"
 TWICE_DRAWN = "--config.data.synthetic_extra=540"
 AUGMENTATION = [
@@ -40,6 +41,7 @@ PLAIN = (
     "--config.train.epochs=10",
     "--config.evaluation.mirror=False",
     NO_DRAWN,
+    USUAL_POSES,
     *(override for _, overrides in AUGMENTATION for override in overrides),
     "--config.augment.rotation=15.0",
     "--config.augment.scale=0.15",
@@ -50,12 +52,19 @@ PLAIN = (
 ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "resnet.py": [
         ("the recipe", PART),
+        ("usual poses", (*PART, USUAL_POSES)),
         # As many steps, over more and fewer images.
-        ("twice the drawn hands", ("--config.train.epochs=15", TWICE_DRAWN)),
-        ("no drawn hands", ("--config.train.epochs=24", NO_DRAWN)),
+        (
+            "usual poses, twice the drawn hands",
+            ("--config.train.epochs=15", TWICE_DRAWN, USUAL_POSES),
+        ),
+        ("no drawn hands", ("--config.train.epochs=24", NO_DRAWN, USUAL_POSES)),
         ("not mirrored", (*PART, "--config.evaluation.mirror=False")),
-        *[(changed, (*PART, *overrides)) for changed, overrides in AUGMENTATION],
-        ("perspective", (*PART, PERSPECTIVE)),
+        *[
+            (f"usual poses, {changed}", (*PART, *overrides, USUAL_POSES))
+            for changed, overrides in AUGMENTATION
+        ],
+        ("usual poses, perspective", (*PART, PERSPECTIVE, USUAL_POSES)),
         ("plain: the earlier recipe", PLAIN),
         ("plain, stride in the first 1x1", (*PLAIN, "--config.model.stride_on=1x1")),
         ("plain, max-pool without padding", (*PLAIN, "--config.model.pool_padding=0")),

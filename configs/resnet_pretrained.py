@@ -35,6 +35,7 @@ def get_config(variant: str = "") -> Config:
     config.data.image_size = 96
     config.augment.perspective = 0.2
     config.data.synthetic_extra = 540
+    config.data.synthetic_variety = 0.0  # not compared here
     config.train.epochs = 16
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.01

@@ -63,6 +63,7 @@ def load_splits(
         synthetic_train=data.synthetic_train,
         synthetic_test=data.synthetic_test,
         synthetic_classes=data.synthetic_classes,
+        synthetic_variety=data.synthetic_variety,
         warn=warn,
         framing=_framing(config),
         group=data.group,
@@ -112,7 +113,13 @@ def draw_extra(config: Config, classes: tuple[str, ...]) -> Dataset | None:
     digits = np.array([int(name) for name in classes])[labels]
     # Not the key of weights and steps, and not that of source synthetic's images.
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
-    images = draw_hands(key, jnp.asarray(digits), size=config.data.image_size)
+    data = config.data
+    images = draw_hands(
+        key,
+        jnp.asarray(digits),
+        size=data.image_size,
+        variety=data.synthetic_variety,
+    )
     return Dataset(np.asarray(images), labels, classes)
 
 

@@ -56,6 +56,7 @@ def default_config() -> Config:
     data.synthetic_train = 1080  # images drawn for training
     data.synthetic_test = 120  # images drawn for the test
     data.synthetic_extra = 0  # hands drawn to train on beside the images, int >= 0
+    data.synthetic_variety = 0.0  # [0, 1]: of drawn fingers' and thumbs' poses
     data.synthetic_classes = 6  # digits drawn: 6 (0 to 5, as in SIGNS), 10
     data.crop = 1.0  # (0, 1]: share kept of a picture's largest centred square's side
     data.interpolation = "bicubic"  # bilinear, hamming, bicubic; all antialiased
@@ -256,6 +257,7 @@ _RULES = [
     ("data.synthetic_train", *_at_least(1)),
     ("data.synthetic_test", *_at_least(1)),
     ("data.synthetic_extra", *_at_least(0)),
+    ("data.synthetic_variety", *_FRACTION),
     ("data.synthetic_classes", *_one_of(6, 10)),
     ("data.crop", *_SHARE_OR_ALL),
     ("data.interpolation", *_one_of("bilinear", "hamming", "bicubic")),

@@ -45,6 +45,7 @@ def warn(text: str) -> None:
         ("data.test_fraction", 0.0, "between 0 and 1"),
         ("data.synthetic_train", 0, "at least 1"),
         ("data.synthetic_test", 0, "at least 1"),
+        ("data.synthetic_variety", 1.5, "between 0 and 1"),
         ("data.synthetic_classes", 8, "6 or 10"),
         ("data.crop", 0.0, "above 0 and at most 1"),
         ("data.crop", 1.5, "above 0 and at most 1"),

@@ -76,6 +76,7 @@ def read(warnings):
             "synthetic_train": 7,
             "synthetic_test": 4,
             "synthetic_classes": 6,
+            "synthetic_variety": 0.0,
         }
         return resolve(
             source, directory=directory, warn=warnings.append, **defaults | options
@@ -175,6 +176,7 @@ def test_auto_without_anything_draws_and_says_so(read, drawn, warnings):
             "train_size": 7,
             "test_size": 4,
             "classes": 6,
+            "variety": 0.0,
             "image_size": 64,
         }
     ]
@@ -394,3 +396,18 @@ def test_joined_data_keep_their_groups_apart():
 def test_reading_files_does_not_import_jax():
     code = "import sys; import signjax.data.sources; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_variety_reaches_the_hands_that_are_drawn(beside):
+    def drawn(variety: float) -> np.ndarray:
+        config = default_config()
+        config.data.source = "synthetic"
+        config.data.synthetic_train = config.data.synthetic_test = 12
+        config.data.synthetic_extra = 12
+        config.data.synthetic_variety = variety
+        splits = build.load_splits(config, pytest.fail)
+        extra = build.draw_extra(config, splits.train.classes)
+        return (extra if beside else splits.train).images
+
+    assert (drawn(1.0) != drawn(0.0)).any()

@@ -24,13 +24,13 @@ def exemplary(digit: jax.Array) -> hand.Pose:
     return hand.choose_pose(EXEMPLARY, digit)
 
 
-def posed(draws: np.ndarray, digits: np.ndarray):
+def posed(draws: np.ndarray, digits: np.ndarray, variety: float):
     """Poses and the joints of thumb and fingers for a batch of draws."""
 
     @jax.jit
     @jax.vmap
     def pose(draw, digit):
-        pose = hand.choose_pose(draw, digit)
+        pose = hand.choose_pose(draw, digit, variety)
         fingers = hand.finger_joints(pose)
         return fingers, hand.thumb_joints(pose, fingers)
 
@@ -153,16 +153,48 @@ def test_digits_raise_the_fingers_of_their_sign():
         assert nearest.tolist() == fingers, f"digit {digit}: {angles}"
 
 
-def test_thumb_meets_the_finger_of_its_digit():
+@pytest.mark.parametrize("variety", [0.0, 1.0])
+def test_thumb_meets_the_finger_of_its_digit(variety):
     digits = np.repeat([6, 7, 8, 9], 50)
     draws = np.random.default_rng(0).random((200, 30), np.float32)
-    fingers, thumb = posed(draws, digits)
+    fingers, thumb = posed(draws, digits, variety)
     gaps = np.linalg.norm(fingers[:, :, 3] - thumb[:, None, 3], axis=-1)
     np.testing.assert_array_equal(gaps.argmin(axis=1), 9 - digits)
     # The balls at the tips, of about 0.8 cm each, touch.
     assert gaps.min(axis=1).max() < 2.4
     lengths = np.linalg.norm(np.diff(thumb, axis=1), axis=-1)
     np.testing.assert_allclose(lengths, np.tile(hand.THUMB_BONES, (200, 1)), rtol=1e-3)
+
+
+def test_variety_brings_fingers_together_and_thumbs_to_the_palm():
+    draws = np.random.default_rng(0).random((300, 30), np.float32)
+
+    def close_and_aside(variety: float) -> tuple[float, float]:
+        """Shares of open hands: two fingertips 2.3 cm apart, thumb near."""
+        fingers, thumb = posed(draws, np.full(300, 5), variety)
+        gaps = np.linalg.norm(np.diff(fingers[:, :, 3], axis=1), axis=-1)
+        assert (np.diff(fingers[:, :, 3, 0], axis=1) < 0).all()  # none crosses another
+        aside = thumb[:, 3, 0] - fingers[:, 0, 0, 0]
+        return np.mean(gaps.min(axis=1) < 2.3), np.mean(aside < 4.5)
+
+    close, aside = close_and_aside(0.0)
+    assert close < 0.03
+    assert aside == 0
+    close, aside = close_and_aside(1.0)
+    assert 0.1 < close < 0.6
+    assert 0.2 < aside < 0.6
+
+
+@pytest.mark.parametrize("variety", [0.0, 1.0])
+def test_thumb_is_beside_or_before_the_palm_as_its_digit_says(variety):
+    draws = np.random.default_rng(0).random((300, 30), np.float32)
+    index = 2.7 + 1.03  # edge of the palm, cm to the thumb's side
+    for digit in (3, 5):
+        _, thumb = posed(draws, np.full(300, digit), variety)
+        assert thumb[:, 3, 0].min() > index
+    _, thumb = posed(draws, np.full(300, 4), variety)
+    assert thumb[:, 3, 0].max() < 2.7
+    assert thumb[:, 3, 2].min() > 0
 
 
 def test_left_hand_is_the_right_hand_mirrored():
@@ -177,13 +209,14 @@ def test_left_hand_is_the_right_hand_mirrored():
         assert np.mean(np.abs(difference) > 1e-2) < 1e-3
 
 
-def test_hand_stays_in_the_frame():
+@pytest.mark.parametrize("variety", [0.0, 1.0])
+def test_hand_stays_in_the_frame(variety):
     draws = np.random.default_rng(1).random((100, 34), np.float32)
 
     @jax.jit
     @jax.vmap
     def corners(draw, digit):
-        pose = hand.choose_pose(draw[:30], digit)
+        pose = hand.choose_pose(draw[:30], digit, variety)
         turned = hand.turn_hand(hand.build_hand(pose), pose)
         shift = 2 * draw[30:32] - 1
         placed = synthetic._project(

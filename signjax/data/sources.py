@@ -32,6 +32,7 @@ def resolve(
     synthetic_train: int,
     synthetic_test: int,
     synthetic_classes: int,
+    synthetic_variety: float,
     warn: Callable[[str], None],
     framing: Framing = WHOLE_SQUARE,
     group: str = "",
@@ -44,9 +45,10 @@ def resolve(
     split by `test_fraction`, `seed` and the rule `group`, left on disk with `stream`.
     digits: in each split SIGNS, of $SIGNJAX_DATA or the cache, and that of a folder,
     which is `directory` or else the Ankara digits, downloaded where need be.
-    synthetic: as many hands as asked for, of the first `synthetic_classes` digits,
-    drawn from `seed`. auto: signs, and where nothing was named and nothing can be
-    downloaded, synthetic, after telling so by `warn`.
+    synthetic: as many hands as asked for, of the first `synthetic_classes` digits, in
+    poses of that variety (`draw_hands`), drawn from `seed`. auto: signs, and where
+    nothing was named and nothing can be downloaded, synthetic, after telling so by
+    `warn`.
     `framing` is of what is read; synthetic hands are drawn as they shall be seen.
 
     Raises InputError where what was named is not there or wrong; RunError where signs
@@ -58,6 +60,7 @@ def resolve(
         train_size=synthetic_train,
         test_size=synthetic_test,
         classes=synthetic_classes,
+        variety=synthetic_variety,
         image_size=image_size,
     )
     if source == "synthetic":

@@ -249,13 +249,13 @@ def _photograph(draw: jax.Array, grain: jax.Array, image: jax.Array) -> jax.Arra
     return jnp.moveaxis(image, 0, -1)
 
 
-def _draw(key: jax.Array, digit: jax.Array, size: int) -> jax.Array:
+def _draw(key: jax.Array, digit: jax.Array, size: int, variety: jax.Array) -> jax.Array:
     """One picture of one digit (int32 []), uint8 [size, size, 3]."""
     counts = list(_DRAWS.values())
     bits = jax.random.bits(key, (sum(counts) + size**2,))
     draws = (bits[: sum(counts)] >> 8).astype(jnp.float32) * 2.0**-24
     view, pose, wall, skin, camera = jnp.split(draws, np.cumsum(counts)[:-1])
-    pose = choose_pose(pose, digit)
+    pose = choose_pose(pose, digit, variety)
     hand = turn_hand(build_hand(pose), pose)
     zoom, shift = _between(view[0], 19, 29), _between(view[1:3], -0.8, 0.8)
     surface = _trace(_project(hand, zoom, shift, _between(view[3], 40, 90)), size)
@@ -271,48 +271,65 @@ def _draw(key: jax.Array, digit: jax.Array, size: int) -> jax.Array:
 
 @partial(jax.jit, static_argnames="size")
 def _draw_chunk(
-    key: jax.Array, indices: jax.Array, digits: jax.Array, size: int
+    key: jax.Array,
+    indices: jax.Array,
+    digits: jax.Array,
+    size: int,
+    variety: jax.Array,
 ) -> jax.Array:
     def draw(numbered: tuple[jax.Array, jax.Array]) -> jax.Array:
         index, digit = numbered
-        return _draw(jax.random.fold_in(key, index), digit, size)
+        return _draw(jax.random.fold_in(key, index), digit, size, variety)
 
     return jax.lax.map(draw, (indices, digits), batch_size=_BATCH)
 
 
-def draw_hands(key: jax.Array, digits: jax.Array, *, size: int = 64) -> jax.Array:
+def draw_hands(
+    key: jax.Array, digits: jax.Array, *, size: int = 64, variety: float = 0.0
+) -> jax.Array:
     """Pictures of hands signing `digits`, uint8 [N, size, size, 3], RGB.
 
-    key: a JAX random key; picture i depends on the key, i and digits[i] alone.
-    digits: int32 [N], each 0-9. size: pixels. One program is compiled per size, and
-    memory beyond the result is bounded.
+    key: a JAX random key; picture i depends on the key, i, digits[i], size and variety
+    alone. digits: int32 [N], each 0-9. size: pixels. variety: 0-1, of the poses of
+    fingers and thumb (`hand.choose_pose`). One program is compiled per size, and memory
+    beyond the result is bounded.
     """
     count = len(digits)
     padded = -(-count // _CHUNK) * _CHUNK
     digits = jnp.pad(jnp.asarray(digits, jnp.int32), (0, padded - count))
     indices = jnp.arange(padded)
+    poses = jnp.float32(variety)
     chunks = [
-        _draw_chunk(key, indices[i : i + _CHUNK], digits[i : i + _CHUNK], size)
+        _draw_chunk(key, indices[i : i + _CHUNK], digits[i : i + _CHUNK], size, poses)
         for i in range(0, padded, _CHUNK)
     ]
     return jnp.concatenate(chunks)[:count]
 
 
-def _draw_set(key: jax.Array, count: int, classes: int, image_size: int) -> Dataset:
+def _draw_set(
+    key: jax.Array, count: int, classes: int, image_size: int, variety: float
+) -> Dataset:
     order, drawing = jax.random.split(key)
     labels = jax.random.permutation(order, jnp.arange(count) % classes)
-    images = draw_hands(drawing, labels, size=image_size)
+    images = draw_hands(drawing, labels, size=image_size, variety=variety)
     names = tuple(str(digit) for digit in range(classes))
     return Dataset(np.asarray(images), np.asarray(labels, np.int32), names)
 
 
 def synthetic_splits(
-    *, seed: int, train_size: int, test_size: int, classes: int, image_size: int
+    *,
+    seed: int,
+    train_size: int,
+    test_size: int,
+    classes: int,
+    image_size: int,
+    variety: float = 0.0,
 ) -> Splits:
     """A training and a test set of drawn hands, each image of its own.
 
     train_size, test_size: images, of which each class has its share, give or take
-    one. classes: 6 (digits 0-5, as in SIGNS) or 10. image_size: pixels.
+    one. classes: 6 (digits 0-5, as in SIGNS) or 10. image_size: pixels. variety: as
+    for `draw_hands`.
     The same arguments give the same bytes on the same kind of device.
 
     Raises InputError for another number of classes, for a split with fewer images
@@ -336,8 +353,8 @@ def synthetic_splits(
         )
     train, test = jax.random.split(jax.random.key(seed))
     return Splits(
-        _draw_set(train, train_size, classes, image_size),
-        _draw_set(test, test_size, classes, image_size),
+        _draw_set(train, train_size, classes, image_size, variety),
+        _draw_set(test, test_size, classes, image_size, variety),
         source="synthetic",
         origin=f"synthetic hands, seed {seed}",
     )
