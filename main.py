@@ -25,7 +25,7 @@ flags.DEFINE_string("sweep", "", 'benchmark: "batch_size=32,128 program=step"; R
 flags.DEFINE_integer("repeats", 0, "benchmark: samples a row, 30 by default")
 flags.DEFINE_string("compare", "", "benchmark: older JSON to compare with")
 flags.DEFINE_string("trace", "", "benchmark: folder for a profile of each row")
-flags.DEFINE_enum("require_device", "", ["", "cpu", "gpu", "tpu"], "refuse all others")
+flags.DEFINE_enum("require_device", None, ["cpu", "gpu", "tpu"], "refuse all others")
 flags.DEFINE_bool("deterministic", False, "the same bits from run to run on a GPU too")
 flags.DEFINE_string("distributed", "", "train: auto or HOST:PORT,COUNT,INDEX")
 flags.DEFINE_bool("help", False, "show this text", short_name="h")

@@ -2,11 +2,12 @@
 
     SIGNJAX_DATA=folder-of-the-h5-files python -m benchmarks.accuracy
 
-`--only=resnet.py` runs the recipes of one config file, `--weights=FILE` is where the
-ImageNet weights of resnet_pretrained.py are (else they are downloaded), and
-`--others=FOLDER` a folder of class-named folders with other people's hands, to be
-scored too (ankara_signers.py makes it). Each run is the real command line in a fresh
-process, so its wall time counts imports, compilation, training, evaluation and saving.
+`--only=resnet.py` runs one config, `--only=resnet.py:seed` that variant;
+`--weights=FILE` is where the ImageNet weights of resnet_pretrained.py are (else they
+are downloaded), and `--others=FOLDER` a folder of class-named folders with other
+people's hands, to be scored too (ankara_signers.py makes it). Each run is the real
+command line in a fresh process, so its wall time counts imports, compilation, training,
+evaluation and saving.
 Called again, it goes on with the runs that have no row yet; no row is ever dropped or
 run twice. The rows of a recipe that has changed since are moved to
 results/accuracy_earlier.json, and its seeds are run anew. Rows go to
@@ -36,7 +37,8 @@ RECIPES: list[tuple[str, tuple[str, ...], range]] = [
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="", help="a config file, as resnet.py:seed")
+    configs = dict.fromkeys(config for config, _, _ in RECIPES)
+    parser.add_argument("--only", default="", choices=["", *configs])
     parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
     parser.add_argument("--others", type=Path, help="other people's hands")
     arguments = parser.parse_args()

@@ -130,7 +130,8 @@ def check(config: Config) -> None:
     if config.optimizer.warmup_epochs > config.train.epochs:
         raise InputError(
             f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs}, more "
-            f"than config.train.epochs, {config.train.epochs}"
+            f"than config.train.epochs, {config.train.epochs}: give fewer, such as "
+            "--config.optimizer.warmup_epochs=0"
         )
     if config.evaluation.mirror and not config.augment.flip:
         raise InputError(

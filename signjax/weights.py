@@ -40,7 +40,7 @@ def open_weights(
             path = fetch(named(given).file, cache_directory() / "weights")
         source = read_weights(path)
         weights = Weights(port(source), given, source.sha256)
-    processes.require_same(f"--weights {given}", weights.sha256)
+    processes.require_same(f"weights {given}", weights.sha256)
     return weights
 
 
@@ -49,14 +49,14 @@ def _of_workdir(
 ) -> Ported:
     if not (path / "run.json").exists():
         raise InputError(
-            f"--weights {path}: a folder without run.json; expected a file of "
+            f"weights {path}: a folder without run.json; expected a file of "
             "weights or the workdir of a trained model"
         )
     trained = workdir.load_trained(path, devices=devices, warn=warn)
     network = trained.network.model
     if not isinstance(network, ResNet):
         raise InputError(
-            f"--weights {path}: the workdir of a {type(network).__name__}; expected a "
+            f"weights {path}: the workdir of a {type(network).__name__}; expected a "
             "ResNet-50's"
         )
     variant, preprocessing = build.ported_traits(trained.run.config)

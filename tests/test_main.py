@@ -201,7 +201,7 @@ def test_help_is_short_and_succeeds() -> None:
         (["--require_device=xpu"], "--require_device=xpu: expected cpu or gpu or tpu"),
         (["--workdir"], "--workdir: its value is missing; write --workdir=VALUE"),
         ([], "--config is missing"),
-        (["--config.train.epochs=3"], "--config is missing"),
+        (["--config.train.epochs=3"], "the config of --config, which is missing"),
         (["--config=configs/none.py"], "--config=configs/none.py: no such file"),
         (["--config", "configs"], "--config=configs: no such file"),
         (["--config=README.md"], "--config=README.md: SyntaxError: "),
@@ -235,6 +235,10 @@ def test_help_is_short_and_succeeds() -> None:
         (["--config=configs/cnn.py", "--data=hands"], "--config.data.dir"),
         (["--mode=evaluate", "--workdir=nowhere"], "nowhere"),
         (["--mode=predict", "--workdir=nowhere", "x.jpg"], "nowhere"),
+        (
+            ["--mode=predict", "--workdir=x", "--config.data.crop=1.0", "x.jpg"],
+            "that of a --workdir cannot be changed",
+        ),
     ],
 )
 def test_wrong_input_gets_one_line_and_status_2(

@@ -162,7 +162,7 @@ def test_calibration_that_is_left_behind_is_warned_of(
     ("arguments", "told"),
     [
         (["--workdir=x"], "--weights is missing"),
-        (["--weights=keras-imagenet"], "--workdir is missing"),
+        (["--weights=keras-imagenet"], "to write the model to"),
         (["--workdir=x", "--weights=resnet.h5"], "resnet.h5: neither a file"),
         (["--workdir=x", "--weights=y", "photo.jpg"], "photo.jpg"),
     ],

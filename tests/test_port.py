@@ -363,7 +363,7 @@ def test_every_leaf_that_does_not_fit_is_listed() -> None:
     with pytest.raises(InputError) as caught:
         port(Source("keras_applications", "weights.h5", arrays))
     assert str(caught.value) == (
-        "--weights weights.h5: not a whole ResNet-50: 2 missing: conv1_bn/gamma (64,), "
+        "weights weights.h5: not a whole ResNet-50: 2 missing: conv1_bn/gamma (64,), "
         "conv3_block1_0_conv/kernel (1, 1, 256, 512); 1 unexpected: conv9_conv/kernel "
         "(1, 1, 2, 2); 1 of another shape: predictions/kernel (512, 1000) instead of "
         "(2048, 1000)"

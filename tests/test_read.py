@@ -43,9 +43,9 @@ def message(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read_weights(path)
     text = str(caught.value)
-    assert text.startswith(f"--weights {path}: ")
+    assert text.startswith(f"weights {path}: ")
     assert "\n" not in text
-    return text.removeprefix(f"--weights {path}: ")
+    return text.removeprefix(f"weights {path}: ")
 
 
 WRITERS: dict[str, Callable[[Path], Path]] = {

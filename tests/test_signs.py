@@ -169,7 +169,7 @@ def test_a_file_with_a_damaged_tree_is_called_damaged(tmp_path):
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.h5: cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"none\.h5: no such file or folder; expected"):
         read_signs_file(tmp_path / "none.h5", None)
     with pytest.raises(InputError, match="Is a directory"):
         read_signs_file(tmp_path, None)

@@ -367,11 +367,11 @@ def test_sets_to_evaluate_on(tmp_path):
 
 
 def test_sets_that_cannot_be_evaluated_on(tmp_path):
-    with pytest.raises(InputError, match="none: cannot be read"):
+    with pytest.raises(InputError, match="none: no such file or folder"):
         load_labelled(tmp_path / "none", 64)
     signs = write_signs(tmp_path / "signs")
     (signs / "test_signs.h5").unlink()
-    with pytest.raises(InputError, match=r"test_signs\.h5: cannot be read"):
+    with pytest.raises(InputError, match=r"test_signs\.h5: no such file"):
         load_labelled(signs, 64)
 
 

@@ -91,6 +91,11 @@ def _check_is_hdf5(path: Path) -> None:
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file or folder; expected an h5 file of the SIGNS layout "
+            "or a folder of images"
+        ) from error
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); expected an HDF5 file"

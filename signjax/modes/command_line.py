@@ -68,7 +68,10 @@ def _explain(given: dict[str, str], error: Exception) -> str:
 
 def _unknown_flag(name: str, given: dict[str, str]) -> str:
     if name.startswith("config.") and "config" not in given:
-        return f"--{name} changes a config, but --config is missing: {_EXAMPLE}"
+        return (
+            f"--{name} changes the config of --config, which is missing: {_EXAMPLE}; "
+            "that of a --workdir cannot be changed"
+        )
     return f"--{name}: no such flag{_meant(name, flags.FLAGS)}; --help lists all flags"
 
 
@@ -94,8 +97,7 @@ def _meant(name: str, names: Iterable[str]) -> str:
 def _expected(name: str) -> str:
     flag = flags.FLAGS[name]
     if isinstance(flag, flags.EnumFlag):
-        legal = [value for value in flag.parser.enum_values if value]
-        return f"expected {' or '.join(legal)}"
+        return f"expected {' or '.join(flag.parser.enum_values)}"
     if isinstance(_config_keys().get(name), ConfigDict):
         return f"it is a group of keys; set one of them, as --{name}.KEY=VALUE"
     return _EXPECTED.get(flag.flag_type(), f"expected a {flag.flag_type()}")

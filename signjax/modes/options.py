@@ -18,7 +18,7 @@ class Options:
     weights: str
     best: bool
     json: bool
-    require_device: str
+    require_device: str | None
     deterministic: bool
     distributed: str
     sweep: str

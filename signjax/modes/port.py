@@ -31,6 +31,11 @@ def run(options: Options) -> None:
             "--weights is missing: expected a file, the directory of a trained model, "
             "or a name such as keras-imagenet"
         )
+    if not options.workdir:
+        raise InputError(
+            "--workdir is missing: expected a directory to write the model to, such as "
+            "--workdir=runs/imagenet"
+        )
     directory = require_workdir(options)
     if (directory / "run.json").exists() and workdir.has_results(directory):
         raise InputError(f"--workdir {directory} holds a run already: give another")

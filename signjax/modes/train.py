@@ -191,12 +191,15 @@ def _on_own_devices(job: Job, state: TrainState) -> workdir.TrainedModel:
 def _initial_state(job: Job, console: Console) -> TrainState:
     """A new state, from pretrained weights if the config names some."""
     given, classes = job.recipe.weights, job.run.classes
+    devices = job.network.mesh.devices.ravel().tolist()
+    # First, as what is wrong with them is told before the compiler's wait.
+    weights = (
+        open_weights(given, devices=devices, warn=console.warning) if given else None
+    )
     with console.if_slow("compiling the initial weights (kept for later runs)"):
         state = build.make_state(job.config, job.network, job.recipe)
-    if not given:
+    if weights is None:
         return state
-    devices = job.network.mesh.devices.ravel().tolist()
-    weights = open_weights(given, devices=devices, warn=console.warning)
     head = "theirs" if weights.ported.classes == classes else "new"
     console.info(f"weights from {given}; the classifier is {head}")
     return build.start_from(job.config, job.network, state, weights.ported, classes)

@@ -251,7 +251,7 @@ def _refuse_other_depths(source: Source, layout: names.Layout) -> None:
     depth = names.depth(layout, source.arrays.keys())
     if depth in (18, 34, 101, 152):
         raise InputError(
-            f"--weights {source.path}: a ResNet-{depth}; expected a ResNet-50, with "
+            f"weights {source.path}: a ResNet-{depth}; expected a ResNet-50, with "
             f"{', '.join(map(str, BLOCKS))} bottleneck blocks in its stages"
         )
 
@@ -277,7 +277,7 @@ def _place(source: Source, layout: names.Layout, traits: _Traits) -> Leaves:
         },
     )
     if problems:
-        raise InputError(f"--weights {source.path}: not a whole ResNet-50: {problems}")
+        raise InputError(f"weights {source.path}: not a whole ResNet-50: {problems}")
     return {
         place: _from_torch(held[name]) if traits.torch else held[name]
         for name, place in table.items()

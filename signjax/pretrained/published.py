@@ -107,7 +107,7 @@ def named(name: str) -> Published:
     """The published weights of that name; InputError lists the names there are."""
     if name not in PUBLISHED:
         raise InputError(
-            f"--weights {name}: neither a file or folder nor one of the published "
+            f"weights {name}: neither a file or folder nor one of the published "
             f"weights, which are {', '.join(PUBLISHED)}"
         )
     return PUBLISHED[name]

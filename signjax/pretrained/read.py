@@ -67,9 +67,9 @@ def read_weights(path: str | Path) -> Source:
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"--weights {path}: {error.strerror or error}") from error
+        raise InputError(f"weights {path}: {error.strerror or error}") from error
     except _Unreadable as error:
-        raise InputError(f"--weights {path}: {error}") from error
+        raise InputError(f"weights {path}: {error}") from error
     return Source(kind, str(path), arrays, network, sha256)
 
 
