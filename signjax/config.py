@@ -113,7 +113,7 @@ def default_config() -> Config:
     run.eval_batch_size = 120  # images an evaluation step
     run.checkpoint_every_epochs = 1  # int >= 1; the last epoch is always saved
     run.tensorboard = False  # write event files too (extra: tensorboard)
-    return config
+    return config.lock()  # so that a key that is not here is no key, in a file either
 
 
 def check(config: Config) -> None:
@@ -132,6 +132,17 @@ def check(config: Config) -> None:
             f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs}, more "
             f"than config.train.epochs, {config.train.epochs}: give fewer, such as "
             "--config.optimizer.warmup_epochs=0"
+        )
+    if config.optimizer.head_epochs > config.train.epochs:
+        raise InputError(
+            f"config.optimizer.head_epochs is {config.optimizer.head_epochs}, more "
+            f"than config.train.epochs, {config.train.epochs}: give fewer, or train "
+            "the head alone by --config.train.freeze_backbone=True"
+        )
+    if config.train.freeze_backbone and config.train.recalibrate_batch_norm:
+        raise InputError(
+            "config.train.freeze_backbone and config.train.recalibrate_batch_norm are "
+            "both True, but a frozen backbone keeps its statistics: set one of them"
         )
     if config.evaluation.mirror and not config.augment.flip:
         raise InputError(

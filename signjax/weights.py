@@ -1,5 +1,6 @@
 """From what a person names as weights to a network's variables."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,7 @@ def open_weights(
     Raises InputError where the name is none of these or they are not a ResNet-50's,
     RunError where a published file cannot be downloaded.
     """
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     if path.is_dir():
         return Weights(_of_workdir(path, devices, warn), given, "")
     with processes.together():

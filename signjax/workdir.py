@@ -33,6 +33,8 @@ from signjax.training.state import TrainState
 
 # Of the config, beside what is under `run`.
 _INDECISIVE = ("name", "data.dir", "data.source", "data.stream")
+# What a key of these types is read back as.
+_IN_JSON = {float: (float, int), tuple: (list, tuple)}
 _TRAINED_ON = "trained_on.json"
 VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -132,6 +134,9 @@ def begin(workdir: Path, run: Run) -> str:
         if before.get(key) != now.get(key)
     ]
     if not changed:
+        if _flatten(_record(old)["config"]) != _flatten(_record(run)["config"]):
+            # Where the data are now and how they are used is what evaluate goes by.
+            write_json(path, read_json(path) | _record(run))
         return ""
     if has_results(workdir):
         raise InputError(
@@ -163,16 +168,19 @@ def count_trained_on(workdir: Path, images: Images) -> int | None:
 def _write(path: Path, run: Run) -> None:
     if run.trained_on:
         write_json(path.parent / _TRAINED_ON, sorted(run.trained_on))
-    write_json(
-        path,
-        {
-            "config": run.config.to_dict(),
-            "classes": list(run.classes),
-            "data": run.data,
-            "train_size": run.train_size,
-            "versions": versions(),
-        },
-    )
+    write_json(path, _record(run) | {"versions": versions()})
+
+
+def _record(run: Run) -> dict[str, Any]:
+    config = run.config.to_dict()
+    if directory := config["data"]["dir"]:  # found from wherever evaluate is called
+        config["data"]["dir"] = os.path.abspath(os.path.expanduser(directory))
+    return {
+        "config": config,
+        "classes": list(run.classes),
+        "data": run.data,
+        "train_size": run.train_size,
+    }
 
 
 def has_results(workdir: Path) -> bool:
@@ -221,10 +229,11 @@ def read(workdir: Path) -> Run:
         )
     stored = read_json(path)
     try:
+        data = stored["data"]
         return Run(
             config=ConfigDict(_merge(default_config().to_dict(), stored["config"])),
             classes=tuple(stored["classes"]),
-            data=stored["data"],
+            data=data | {key: data[key] for key in ("source", "origin", "sha256")},
             train_size=stored["train_size"],
         )
     except (AttributeError, KeyError, TypeError) as error:
@@ -235,11 +244,16 @@ def read(workdir: Path) -> Run:
 
 
 def _merge(defaults: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
-    """`stored`, with the keys that came after it was written at their defaults."""
+    """`stored`, with the keys that came after it was written at their defaults.
+
+    Raises TypeError where a value is of another type than the key's default.
+    """
     merged = defaults | stored
     for name, value in defaults.items():
-        if isinstance(value, dict) and name in stored:
-            merged[name] = _merge(value, stored[name])
+        if not isinstance(merged[name], _IN_JSON.get(type(value), type(value))):
+            raise TypeError(f"{name} is {merged[name]!r}")
+        if isinstance(value, dict):
+            merged[name] = _merge(value, merged[name])
     return merged
 
 

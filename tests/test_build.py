@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import cnn, resnet
+from configs import cnn, resnet, resnet_pretrained
 from signjax import build
 from signjax.config import check, default_config
 from signjax.data.dataset import Dataset
@@ -89,7 +89,8 @@ def test_a_missing_key_is_named() -> None:
     for key in keys(default_config()) - {"name", "data.dir"}:
         config: Any = cnn.get_config()
         parent, _, name = key.rpartition(".")
-        del (config[parent] if parent else config)[name]
+        with config.unlocked():
+            del (config[parent] if parent else config)[name]
         with pytest.raises(InputError, match=rf"config\.{key} is missing"):
             check(config)
 
@@ -117,6 +118,18 @@ def test_a_mirrored_evaluation_takes_a_training_that_flips() -> None:
     with pytest.raises(InputError, match=r"evaluation\.mirror is True.*augment\.flip"):
         check(edit(resnet.get_config(), {"augment.flip": False}))
     check(edit(resnet.get_config(), {"evaluation.mirror": False}))
+
+
+def test_a_head_does_not_learn_alone_for_more_than_all_epochs() -> None:
+    with pytest.raises(InputError, match=r"head_epochs is 99\.0, more than.*, 16"):
+        check(edit(resnet_pretrained.get_config(), {"optimizer.head_epochs": 99.0}))
+
+
+def test_a_frozen_backbone_keeps_its_statistics() -> None:
+    frozen = resnet_pretrained.get_config("frozen")
+    check(frozen)
+    with pytest.raises(InputError, match=r"freeze_backbone and .*recalibrate_batch"):
+        check(edit(frozen, {"train.recalibrate_batch_norm": True}))
 
 
 def test_the_cnn_takes_no_key_of_the_resnet() -> None:

@@ -1,5 +1,6 @@
 """Console lines on a terminal and off it, metrics.jsonl and JSON files, TensorBoard."""
 
+import errno
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signjax.errors import InputError
+from signjax.errors import InputError, RunError
 from signjax.reporting import logs
 from signjax.reporting.logs import (
     Console,
@@ -270,6 +271,18 @@ def test_writing_keeps_links_and_pipes_what_they_are(tmp_path):
     write_json(pipe, [1])
     assert json.loads(os.read(reader, 100)) == [1] and pipe.is_fifo()
     os.close(reader)
+
+
+def test_a_full_disk_is_one_line_and_no_fault_of_what_was_given(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    told = "cannot be written: No space left on device; free some space"
+    with pytest.raises(RunError, match=rf"metrics\.jsonl: {told}"):
+        MetricsFile(tmp_path / "metrics.jsonl").append(RECORD)
+    with pytest.raises(RunError, match=rf"result\.json: {told}"):
+        write_json(tmp_path / "result.json", {})
 
 
 def test_json_files_that_cannot_be_used_are_named(tmp_path):

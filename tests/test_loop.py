@@ -288,6 +288,26 @@ def test_the_best_checkpoint_is_that_of_the_best_metric(
     assert int(workdir.restore().step) == 12
 
 
+def test_where_a_run_is_stopped_has_no_say_in_which_is_the_best(
+    make: Callable[[str], Workdir], setup: Setup
+) -> None:
+    workdir = make("run")
+    falling = iter([0.9, 0.5, 0.6])
+
+    def changes(train_step: Step) -> dict[str, Any]:
+        return {
+            "train_step": train_step,
+            "checkpoint_every_epochs": 2,
+            "evaluate": lambda _: {"test_accuracy": next(falling), "test_loss": 1.0},
+        }
+
+    stopping = before_step(STEPS, interrupt, setup)  # the last one of an epoch
+    with pytest.raises(RunError, match="after step 4 of 12"):
+        workdir.loop(**changes(stopping)).run(setup.make_state())
+    workdir.loop(**changes(setup.train_step)).run(workdir.restore())
+    assert int(workdir.restore(best=True).step) == 12
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(
     make: Callable[[str], Workdir], setup: Setup
 ) -> None:

@@ -232,6 +232,11 @@ def test_help_is_short_and_succeeds() -> None:
         (["--config=configs/cnn.py", "--require_device=tpu"], "only cpu"),
         (["--config=configs/cnn.py", "photo.jpg"], "photo.jpg"),
         (["--mode=evaluate"], "--workdir is missing"),
+        (
+            ["--mode=evaluate", "--workdir=~nobody-here/x"],
+            "~nobody-here/x holds no",
+        ),
+        (["--mode=audit", "--data=x", "--deterministic"], "--deterministic means"),
         (["--config=configs/cnn.py", "--data=hands"], "--config.data.dir"),
         (["--mode=evaluate", "--workdir=nowhere"], "nowhere"),
         (["--mode=predict", "--workdir=nowhere", "x.jpg"], "nowhere"),
@@ -251,6 +256,40 @@ def test_wrong_input_gets_one_line_and_status_2(
     assert done.stderr.count("\n") == 1, done.stderr
     assert told in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("train.epoch = 1", "sets epoch, but a config has no such key (epochs is one)"),
+        ("augment.rotaton = 3.0", "sets rotaton, but a config has no such key"),
+        ("learning_rate = 3.0", "sets learning_rate, but a config has no such key"),
+    ],
+)
+def test_a_misspelt_key_in_a_config_file_is_told(
+    line: str, told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from signjax.config import default_config\n"
+        "def get_config():\n"
+        "    config = default_config()\n"
+        f"    config.{line}\n"
+        "    return config\n"
+    )
+    done = main(f"--config={file}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert f"--config={file}: {told}" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_platform_that_is_not_there_is_one_line() -> None:
+    done = main("--mode=summary", "--config=configs/cnn.py", JAX_PLATFORMS="cuda")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: JAX finds no device of those that")
+    assert "JAX_PLATFORMS=cuda" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused(

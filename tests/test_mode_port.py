@@ -18,7 +18,7 @@ from weight_files import write_sparse_safetensors
 
 import main as program
 from signjax.weights import open_weights
-from signjax.workdir import load_trained
+from signjax.workdir import hold, load_trained
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -180,6 +180,20 @@ def test_wrong_input_gets_one_line_and_no_workdir(
     assert told in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_begins_while_weights_are_read_is_left_alone(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    directory = tmp_path / "run"
+    weights = f"--weights={folder / 'whole.safetensors'}"
+    with hold(directory):  # as training does in its first epoch
+        assert main("--mode=port", weights, f"--workdir={directory}") == 2
+    assert "is in use by another process" in capsys.readouterr().err
+    assert not (directory / "run.json").exists()
 
 
 def test_a_blank_classifier_is_warned_of_and_predicts_nothing(

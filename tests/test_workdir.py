@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from configs import cnn
 from signjax import build, workdir
-from signjax.config import check
+from signjax.config import check, field
 from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
 from signjax.training.checkpoint import Checkpoints
@@ -75,7 +75,26 @@ def test_what_changes_no_result_may_differ(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     workdir.begin(tmp_path, describe())
-    workdir.begin(tmp_path, describe(**changes))
+    before = json.loads((tmp_path / "run.json").read_text())
+    run = describe(**changes)
+    workdir.begin(tmp_path, run)
+    # The new values are those that the modes that are given a workdir go by.
+    (key,) = (name.replace("__", ".") for name in changes)
+    (value,) = changes.values()
+    expected = str(Path(value).absolute()) if key == "data.dir" else value
+    assert field(workdir.read(tmp_path).config, key) == expected
+    after = json.loads((tmp_path / "run.json").read_text())
+    assert before.keys() == after.keys()
+    assert after["versions"] == before["versions"]
+
+
+def test_the_data_are_found_from_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    workdir.begin(tmp_path / "run", describe(data__dir="pictures"))
+    stored = workdir.read(tmp_path / "run").config
+    assert field(stored, "data.dir") == str(tmp_path / "pictures")
 
 
 def leave_metrics(directory: Path) -> None:
@@ -214,6 +233,25 @@ def test_a_file_is_no_workdir(tmp_path: Path) -> None:
 def test_a_damaged_run_json_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(InputError, match=r"run\.json"):
+        workdir.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"config": {"data": {"image_size": "64"}}}, "image_size is '64'"),
+        ({"config": {"data": 3}}, "data is 3"),
+        ({"config": {"train": {"shuffle": 1}}}, "shuffle is 1"),
+        ({"data": {}}, "source"),
+    ],
+)
+def test_a_run_json_edited_by_hand_is_named_with_what_is_wrong(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    workdir.begin(tmp_path, describe())
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(InputError, match=rf"run\.json is not what .*{told}"):
         workdir.read(tmp_path)
 
 

@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
 
 def read_rows(path: str) -> list[Row]:
     """The rows of a file that the benchmark wrote; InputError if it is none."""
-    rows = read_json(Path(path).expanduser())
+    rows = read_json(Path(path))
     if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
         raise InputError(
             f"{path}: expected a JSON array of benchmark rows, as --mode=benchmark "

@@ -22,15 +22,16 @@ MODES = {
 }
 
 
+_DEVICE = {"require_device", "deterministic"}
 # The flags that each mode reads; another one would be passed over in silence.
 READS = {
-    "train": {"config", "workdir", "distributed"},
-    "evaluate": {"workdir", "data", "output", "best"},
-    "predict": {"workdir", "best", "json"},
-    "port": {"weights", "workdir"},
+    "train": {"config", "workdir", "distributed"} | _DEVICE,
+    "evaluate": {"workdir", "data", "output", "best"} | _DEVICE,
+    "predict": {"workdir", "best", "json"} | _DEVICE,
+    "port": {"weights", "workdir"} | _DEVICE,
     "audit": {"data", "output"},
-    "summary": {"config"},
-    "benchmark": {"config", "output", "sweep", "repeats", "compare", "trace"},
+    "summary": {"config"} | _DEVICE,
+    "benchmark": {"config", "output", "sweep", "repeats", "compare", "trace"} | _DEVICE,
 }
 
 

@@ -34,7 +34,7 @@ def run(options: Options) -> None:
     for line in describe(report):
         console.info(line)
     if options.output:
-        write_json(Path(options.output).expanduser(), report)
+        write_json(Path(options.output), report)
 
 
 def audit(path: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def audit(path: str) -> dict[str, Any]:
     Raises InputError where `path` is no data set or none of its pictures can be read.
     """
     unreadable: list[str] = []
-    rows = list(_read(Path(path).expanduser(), unreadable))
+    rows = list(_read(Path(path), unreadable))
     if not rows:
         raise InputError(f"{path}: no picture can be read; the first: {unreadable[0]}")
     return {"data": path, **_summarise(rows), "unreadable": unreadable}
@@ -52,7 +52,7 @@ def audit(path: str) -> dict[str, Any]:
 
 def count_pictures(path: str) -> int:
     """How many pictures `audit` compares, of all splits. Raises InputError as it."""
-    place = Path(path).expanduser()
+    place = Path(path)
     if _is_of_folders(place):
         splits = list_labelled(place).values()
         return sum(len(files) for folders in splits for files in folders.values())

@@ -79,7 +79,9 @@ def run(options: Options) -> None:
     """
     refuse_arguments(options)
     config = require_config(options)
-    repeats = _repeats(options)
+    repeats, output = _repeats(options), _output(options)
+    if options.trace and Path(options.trace).is_file():
+        raise InputError(f"--trace={options.trace}: is a file; expected a folder")
     old = read_rows(options.compare) if options.compare else []
     keep_compiled_programs()
     devices = require_devices(options)
@@ -97,12 +99,12 @@ def run(options: Options) -> None:
     for setting in settings:
         rows.append(measure(setting, yardstick, repeats, options.trace))
         console.info(report.line(rows[-1]))
-        if options.output:  # now, so that what is measured is kept whatever follows
-            write_json(Path(options.output).expanduser(), rows)
+        if output:  # now, so that what is measured is kept whatever follows
+            write_json(output, rows)
     for note in report.notes(rows):
         console.info(note)
-    if options.output:
-        _draw(rows, Path(options.output).expanduser(), console)
+    if output and output.is_file():  # beside what is no file there is no place
+        _draw(rows, output, console)
     if options.compare:
         _compare(rows, old, options.compare, console)
 
@@ -111,6 +113,18 @@ def _repeats(options: Options) -> int:
     if options.repeats < 0:
         raise InputError(f"--repeats={options.repeats}: expected at least 1")
     return options.repeats or DEFAULT_REPEATS
+
+
+def _output(options: Options) -> Path | None:
+    if not options.output:
+        return None
+    output = Path(options.output)
+    if output.is_dir() or output.suffix == ".png":
+        raise InputError(
+            f"--output={output}: expected a JSON file for the rows; the picture of "
+            "them is drawn beside it, under its name with .png"
+        )
+    return output
 
 
 def parse_sweep(text: str) -> dict[str, list[Any]]:
@@ -124,6 +138,8 @@ def parse_sweep(text: str) -> dict[str, list[Any]]:
                 'its values after =, as --sweep="batch_size=32,128 program=step"'
             )
         sweep[axis] = [_parse(axis, value) for value in values.split(",")]
+        if len(set(sweep[axis])) < len(sweep[axis]):
+            raise InputError(f"--sweep: {part!r} has a value twice: give each once")
     return sweep
 
 
@@ -231,7 +247,7 @@ def _profile_directory(setting: Setting, trace: str) -> Path:
         setting.network.dtype,
         len(setting.devices),
     )
-    return Path(trace).expanduser() / "-".join(map(str, parts))
+    return Path(trace) / "-".join(map(str, parts))
 
 
 def _identity(setting: Setting) -> dict[str, Any]:

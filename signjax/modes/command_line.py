@@ -63,6 +63,12 @@ def _explain(given: dict[str, str], error: Exception) -> str:
         return f"--{name}={given.get(name, '')}: {_expected(name)}"
     if missing := re.match(r"Missing value for flag --([\w.]+)", str(error)):
         return f"--{missing[1]}: its value is missing; write --{missing[1]}=VALUE"
+    if unknown := re.search(r'Key "(\w+)" does not exist', str(error)):
+        names = [key.rpartition(".")[2] for key in _config_keys()]
+        return (
+            f"--config={file}: sets {unknown[1]}, but a config has no such key"
+            f"{_meant(unknown[1], names, '')}; signjax/config.py has them all"
+        )
     return f"--config={file}: {_last_line(error)}"
 
 
@@ -89,9 +95,9 @@ def _config_keys(group: Any = None, prefix: str = "config.") -> dict[str, Any]:
     return keys
 
 
-def _meant(name: str, names: Iterable[str]) -> str:
+def _meant(name: str, names: Iterable[str], dashes: str = "--") -> str:
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.7)
-    return f" (--{near[0]} is one)" if near else ""
+    return f" ({dashes}{near[0]} is one)" if near else ""
 
 
 def _expected(name: str) -> str:

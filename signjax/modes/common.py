@@ -25,7 +25,7 @@ from signjax.workdir import TrainedModel, load_trained, read
 def require_devices(options: Options) -> list[jax.Device]:
     """All devices, of every process, of the kind that --require_device names."""
     prepare_cpu()
-    devices = jax.devices()
+    devices = _devices()
     found = devices[0].platform
     wanted = options.require_device
     if wanted and wanted != found:
@@ -35,6 +35,17 @@ def require_devices(options: Options) -> list[jax.Device]:
             "see that the driver works, or leave the flag out"
         )
     return devices
+
+
+def _devices() -> list[jax.Device]:
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # a plugin asserts its driver
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        raise InputError(
+            f"JAX finds no device of those that JAX_PLATFORMS={platforms} names: "
+            "install jax for it and see that the driver works, or unset JAX_PLATFORMS"
+        ) from error
 
 
 def require_config(options: Options) -> Config:
@@ -55,7 +66,7 @@ def require_workdir(options: Options) -> Path:
             "--workdir is missing: expected the directory of a trained model, such as "
             "--workdir=runs/resnet"
         )
-    return Path(options.workdir).expanduser()
+    return Path(options.workdir)
 
 
 def open_model(options: Options, console: Console) -> TrainedModel:

@@ -53,7 +53,7 @@ def run(options: Options) -> None:
     numbers = describe(scores)
     _print(console, numbers, scores)
     if options.output:
-        write_json(Path(options.output).expanduser(), scores)
+        write_json(Path(options.output), scores)
     write_report(
         _report_path(options, directory),
         console,
@@ -159,7 +159,7 @@ def _report_path(options: Options, directory: Path) -> Path:
     There pages of the last and the best model, of its own test and of other data do
     not replace each other; that of --data=photos/test is report_photos_test.html.
     """
-    output = Path(options.output).expanduser()
+    output = Path(options.output)
     if output.is_file():
         stem = output.stem if output.suffix == ".json" else output.name
         return output.with_name(f"{stem}.html")
@@ -168,7 +168,7 @@ def _report_path(options: Options, directory: Path) -> Path:
     if options.best:
         parts.append("best")
     if options.data:
-        data = Path(options.data).expanduser().resolve()
+        data = Path(options.data).resolve()
         parts += [data.parent.name, data.name]
     return directory / f"{'_'.join(filter(None, parts))}{page.suffix}"
 
@@ -182,7 +182,7 @@ def _load(
     """
     if options.data:
         network = trained.network
-        path = Path(options.data).expanduser()
+        path = Path(options.data)
         data = sources.load_labelled(path, network.image_size, network.framing)
         return (
             data,

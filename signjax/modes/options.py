@@ -1,10 +1,13 @@
 """What the command line says, as plain values."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from signjax.config import Config
+
+_PATHS = ("workdir", "data", "output", "weights", "compare", "trace")
 
 
 @dataclass(frozen=True)
@@ -31,4 +34,7 @@ class Options:
     def of(cls, values: Mapping[str, Any], arguments: Sequence[str]) -> "Options":
         """From the values of all flags, by name, and the arguments after them."""
         names = [field.name for field in fields(cls) if field.name != "arguments"]
-        return cls(**{name: values[name] for name in names}, arguments=tuple(arguments))
+        # A shell leaves the ~ of --workdir=~/runs as it is.
+        at_home = {name: os.path.expanduser(values[name]) for name in _PATHS}
+        given = {name: values[name] for name in names} | at_home
+        return cls(**given, arguments=tuple(arguments))

@@ -51,11 +51,13 @@ def run(options: Options) -> None:
     if ported.classes is None:
         variables = _with_blank_head(variables, len(classes))
     run = workdir.Run(config, classes, _describe(weights), train_size=0)
-    workdir.begin(directory, run)
-    with Checkpoints(directory / "checkpoints", warn=console.warning) as checkpoints:
-        checkpoints.save(0, build.ported_state(config, network, variables))
+    with workdir.hold(directory):
+        workdir.begin(directory, run)
+        place = directory / "checkpoints"
+        with Checkpoints(place, warn=console.warning) as checkpoints:
+            checkpoints.save(0, build.ported_state(config, network, variables))
     _print(console, weights)
-    if (Path(options.weights).expanduser() / CALIBRATION_FILE).exists():
+    if (Path(options.weights) / CALIBRATION_FILE).exists():
         console.warning(
             f"{CALIBRATION_FILE} of {options.weights} is not ported: predict with that "
             "workdir to be told when the model is unsure"

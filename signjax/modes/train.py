@@ -68,7 +68,7 @@ def _run(options: Options) -> None:
     devices = require_devices(options)
     first = processes.is_first()
     console = Console(quiet=not first)
-    directory = Path(options.workdir or build.default_workdir(config)).expanduser()
+    directory = Path(options.workdir or build.default_workdir(config))
     with processes.together():
         job = _prepare(config, devices, console)
     sha256 = job.run.data["sha256"]

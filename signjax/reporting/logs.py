@@ -1,6 +1,7 @@
 """What a run tells people and programs: console lines, metrics.jsonl, JSON files."""
 
 import contextlib
+import errno
 import io
 import json
 import math
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from signjax.errors import InputError
+from signjax.errors import InputError, RunError, SignjaxError
 
 SLOW = 2.0  # seconds after which a person wants to know what takes so long
 
@@ -177,11 +178,17 @@ class MetricsFile:
         self.path = Path(path)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Adds one line; NaN and infinite values become null."""
-        with self.path.open("ab") as file:
-            file.write(_line(record))
-            file.flush()
-            os.fsync(file.fileno())
+        """Adds one line; NaN and infinite values become null.
+
+        Raises InputError or RunError where it cannot be written, as `write_json`.
+        """
+        try:
+            with self.path.open("ab") as file:
+                file.write(_line(record))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def read(self) -> list[dict[str, Any]]:
         """All records in file order; a last line cut short by a kill is left out.
@@ -274,4 +281,14 @@ def _replace(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> SignjaxError:
+    """A full disk is the run's failure, to be gone on from; another place is wrong."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return RunError(
+            f"{path}: cannot be written: {error.strerror}; free some space, and the "
+            "same command goes on from what was saved"
+        )
+    return InputError(f"{path}: cannot be written: {error.strerror}")

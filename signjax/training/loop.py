@@ -97,11 +97,13 @@ class Loop:
                 # The record comes before the checkpoint: a kill between the two
                 # repeats the epoch and drops the record, and loses neither.
                 self._publish(record)
-                accuracy = record[self.best_metric]
+                due = self._is_checkpoint_due(epoch)
+                # Only those that every run has may be the best, stopped or not.
+                metrics = {"accuracy": record[self.best_metric]} if due else None
                 if stop.received and step < self.total_steps:
-                    self._stop(state, step, stop, accuracy)
-                if self._is_checkpoint_due(epoch):
-                    self.checkpoints.save(step, state, {"accuracy": accuracy})
+                    self._stop(state, step, stop, metrics)
+                if due:
+                    self.checkpoints.save(step, state, metrics)
         self.checkpoints.wait()
         return state
 
@@ -162,9 +164,12 @@ class Loop:
         )
 
     def _stop(
-        self, state: TrainState, step: int, stop: StopRequest, accuracy: float | None
+        self,
+        state: TrainState,
+        step: int,
+        stop: StopRequest,
+        metrics: dict[str, float] | None,
     ) -> None:
-        metrics = None if accuracy is None else {"accuracy": accuracy}
         self.checkpoints.save(step, state, metrics)
         self.checkpoints.wait()
         raise RunError(
