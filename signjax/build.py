@@ -46,6 +46,14 @@ def default_workdir(config: Config) -> str:
     return f"runs/{config.name}"
 
 
+def to_be_stored(config: Config) -> dict[str, Any]:
+    """The keys as run.json has them: the data are found from any directory."""
+    stored = config.to_dict()
+    if directory := stored["data"]["dir"]:
+        stored["data"]["dir"] = os.path.abspath(os.path.expanduser(directory))
+    return stored
+
+
 def load_splits(
     config: Config, warn: Callable[[str], None], *, source: str = ""
 ) -> Splits:

@@ -172,11 +172,8 @@ def _write(path: Path, run: Run) -> None:
 
 
 def _record(run: Run) -> dict[str, Any]:
-    config = run.config.to_dict()
-    if directory := config["data"]["dir"]:  # found from wherever evaluate is called
-        config["data"]["dir"] = os.path.abspath(os.path.expanduser(directory))
     return {
-        "config": config,
+        "config": build.to_be_stored(run.config),
         "classes": list(run.classes),
         "data": run.data,
         "train_size": run.train_size,

@@ -109,7 +109,8 @@ def save(directory: Path, config: Any, variables: Any = None) -> None:
     """A workdir of `config`, with new weights or with `variables`."""
     classes = tuple("abc")
     network = build.make_network(config, len(classes), jax.devices()[:1])
-    run = workdir.Run(config, classes, {"source": "signs"}, train_size=32)
+    data = {"source": "signs", "origin": "here", "sha256": "0"}
+    run = workdir.Run(config, classes, data, train_size=32)
     workdir.begin(directory, run)
     if variables is None:
         recipe = build.make_recipe(config, network, 32)
