@@ -51,7 +51,7 @@ def get_config(variant: str = "") -> Config:
     # 40. Drawn hands with fingers side by side and thumbs beside the palm too, as SIGNS
     # has them: of 539 held-out images, 541 to learn from, and the others after 25
     # epochs 0.920 and 0.835, without 0.892 and 0.772. (Development runs of seed 0, not
-    # kept.)
+    # kept.) With more images to learn from that gain is not seen (docs/recipes.md).
     config.data.synthetic_extra = 270
     config.data.synthetic_variety = 1.0
     config.evaluation.mirror = True
