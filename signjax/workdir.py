@@ -226,11 +226,12 @@ def read(workdir: Path) -> Run:
         )
     stored = read_json(path)
     try:
-        data = stored["data"]
+        if missing := {"source", "origin", "sha256"} - stored["data"].keys():
+            raise KeyError(*sorted(missing))
         return Run(
             config=ConfigDict(_merge(default_config().to_dict(), stored["config"])),
             classes=tuple(stored["classes"]),
-            data=data | {key: data[key] for key in ("source", "origin", "sha256")},
+            data=stored["data"],
             train_size=stored["train_size"],
         )
     except (AttributeError, KeyError, TypeError) as error:

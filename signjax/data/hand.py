@@ -86,8 +86,8 @@ def choose_pose(
     """The pose of `digit` (int32 []) for draws [30] in [0, 1).
 
     variety: 0 for fingers that are apart and a thumb at its place, up to 1 for fingers
-    side by side and thumbs off their place too. Draws of 0.5 give the exemplary right
-    hand, upright.
+    side by side and thumbs off their place too. At 0 draws of 0.5 give the exemplary
+    right hand, upright.
     """
     draw = 2 * draw - 1
     common, spread, turn, tip, roll, side, girth = draw[:7]
@@ -99,7 +99,7 @@ def choose_pose(
     middle = jnp.where(is_ring, 82, jnp.where(digit >= 6, 12, 5))
     sweep = jnp.where(is_ring, 21, jnp.where(digit >= 6, 20, 28))
     fan = 0.9 - 0.3 * variety + (0.6 + 0.5 * variety) * spread
-    # Side by side at about 0, and the least that fingers cross.
+    # Fingers are side by side at about 0; below the least they would cross.
     fan = jnp.clip(fan, -0.4, 1.6)
     return Pose(
         flexion=flexion + bend,

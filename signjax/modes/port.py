@@ -12,7 +12,6 @@ from signjax.modes.common import (
     keep_compiled_programs,
     refuse_arguments,
     require_devices,
-    require_workdir,
 )
 from signjax.modes.options import Options
 from signjax.pretrained.golden import known_output
@@ -36,7 +35,7 @@ def run(options: Options) -> None:
             "--workdir is missing: expected a directory to write the model to, such as "
             "--workdir=runs/imagenet"
         )
-    directory = require_workdir(options)
+    directory = Path(options.workdir)
     if (directory / "run.json").exists() and workdir.has_results(directory):
         raise InputError(f"--workdir {directory} holds a run already: give another")
     keep_compiled_programs()
