@@ -29,6 +29,11 @@ PERSPECTIVE = "--config.augment.perspective=0.2"
 NO_PERSPECTIVE = "--config.augment.perspective=0.0"
 LIGHT = ("gamma", "tint", "lighting", "blur", "noise", "greyscale")
 USUAL_POSES = "--config.data.synthetic_variety=0.0"
+# What resnet.py was before its last epochs were of SIGNS alone, and its answers the
+# mean over turns too.
+TO_THE_END = "--config.data.synthetic_until=1.0"
+NOT_TURNED = "--config.evaluation.turn=0.0"
+BEFORE = (TO_THE_END, NOT_TURNED)
 NO_DRAWN = "--config.data.synthetic_extra=0"
 TWICE_DRAWN = "--config.data.synthetic_extra=540"
 AUGMENTATION = [
@@ -42,6 +47,7 @@ PLAIN = (
     "--config.evaluation.mirror=False",
     NO_DRAWN,
     USUAL_POSES,
+    *BEFORE,
     *(override for _, overrides in AUGMENTATION for override in overrides),
     "--config.augment.rotation=15.0",
     "--config.augment.scale=0.15",
@@ -52,19 +58,31 @@ PLAIN = (
 ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "resnet.py": [
         ("the recipe", PART),
-        ("usual poses", (*PART, USUAL_POSES)),
+        ("drawn hands to the end", (*PART, TO_THE_END)),
+        ("not turned", (*PART, NOT_TURNED)),
+        ("before", (*PART, *BEFORE)),
+        ("before, usual poses", (*PART, USUAL_POSES, *BEFORE)),
         # As many steps, over more and fewer images.
         (
-            "usual poses, twice the drawn hands",
-            ("--config.train.epochs=15", TWICE_DRAWN, USUAL_POSES),
+            "before, usual poses, twice the drawn hands",
+            ("--config.train.epochs=15", TWICE_DRAWN, USUAL_POSES, *BEFORE),
         ),
-        ("no drawn hands", ("--config.train.epochs=24", NO_DRAWN, USUAL_POSES)),
+        (
+            "before, no drawn hands",
+            ("--config.train.epochs=24", NO_DRAWN, USUAL_POSES, *BEFORE),
+        ),
         ("not mirrored", (*PART, "--config.evaluation.mirror=False")),
         *[
-            (f"usual poses, {changed}", (*PART, *overrides, USUAL_POSES))
+            (
+                f"before, usual poses, {changed}",
+                (*PART, *overrides, USUAL_POSES, *BEFORE),
+            )
             for changed, overrides in AUGMENTATION
         ],
-        ("usual poses, perspective", (*PART, PERSPECTIVE, USUAL_POSES)),
+        (
+            "before, usual poses, perspective",
+            (*PART, PERSPECTIVE, USUAL_POSES, *BEFORE),
+        ),
         ("plain: the earlier recipe", PLAIN),
         ("plain, stride in the first 1x1", (*PLAIN, "--config.model.stride_on=1x1")),
         ("plain, max-pool without padding", (*PLAIN, "--config.model.pool_padding=0")),

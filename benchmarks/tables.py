@@ -38,6 +38,7 @@ EARLIER = {
     "4ed8a48": "no mirror images",
     "ddb05d9": "no perspective",
     "b2a740a": "usual poses of the drawn hands",
+    "d10f8f9": "drawn hands to the end, not turned",
 }
 # What tables are drawn into.
 PAGES = (ROOT / "README.md", ROOT / "docs" / "recipes.md")

@@ -181,7 +181,7 @@ def make_network(
         mesh=mesh,
         normalize=normalize,
         eval_step=step.compile_eval_step(
-            mesh, model=model, normalize=normalize, mirror=config.evaluation.mirror
+            mesh, model=model, normalize=normalize, **config.evaluation.to_dict()
         ),
         image_size=config.data.image_size,
         framing=_framing(config),
@@ -285,8 +285,13 @@ def _steps_per_epoch(config: Config, train_size: int) -> int:
 
 
 def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
-    """The optimizer and the train step of `config`."""
+    """The optimizer and the train step of `config`.
+
+    train_size: with the drawn hands of `config.data.synthetic_extra`, which are last.
+    """
     train = config.train
+    drawn_epochs = round(config.data.synthetic_until * train.epochs)
+    photographs = train_size - config.data.synthetic_extra
     _check_batch_size(config, train_size, network.mesh.size)
     optimizer, schedule = make_optimizer(config, train_size)
     return Recipe(
@@ -310,6 +315,7 @@ def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
             epoch=epoch,
             shuffle=train.shuffle,
             drop_remainder=train.drop_remainder,
+            among=None if epoch < drawn_epochs else photographs,
         ),
         weights=config.model.weights,
         seed=config.seed,
@@ -438,6 +444,7 @@ def ported_config(variant: Variant, preprocessing: Preprocessing) -> Config:
     config.data.crop = preprocessing.crop
     config.data.interpolation = preprocessing.interpolation
     config.augment.flip = config.evaluation.mirror = preprocessing.mirror
+    config.augment.rotation = config.evaluation.turn = preprocessing.turn
     return config
 
 
@@ -451,6 +458,7 @@ def ported_traits(config: Config) -> tuple[Variant, Preprocessing]:
         crop=config.data.crop,
         interpolation=config.data.interpolation,
         mirror=config.evaluation.mirror,
+        turn=config.evaluation.turn,
     )
     return variant, preprocessing
 

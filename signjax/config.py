@@ -56,6 +56,7 @@ def default_config() -> Config:
     data.synthetic_train = 1080  # images drawn for training
     data.synthetic_test = 120  # images drawn for the test
     data.synthetic_extra = 0  # hands drawn to train on beside the images, int >= 0
+    data.synthetic_until = 1.0  # (0, 1], share of the epochs that have these hands
     data.synthetic_variety = 0.0  # [0, 1]: of drawn fingers' and thumbs' poses
     data.synthetic_classes = 6  # digits drawn: 6 (0 to 5, as in SIGNS), 10
     data.crop = 1.0  # (0, 1]: share kept of a picture's largest centred square's side
@@ -107,6 +108,7 @@ def default_config() -> Config:
     evaluation: Config = ConfigDict()
     config.evaluation = evaluation
     evaluation.mirror = False  # mean logits of an image and of its mirror image
+    evaluation.turn = 0.0  # degrees, >= 0: and of it turned by as much to either side
 
     run: Config = ConfigDict()
     config.run = run
@@ -149,6 +151,13 @@ def check(config: Config) -> None:
             "config.evaluation.mirror is True and config.augment.flip False, but a "
             "mirror image counts for its class only where training says that it shows "
             "it: set both or neither"
+        )
+    if config.evaluation.turn > config.augment.rotation:
+        raise InputError(
+            f"config.evaluation.turn is {config.evaluation.turn} and "
+            f"config.augment.rotation {config.augment.rotation}, but an image turned "
+            "farther than those of training is of a kind the network has not seen: "
+            "give at most the latter"
         )
     if config.data.group and config.data.source in ("signs", "synthetic", "auto"):
         raise InputError(
@@ -269,6 +278,7 @@ _RULES = [
     ("data.synthetic_train", *_at_least(1)),
     ("data.synthetic_test", *_at_least(1)),
     ("data.synthetic_extra", *_at_least(0)),
+    ("data.synthetic_until", *_SHARE_OR_ALL),
     ("data.synthetic_variety", *_FRACTION),
     ("data.synthetic_classes", *_one_of(6, 10)),
     ("data.crop", *_SHARE_OR_ALL),
@@ -308,6 +318,7 @@ _RULES = [
     ("optimizer.momentum", *_within(0, 1)),
     ("optimizer.epsilon", *_POSITIVE),
     ("evaluation.mirror", *_SWITCH),
+    ("evaluation.turn", *_at_least(0)),
     ("run.eval_batch_size", *_at_least(1)),
     ("run.checkpoint_every_epochs", *_at_least(1)),
     ("run.tensorboard", *_SWITCH),

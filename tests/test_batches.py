@@ -52,6 +52,18 @@ def test_the_order_follows_from_seed_and_epoch_alone() -> None:
         assert not np.array_equal(first, other)
 
 
+def test_an_epoch_of_the_first_images_is_as_long_and_knows_no_other() -> None:
+    epochs = [make(100, 32, drop_remainder=True, among=70, epoch=e) for e in range(20)]
+    for batches in epochs:
+        assert batches.shape == (3, 32)
+        assert sorted(batches.ravel()[:70]) == list(range(70))
+        assert len(set(batches.ravel()[70:])) == 26
+    assert not np.array_equal(epochs[0], epochs[1])
+    in_order = make(100, 32, shuffle=False, among=70).ravel()[:100]
+    assert in_order.tolist() == [*range(70), *range(30)]
+    assert np.array_equal(make(100, 32, among=100), make(100, 32))
+
+
 @pytest.mark.parametrize("drop_remainder", [False, True])
 @pytest.mark.parametrize("count", [31, 32, 33, 64, 100])
 def test_steps_per_epoch_counts_the_batches(count: int, drop_remainder: bool) -> None:

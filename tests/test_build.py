@@ -120,6 +120,21 @@ def test_a_mirrored_evaluation_takes_a_training_that_flips() -> None:
     check(edit(resnet.get_config(), {"evaluation.mirror": False}))
 
 
+def test_an_evaluation_turns_no_farther_than_training() -> None:
+    with pytest.raises(InputError, match=r"evaluation\.turn is 15\.0.*rotation 10\.0"):
+        check(edit(resnet.get_config(), {"augment.rotation": 10.0}))
+    check(edit(resnet.get_config(), {"augment.rotation": 15.0}))
+
+
+def test_drawn_hands_are_learned_from_until_their_share_of_the_epochs() -> None:
+    changes = {"data.synthetic_extra": 20, "data.synthetic_until": 0.6}
+    config = edit(cnn.get_config(), {**changes, "train.epochs": 5})
+    recipe = build.make_recipe(config, network(config), 100)
+    drawn = [int((recipe.batches(epoch) >= 80).sum()) for epoch in range(5)]
+    assert drawn == [20, 20, 20, 0, 0]
+    assert {recipe.batches(epoch).shape for epoch in range(5)} == {(4, 32)}
+
+
 def test_a_head_does_not_learn_alone_for_more_than_all_epochs() -> None:
     with pytest.raises(InputError, match=r"head_epochs is 99\.0, more than.*, 16"):
         check(edit(resnet_pretrained.get_config(), {"optimizer.head_epochs": 99.0}))

@@ -276,6 +276,22 @@ def test_a_mirrored_evaluation_is_the_mean_of_both_images() -> None:
     np.testing.assert_allclose(found, np.mean(logits, axis=0), 1e-4, 1e-5)
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_turned_evaluation_is_the_mean_over_the_turns(mirror: bool) -> None:
+    mesh = step.make_mesh(jax.devices()[:2])
+    turned = step.compile_eval_step(
+        mesh, model=SMALL, normalize=normalize, mirror=mirror, turn=90.0
+    )
+    variables = set_up(SMALL, devices=2).make_state().variables
+    params, images = float64(variables["params"]), inputs(np.arange(8))
+    views = [np.rot90(images, quarters, axes=(1, 2)) for quarters in (0, 1, 3)]
+    views += [np.flip(view, axis=2) for view in views if mirror]
+    logits = [reference.cnn(params, view) for view in views]
+    assert np.ptp(logits, axis=0).max() > 1e-2
+    found = turned(variables, IMAGES[:8])
+    np.testing.assert_allclose(found, np.mean(logits, axis=0), 1e-4, 1e-4)
+
+
 def test_padding_changes_nothing(cnn: Setup) -> None:
     whole, _ = cnn.train_step(
         cnn.make_state(), IMAGES, LABELS, batch(3, 1, 4, 15, 9), KEY

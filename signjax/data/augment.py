@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from signjax.data.background import replace_background
 from signjax.data.photometric import relight
@@ -72,6 +73,13 @@ def _random_view(
         [*(perspective * tilt), jnp.ones(count)],
     ]
     return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
+
+
+def rotate(images: jax.Array, degrees: float) -> jax.Array:
+    """float [B, H, W, C], all turned about their centres; see `warp` for the rest."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    matrix = jnp.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], jnp.float32)
+    return warp(images, jnp.broadcast_to(matrix, (len(images), 3, 3)))
 
 
 def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:

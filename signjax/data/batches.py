@@ -11,16 +11,21 @@ def epoch_batches(
     epoch: int,
     shuffle: bool,
     drop_remainder: bool,
+    among: int | None = None,
 ) -> np.ndarray:
     """The batches of one epoch: int32 [steps, batch_size], -1 is padding.
 
     The order depends on (seed, epoch) alone, so a resumed run goes on with it. The
     images that do not fill the last batch are dropped (others each epoch, if
-    shuffled) or kept with padding after them.
+    shuffled) or kept with padding after them. among: the epoch is as long, but of the
+    first `among` images alone, all of them once before any comes again.
     """
-    order = np.arange(count, dtype=np.int32)
-    if shuffle:
-        order = np.random.default_rng((seed, epoch)).permutation(order)
+    indices = np.arange(count if among is None else among, dtype=np.int32)
+    rng = np.random.default_rng((seed, epoch))
+    passes = -(-count // len(indices))
+    order = np.concatenate(
+        [rng.permutation(indices) if shuffle else indices for _ in range(passes)]
+    )[:count]
     if drop_remainder:
         order = order[: count - count % batch_size]
     return padded_batches(order, batch_size)

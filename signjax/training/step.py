@@ -17,6 +17,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from signjax.data.augment import rotate
 from signjax.data.outliers import draw_outliers
 from signjax.processes import place
 from signjax.training.metrics import Metrics
@@ -139,18 +140,23 @@ def eval_step(
     model: nn.Module,
     normalize: Normalize,
     mirror: bool = False,
+    turn: float = 0.0,
 ) -> jax.Array:
     """Logits, float32 [B, C], of images uint8 [B, H, W, 3] by running statistics.
 
-    mirror: the mean of the logits of an image and of its mirror image.
+    The mean of the logits of each image's views: the image; with turn, in degrees, it
+    turned by as much to either side; with mirror, the mirror images of these too.
     """
-    inputs = normalize(images.astype(jnp.float32) / 255.0)
+    image = images.astype(jnp.float32) / 255.0
+    views = [image]
+    if turn:
+        views += [rotate(image, turn), rotate(image, -turn)]
     if mirror:
-        # Side by side, so that both are on the device that holds the image.
-        pairs = jnp.stack([inputs, inputs[:, :, ::-1]], axis=1)
-        inputs = pairs.reshape(-1, *inputs.shape[1:])
-    logits: Any = model.apply(variables, inputs, train=False)
-    return logits.reshape(len(images), 2, -1).mean(axis=1) if mirror else logits
+        views += [view[:, :, ::-1] for view in views]
+    # Side by side, so that all are on the device that holds the image.
+    inputs = jnp.stack(views, axis=1).reshape(-1, *image.shape[1:])
+    logits: Any = model.apply(variables, normalize(inputs), train=False)
+    return logits.reshape(len(images), len(views), -1).mean(axis=1)
 
 
 def batch_statistics(
