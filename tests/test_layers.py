@@ -1,4 +1,4 @@
-"""Imports go downward only, and only config.py and build.py know its fields."""
+"""Imports go downward only, and only config.py and build/ know its fields."""
 
 import ast
 import importlib
@@ -118,7 +118,7 @@ def config_reads(source: str) -> Iterator[tuple[int, str]]:
 def config_violations(files: dict[str, str]) -> list[str]:
     """Names each reader of a config's field other than CONFIG_READERS.
 
-    Below build.py no ConfigDict arrives at all; above it one may be passed on whole.
+    Below build/ no ConfigDict arrives at all; above it one may be passed on whole.
     """
     found = []
     for path, source in files.items():
@@ -170,7 +170,7 @@ def test_every_layer_has_a_rank(root: Path) -> None:
         ("signjax/reporting/logs.py", "import signjax.training.metrics"),
         ("signjax/training/loop.py", "from signjax import build"),
         ("signjax/training/loop.py", "def late():\n  from signjax.modes import train"),
-        ("signjax/build.py", "from signjax.modes.train import train"),
+        ("signjax/build/recipe.py", "from signjax.modes.train import train"),
         ("signjax/modes/train.py", "import main"),
         ("signjax/modes/train.py", "from configs import cnn"),
         ("signjax/modes/train.py", "from signjax.utils import helper"),
@@ -194,7 +194,7 @@ def test_an_upward_import_is_named(path: str, statement: str) -> None:
         ("signjax/data/signs.py", "from signjax.errors import InputError"),
         ("signjax/models/__init__.py", "from .cnn import CNN"),
         ("signjax/training/step.py", "from signjax.data import augment"),
-        ("signjax/build.py", "from signjax.models import cnn\nimport jax"),
+        ("signjax/build/recipe.py", "from signjax.models import cnn\nimport jax"),
         ("signjax/modes/train.py", "from .. import build, errors"),
         ("signjax/workdir.py", "import signjax"),
     ],
@@ -233,7 +233,7 @@ def test_a_config_below_build_is_named(path: str, statement: str) -> None:
     ("path", "statement"),
     [
         ("signjax/modes/train.py", "from ml_collections import ConfigDict"),
-        ("signjax/build.py", "import ml_collections\nrate = config.optim.rate"),
+        ("signjax/build/recipe.py", "import ml_collections\nrate = config.optim.rate"),
         ("signjax/modes/train.py", "model = build.model(config)"),
         ("signjax/modes/train.py", "store(config.to_dict())"),
         ("signjax/models/cnn.py", "jax.config.update('jax_enable_x64', True)"),

@@ -17,6 +17,7 @@ from PIL import Image
 import main as program
 from configs import cnn, resnet_pretrained
 from signjax import build, workdir
+from signjax.config import default_config
 from signjax.data.image import Framing, load_image
 from signjax.errors import InputError
 from signjax.modes import evaluate
@@ -112,7 +113,7 @@ def test_evaluate_and_predict_see_what_training_saw(
 
 
 def test_a_config_keeps_all_of_a_sources_preprocessing() -> None:
-    variant, _ = build.ported_traits(build.default_config())
+    variant, _ = build.ported_traits(default_config())
     preprocessing = HUGGING_FACE._replace(image_size=96, mirror=True, turn=9.0)
     config = build.ported_config(variant, preprocessing)
     assert build.ported_traits(config) == (variant, preprocessing)
