@@ -151,6 +151,7 @@ def test_a_workdir_gives_its_weights_and_how_images_are_prepared(
         0.75,
         "bilinear",
         True,
+        15.0,
     )
     found = ported.variables["params"]["head"]
     np.testing.assert_array_equal(found["bias"], [0, 1, 2])
