@@ -35,7 +35,8 @@ def get_config(variant: str = "") -> Config:
     config.data.image_size = 96
     config.augment.perspective = 0.2
     config.data.synthetic_extra = 540
-    config.data.synthetic_variety = 0.0  # neither was compared here, nor was the turn
+    # What resnet.py has of these was not compared here.
+    config.data.synthetic_variety = 0.0
     config.data.synthetic_until = 1.0
     config.evaluation.turn = 0.0
     config.train.epochs = 16

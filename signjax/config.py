@@ -155,9 +155,9 @@ def check(config: Config) -> None:
     if config.evaluation.turn > config.augment.rotation:
         raise InputError(
             f"config.evaluation.turn is {config.evaluation.turn} and "
-            f"config.augment.rotation {config.augment.rotation}, but an image turned "
-            "farther than those of training is of a kind the network has not seen: "
-            "give at most the latter"
+            f"config.augment.rotation {config.augment.rotation}, but training shows no "
+            "image that is turned farther: set config.evaluation.turn to at most "
+            f"{config.augment.rotation}"
         )
     if config.data.group and config.data.source in ("signs", "synthetic", "auto"):
         raise InputError(

@@ -42,6 +42,7 @@ def load_splits(
 
 
 def framing(config: Config) -> Framing:
+    """What the network is shown of a picture, in training as in prediction."""
     return Framing(config.data.crop, config.data.interpolation)
 
 
