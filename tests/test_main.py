@@ -108,9 +108,14 @@ def test_predict_goes_on_past_a_bad_image(trained: Path, tmp_path: Path) -> None
     good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
     Image.fromarray(np.full((300, 200, 3), 200, np.uint8)).save(good)
     bad.write_text("<!DOCTYPE html>")
-    done = main("--mode=predict", f"--workdir={trained}", "--json", str(bad), str(good))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    named = (str(path) for path in (bad, empty, good))
+    done = main("--mode=predict", f"--workdir={trained}", "--json", *named)
     assert done.returncode == 2
     assert str(bad) in done.stderr
+    assert str(empty) in done.stderr
+    assert "2 could not be read" in done.stderr
     assert "never unsure" in done.stderr  # nothing was held out to learn when
     assert "Traceback" not in done.stderr
     (line,) = done.stdout.splitlines()

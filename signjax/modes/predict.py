@@ -52,13 +52,15 @@ def run(options: Options) -> None:
         for answer in answers(paths, logits, trained.run.classes, calibration):
             console.info(line(answer))
     if bad:
-        raise InputError(f"{bad} of {bad + len(paths)} images could not be read")
+        raise InputError(
+            f"{bad} could not be read, for the reasons above; {len(paths)} images were"
+        )
 
 
 def _load(
     arguments: tuple[str, ...], image_size: int, framing: Framing
 ) -> tuple[list[str], list[np.ndarray], int]:
-    """(paths, images, number of bad ones); bad ones are named on stderr."""
+    """(paths, images, number of bad files and folders); these are named on stderr."""
     paths, images, bad = [], [], 0
     for argument in arguments:
         try:
