@@ -25,9 +25,9 @@ THUMBNAIL = 32
 COPY = 4.0  # below: the same photograph, compressed or resized again
 LOOK_ALIKE = 10.0  # below: the same scene, a moment later
 
-# Hands of SIGNS lie at mean levels of 153 to 199 and contrasts of 32 to 61, those of the
-# Ankara digits at 136 to 182 and 26 to 46; a bare wall that SIGNS has among its zeros,
-# train_signs.h5[174], has a contrast of 9.
+# Hands of SIGNS lie at mean levels of 153 to 199 and contrasts of 32 to 61, those of
+# the Ankara digits at 136 to 182 and 26 to 46; the bare wall that SIGNS has among its
+# zeros, train_signs.h5[174], has a contrast of 9.
 _FLAT, _DARK, _BRIGHT = 16.0, 30.0, 245.0
 _SMALL = 32  # pixels; enlarged more than twofold for a network that sees 64
 _LONG = 2.0  # long side to short: half of the picture or more is cut off
