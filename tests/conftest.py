@@ -44,3 +44,8 @@ def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SIGNJAX_DATA", raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def needs_grain() -> None:
+    pytest.importorskip("grain", reason='needs grain: pip install "signjax[stream]"')

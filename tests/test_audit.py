@@ -162,7 +162,7 @@ def test_what_is_planted_is_found_and_nothing_else(folder: Path) -> None:
     }
     assert odd == {
         "val/cat/wall.png": ["almost one colour", "very bright"],
-        "test/dog/night.png": ["almost one colour", "very dark"],
+        "test/dog/night.png": ["very dark"],
         "test/cat/wide.png": ["long"],
         "test/cat/speck.png": ["tiny"],
     }
@@ -175,7 +175,7 @@ def test_the_lines_name_what_matters(folder: Path) -> None:
     text = "\n".join(describe(audit_path(str(folder))))
     assert "LEAK: 1 of 6 test pictures" in text
     assert "CONFLICT     1 copies under two classes: train/cat/1.png (cat)" in text
-    for name in ("test/dog/leak.jpg", "very dark (mean level", "page.jpg", "train 12"):
+    for name in ("test/dog/leak.jpg", "night.png: very dark", "page.jpg", "train 12"):
         assert name in text
 
 

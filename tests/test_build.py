@@ -344,3 +344,18 @@ def test_a_validation_that_would_be_empty_is_refused() -> None:
     told = r"validation_fraction is 0\.5, but of the 2 training images no class"
     with pytest.raises(InputError, match=told):
         build.hold_out_validation(config, train)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_variety_reaches_the_hands_that_are_drawn(beside: bool) -> None:
+    def drawn(variety: float) -> np.ndarray:
+        config = default_config()
+        config.data.source = "synthetic"
+        config.data.synthetic_train = config.data.synthetic_test = 12
+        config.data.synthetic_extra = 12
+        config.data.synthetic_variety = variety
+        splits = build.load_splits(config, pytest.fail)
+        extra = build.draw_extra(config, splits.train.classes)
+        return (extra if beside else splits.train).images
+
+    assert (drawn(1.0) != drawn(0.0)).any()

@@ -396,18 +396,3 @@ def test_joined_data_keep_their_groups_apart():
 def test_reading_files_does_not_import_jax():
     code = "import sys; import signjax.data.sources; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-
-
-@pytest.mark.parametrize("beside", [False, True])
-def test_variety_reaches_the_hands_that_are_drawn(beside):
-    def drawn(variety: float) -> np.ndarray:
-        config = default_config()
-        config.data.source = "synthetic"
-        config.data.synthetic_train = config.data.synthetic_test = 12
-        config.data.synthetic_extra = 12
-        config.data.synthetic_variety = variety
-        splits = build.load_splits(config, pytest.fail)
-        extra = build.draw_extra(config, splits.train.classes)
-        return (extra if beside else splits.train).images
-
-    assert (drawn(1.0) != drawn(0.0)).any()
