@@ -34,6 +34,8 @@ USUAL_POSES = "--config.data.synthetic_variety=0.0"
 TO_THE_END = "--config.data.synthetic_until=1.0"
 NOT_TURNED = "--config.evaluation.turn=0.0"
 BEFORE = (TO_THE_END, NOT_TURNED)
+# What resnet_pretrained.py was before it had 128 pixels and such last epochs.
+BEFORE_PRETRAINED = ("--config.data.image_size=96", TO_THE_END)
 NO_DRAWN = "--config.data.synthetic_extra=0"
 TWICE_DRAWN = "--config.data.synthetic_extra=540"
 AUGMENTATION = [

@@ -39,6 +39,7 @@ EARLIER = {
     "ddb05d9": "no perspective",
     "b2a740a": "usual poses of the drawn hands",
     "d10f8f9": "drawn hands to the end, not turned",
+    "18cffbf": "96 pixels, drawn hands to the end",
 }
 # What tables are drawn into.
 PAGES = (ROOT / "README.md", ROOT / "docs" / "recipes.md")
