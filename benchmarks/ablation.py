@@ -100,17 +100,28 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         (changed, (*PART_PRETRAINED, *overrides))
         for changed, overrides in (
             ("the recipe", ()),
-            ("all epochs", (ALL_EPOCHS,)),
-            ("no perspective", (NO_PERSPECTIVE,)),
-            ("no perspective, all epochs", (NO_PERSPECTIVE, ALL_EPOCHS)),
+            ("drawn hands to the end", (TO_THE_END,)),
+            ("96 pixels", ("--config.data.image_size=96",)),
+            ("before", BEFORE_PRETRAINED),
+            ("before, all epochs", (*BEFORE_PRETRAINED, ALL_EPOCHS)),
+            ("before, no perspective", (*BEFORE_PRETRAINED, NO_PERSPECTIVE)),
+            (
+                "before, no perspective, all epochs",
+                (*BEFORE_PRETRAINED, NO_PERSPECTIVE, ALL_EPOCHS),
+            ),
             *[
-                (f"no perspective, {changed}", (NO_PERSPECTIVE, *overrides))
+                (
+                    f"before, no perspective, {changed}",
+                    (*BEFORE_PRETRAINED, NO_PERSPECTIVE, *overrides),
+                )
                 for changed, overrides in AUGMENTATION
             ],
             # As many steps, over fewer images.
-            ("no drawn hands", ("--config.train.epochs=13", NO_DRAWN)),
+            (
+                "before, no drawn hands",
+                (*BEFORE_PRETRAINED, "--config.train.epochs=13", NO_DRAWN),
+            ),
             ("not mirrored", ("--config.evaluation.mirror=False",)),
-            ("64 pixels", ("--config.data.image_size=64",)),
             ("statistics anew", ("--config.train.recalibrate_batch_norm=True",)),
             ("all layers from the start", ("--config.optimizer.head_epochs=0.0",)),
             ("one learning rate", ("--config.optimizer.layer_decay=1.0",)),
