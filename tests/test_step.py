@@ -1,8 +1,7 @@
-"""The train and eval steps, against float64 NumPy and against themselves."""
+"""The train step, against float64 NumPy and against itself."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,136 +9,39 @@ import numpy as np
 import optax
 import pytest
 import reference
-from flax import linen as nn
-
-from signjax.data.augment import augment
-from signjax.models.cnn import CNN
-from signjax.models.resnet import ResNet
-from signjax.training import step
-from signjax.training.metrics import Metrics
-from signjax.training.state import TrainState, create_state
-
-SIZE = 32  # pixels a side
-CLASSES = 6
-SMOOTHING = 0.1
-# Of plain SGD, so that (old - new) / rate is the gradient. The lower one keeps a
-# network with BatchNorm from amplifying rounding from step to step.
-RATE, LOW_RATE = 0.1, 0.003
-KEY = jax.random.key(11)
-SMALL = CNN(CLASSES)
-TINY = ResNet(
-    CLASSES,
-    stage_sizes=(2, 1),
-    zero_init_last_scale=False,
+from compiled_steps import (
+    IMAGES,
+    LABELS,
+    RATE,
+    SMALL,
+    SMOOTHING,
+    TINY,
+    Setup,
+    assert_same_bits,
+    copy,
+    float64,
+    inputs,
+    set_up,
 )
 
+from signjax.data.augment import augment
+from signjax.models.resnet import ResNet
+from signjax.training.state import TrainState
 
-class Setup(NamedTuple):
-    """A network's compiled steps. make_state: a new, equal state at each call."""
-
-    train_step: Callable[..., Any]
-    eval_step: Callable[..., Any]
-    make_state: Callable[[], TrainState]
-
-
-def normalize(images: jax.Array) -> jax.Array:
-    return (images - 0.5) / 0.25
-
-
-def leave(images: jax.Array, key: jax.Array) -> jax.Array:
-    del key
-    return images
-
-
-def set_up(
-    model: nn.Module,
-    *,
-    devices: int = 1,
-    augment: step.Augment = leave,
-    optimizer: optax.GradientTransformation | None = None,
-    outliers: int = 0,
-) -> Setup:
-    optimizer = optimizer or optax.sgd(RATE)
-    mesh = step.make_mesh(jax.devices()[:devices])
-    train_step = step.compile_train_step(
-        mesh,
-        model=model,
-        optimizer=optimizer,
-        augment=augment,
-        normalize=normalize,
-        label_smoothing=SMOOTHING,
-        outliers=outliers,
-    )
-    eval_step = step.compile_eval_step(mesh, model=model, normalize=normalize)
-    start = draw_state(model, optimizer)
-    place = partial(jax.device_put, start, step.replicated(mesh))
-    return Setup(train_step, eval_step, place)
-
-
-def draw_state(model: nn.Module, optimizer: optax.GradientTransformation) -> TrainState:
-    """A start drawn with NumPy: the initialisers take longer to compile than steps."""
-    create = partial(create_state, model, optimizer, image_size=SIZE)
-    shapes = jax.eval_shape(create, jax.random.key(0))
-    rng = np.random.default_rng(5)
-
-    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        noise = rng.standard_normal(leaf.shape, np.float32)
-        if path[-1].key == "kernel":
-            return noise * np.float32(np.sqrt(2 / np.prod(leaf.shape[:-1])))
-        centre = 1 if path[-1].key in ("scale", "var") else 0
-        return centre + np.float32(0.1) * noise
-
-    params, batch_stats = jax.tree_util.tree_map_with_path(
-        draw, (shapes.params, shapes.batch_stats)
-    )
-    return TrainState(
-        step=np.int32(0),  # type: ignore[arg-type]
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=optimizer.init(params),
-        metrics=Metrics.zero(),
-    )
-
-
-def make_data(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Images of noise, brighter by class, so that there is something to learn."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, CLASSES, count).astype(np.int32)
-    noise = rng.integers(0, 120, (count, SIZE, SIZE, 3))
-    return (noise + 20 * labels[:, None, None, None]).astype(np.uint8), labels
-
-
-IMAGES, LABELS = make_data()
+# Keeps a network with BatchNorm from amplifying rounding from step to step.
+LOW_RATE = 0.003
+KEY = jax.random.key(11)
+TURN = partial(augment, flip=True, rotation=10.0, translation=0.1, brightness=0.2)
 
 
 def batch(*indices: int) -> np.ndarray:
     return np.array(indices, np.int32)
 
 
-def inputs(indices: np.ndarray) -> np.ndarray:
-    return (IMAGES[indices].astype(np.float64) / 255 - 0.5) / 0.25
-
-
-def float64(tree: Any) -> Any:
-    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
-
-
 def gradient_of(old: TrainState, new: TrainState, rate: float = RATE) -> Any:
     return jax.tree.map(
         lambda a, b: (a - b) / rate, float64(old.params), float64(new.params)
     )
-
-
-def copy(state: TrainState) -> TrainState:
-    return jax.tree.map(np.asarray, state)
-
-
-def assert_same_bits(a: Any, b: Any) -> None:
-    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
-
-
-TURN = partial(augment, flip=True, rotation=10.0, translation=0.1, brightness=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -247,49 +149,6 @@ def test_running_statistics_move_by_the_momentum(resnet: Setup) -> None:
         for statistic, value in (("mean", mean), ("var", variance)):
             expected = 0.9 * before[statistic].astype(np.float64) + 0.1 * value
             np.testing.assert_allclose(after[statistic], expected, 1e-4, 1e-5)
-
-
-def test_evaluation_uses_the_running_statistics_and_leaves_them(resnet: Setup) -> None:
-    state = resnet.make_state()
-    before = copy(state)
-    both = resnet.eval_step(state.variables, IMAGES[:8])
-    assert_same_bits(both, resnet.eval_step(state.variables, IMAGES[:8]))
-    assert_same_bits(before, state)
-    others = np.concatenate([IMAGES[:4], IMAGES[30:34]])
-    alone = resnet.eval_step(state.variables, others)
-    np.testing.assert_allclose(both[:4], alone[:4], 1e-5, 1e-5)
-    moved = jax.tree.map(lambda x: x + 0.5, state.batch_stats)
-    shifted = resnet.eval_step({**state.variables, "batch_stats": moved}, IMAGES[:8])
-    assert not np.allclose(both, shifted, atol=1e-2)
-
-
-def test_a_mirrored_evaluation_is_the_mean_of_both_images() -> None:
-    mesh = step.make_mesh(jax.devices()[:2])
-    mirrored = step.compile_eval_step(
-        mesh, model=SMALL, normalize=normalize, mirror=True
-    )
-    variables = set_up(SMALL, devices=2).make_state().variables
-    params, images = float64(variables["params"]), inputs(np.arange(8))
-    logits = [reference.cnn(params, x) for x in (images, np.flip(images, axis=2))]
-    assert np.abs(logits[0] - logits[1]).max() > 1e-2
-    found = mirrored(variables, IMAGES[:8])
-    np.testing.assert_allclose(found, np.mean(logits, axis=0), 1e-4, 1e-5)
-
-
-@pytest.mark.parametrize("mirror", [False, True])
-def test_a_turned_evaluation_is_the_mean_over_the_turns(mirror: bool) -> None:
-    mesh = step.make_mesh(jax.devices()[:2])
-    turned = step.compile_eval_step(
-        mesh, model=SMALL, normalize=normalize, mirror=mirror, turn=90.0
-    )
-    variables = set_up(SMALL, devices=2).make_state().variables
-    params, images = float64(variables["params"]), inputs(np.arange(8))
-    views = [np.rot90(images, quarters, axes=(1, 2)) for quarters in (0, 1, 3)]
-    views += [np.flip(view, axis=2) for view in views if mirror]
-    logits = [reference.cnn(params, view) for view in views]
-    assert np.ptp(logits, axis=0).max() > 1e-2
-    found = turned(variables, IMAGES[:8])
-    np.testing.assert_allclose(found, np.mean(logits, axis=0), 1e-4, 1e-4)
 
 
 def test_padding_changes_nothing(cnn: Setup) -> None:
