@@ -97,7 +97,15 @@ def import_violations(files: dict[str, str]) -> list[str]:
 
 
 def is_config(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id in CONFIG_NAMES
+    """`config`, or an attribute of that name; jax.config is not meant."""
+    match node:
+        case ast.Name(id=name):
+            return name in CONFIG_NAMES
+        case ast.Attribute(value=ast.Name(id="jax")):
+            return False
+        case ast.Attribute(attr=name):
+            return name in CONFIG_NAMES
+    return False
 
 
 def config_reads(source: str) -> Iterator[tuple[int, str]]:
@@ -109,10 +117,10 @@ def config_reads(source: str) -> Iterator[tuple[int, str]]:
                     yield node.lineno, f"reads config.{name}"
             case ast.Subscript(value=value) if is_config(value):
                 yield node.lineno, f"reads config[{ast.unparse(node.slice)}]"
-            case ast.Call(func=ast.Name(id="getattr"), args=[value, *_]) if is_config(
-                value
-            ):
-                yield node.lineno, "reads config by getattr"
+            case ast.Call(
+                func=ast.Name(id="getattr" | "field" as reader), args=[value, *_]
+            ) if is_config(value):
+                yield node.lineno, f"reads config by {reader}"
 
 
 def config_violations(files: dict[str, str]) -> list[str]:
@@ -210,6 +218,9 @@ def test_a_downward_import_passes(path: str, statement: str) -> None:
         "rate = config['optim']",
         "rate = config.get('rate', 0.1)",
         "rate = getattr(config, 'rate')",
+        "rate = field(config, 'optim.rate')",
+        "rate = run.config.optim.learning_rate",
+        "rate = field(self.config, 'optim.rate')",
         "def epochs(cfg): return cfg.train.epochs",
     ],
 )
@@ -236,6 +247,7 @@ def test_a_config_below_build_is_named(path: str, statement: str) -> None:
         ("signjax/build/recipe.py", "import ml_collections\nrate = config.optim.rate"),
         ("signjax/modes/train.py", "model = build.model(config)"),
         ("signjax/modes/train.py", "store(config.to_dict())"),
+        ("signjax/modes/report.py", "store(run.config.to_dict())"),
         ("signjax/models/cnn.py", "jax.config.update('jax_enable_x64', True)"),
     ],
 )

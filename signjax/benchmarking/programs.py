@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from signjax.training.state import TrainState
-from signjax.training.step import batched, replicated
+from signjax.training.step import batched, compile_epoch
 
 # (state, images, labels, indices, key) -> (state, metrics), as training jits it.
 TrainStep = Callable[..., Any]
@@ -83,20 +83,9 @@ def epoch_program(
 
     batches: epoch -> int32 [steps, B], -1 is padding.
     """
-    whole = replicated(mesh)
-    split = NamedSharding(mesh, PartitionSpec(None, "data"))
     first = batches(0)
     return Program(
-        jax.jit(
-            lambda state, images, labels, indices, key: jax.lax.scan(
-                lambda state, batch: train_step(state, images, labels, batch, key),
-                state,
-                indices,
-            ),
-            in_shardings=(whole, whole, whole, split, whole),
-            out_shardings=whole,
-            donate_argnums=0,
-        ),
+        compile_epoch(mesh, train_step),
         lambda call: (*data, batches(call), key),
         steps=len(first),
         images=int(np.sum(first >= 0)),

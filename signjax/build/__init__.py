@@ -14,6 +14,7 @@ from signjax.build.ported import (
 from signjax.build.recipe import Recipe, given_up, make_optimizer, make_recipe
 from signjax.build.run import default_workdir, to_be_stored
 from signjax.build.state import abstract_state, make_state
+from signjax.build.sweep import swept, vary
 
 __all__ = [
     "Network",
@@ -32,5 +33,7 @@ __all__ = [
     "ported_state",
     "ported_traits",
     "start_from",
+    "swept",
     "to_be_stored",
+    "vary",
 ]

@@ -21,7 +21,13 @@ from signjax.training import step
 
 @dataclass(frozen=True)
 class Network:
-    """A network with its preprocessing, on the devices it runs on."""
+    """A network with its preprocessing, on the devices it runs on.
+
+    eval_step: (variables, images uint8 [B, S, S, 3]) -> float32 logits [B, C], S the
+    image_size and B a multiple of the devices, as eval_batch_size is; jitted. framing:
+    how a photograph becomes such an image. dtype: float32 or bfloat16, of the
+    activations.
+    """
 
     name: str
     model: nn.Module

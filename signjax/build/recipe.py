@@ -34,12 +34,17 @@ _STATISTICS_BATCH = 120
 class Recipe:
     """How a network is trained on train_size images.
 
-    finish: (state after the last step, training images) -> the state to keep.
+    train_step: (state, images, labels, indices, key) -> (state, metrics), jitted; see
+    `step.train_step`. freeze_backbone: it trains the head alone. finish: (state after
+    the last step, training images) -> the state to keep. batches: epoch -> int32
+    [steps_per_epoch, batch_size], -1 is padding. weights: as in config.model.weights.
+    key: of the run, into which the step folds its number.
     """
 
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     train_step: Callable[..., Any]
+    freeze_backbone: bool
     finish: Callable[[TrainState, Images], TrainState]
     batches: Callable[[int], np.ndarray]
     weights: str
@@ -56,6 +61,8 @@ def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
     """The optimizer and the train step of `config`.
 
     train_size: with the drawn hands of `config.data.synthetic_extra`, which are last.
+    Raises InputError where the batch size does not go with the devices, the number of
+    images, BatchNorm or the outliers.
     """
     train = config.train
     drawn_epochs = round(config.data.synthetic_until * train.epochs)
@@ -75,6 +82,7 @@ def make_recipe(config: Config, network: Network, train_size: int) -> Recipe:
             freeze_backbone=train.freeze_backbone,
             outliers=_count_outliers(config),
         ),
+        freeze_backbone=train.freeze_backbone,
         finish=_make_finish(config, network),
         batches=lambda epoch: batches.epoch_batches(
             train_size,

@@ -10,17 +10,21 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from signjax import build
 from signjax.benchmarking import programs, report
 from signjax.benchmarking.comparison import compare, has_partner, read_rows
 from signjax.benchmarking.flops import train_flops
-from signjax.benchmarking.machine import describe_device, git_commit, peak_memory_bytes
+from signjax.benchmarking.machine import (
+    device_name,
+    git_commit,
+    load_average,
+    peak_memory_bytes,
+)
 from signjax.benchmarking.peaks import known_peaks, measure_matmul, peak_flops
 from signjax.benchmarking.programs import Program
 from signjax.benchmarking.timing import compile_apart, profile, quartiles, time_steps
-from signjax.config import Config, check, default_config, field
+from signjax.config import Config
 from signjax.errors import InputError, RunError
 from signjax.models.cnn import CNN
 from signjax.modes.common import (
@@ -161,25 +165,18 @@ def plan(
     Programs left out: all, but no epoch of a ResNet on the CPU, where a loop may keep
     XLA from its faster operations.
     """
-    counts = sweep.get("device_count", [len(devices)])
-    dtypes = sweep.get("dtype", [field(config, "dtype")])
-    batch_sizes = sweep.get("batch_size", [field(config, "train.batch_size")])
-    for count, dtype, batch_size in product(counts, dtypes, batch_sizes):
+    as_trained = {"device_count": len(devices), **build.swept(config)}
+    axes = [sweep.get(axis, [value]) for axis, value in as_trained.items()]
+    for count, dtype, batch_size in product(*axes):
         if count > len(devices):
             raise InputError(
                 f"--sweep=device_count: {count} are asked for and there are "
                 f"{len(devices)} devices"
             )
         for program in sweep.get("program", PROGRAMS):
-            varied: Config = ConfigDict(config)
-            varied.update_from_flattened_dict(
-                {"dtype": dtype, "train.batch_size": batch_size}
+            varied = build.vary(
+                config, dtype=dtype, batch_size=batch_size, bare=program == "bare"
             )
-            if program == "bare":
-                varied.augment = default_config().augment
-                varied.evaluation = default_config().evaluation
-                varied.train.outliers = 0.0
-            check(varied)
             network = build.make_network(varied, SIGNS_CLASSES, devices[:count])
             train_size = max(SIGNS_TRAIN, batch_size)
             recipe = build.make_recipe(varied, network, train_size)
@@ -193,7 +190,7 @@ def make_yardstick(setting: Setting) -> Yardstick:
     flops = train_flops(
         setting.network.model,
         setting.network.image_size,
-        head_alone=field(setting.config, "train.freeze_backbone"),
+        head_alone=setting.recipe.freeze_backbone,
     )
     device = setting.devices[0]
     return Yardstick(
@@ -233,7 +230,7 @@ def measure(setting: Setting, yardstick: Yardstick, repeats: int, trace: str) ->
         "program_memory_bytes": compilation.memory_bytes,
         "peak_memory_bytes": peak_memory_bytes(setting.devices),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "load_average": os.getloadavg()[0],
+        "load_average": load_average(),
         "versions": versions(),
         "git_commit": git_commit(),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -257,7 +254,7 @@ def _identity(setting: Setting) -> dict[str, Any]:
         "model": type(network.model).__name__.lower(),
         "variant": network.name,
         "backend": setting.devices[0].platform,
-        "device": describe_device(setting.devices[0]),
+        "device": device_name(setting.devices[0]),
         "device_count": len(setting.devices),
         "batch_size": setting.recipe.batch_size,
         "image_size": network.image_size,
@@ -324,7 +321,7 @@ def _header(settings: Sequence[Setting]) -> dict[str, str]:
     network = settings[0].network
     size = max(setting.train_size for setting in settings)
     return {
-        "device": describe_device(settings[0].devices[0]),
+        "device": device_name(settings[0].devices[0]),
         "model": f"{network.name}, {network.image_size} x {network.image_size} pixels",
         "data": f"{size} random images on the device; pixels do not change the speed",
         "programs": "step: as training runs it; bare: without augmentation, the same "

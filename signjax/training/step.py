@@ -191,6 +191,29 @@ def compile_train_step(mesh: Mesh, **kwargs: Any) -> Callable[..., Any]:
     )
 
 
+def compile_epoch(mesh: Mesh, train_step: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiled train step over all batches, int32 [steps, B], in one program.
+
+    Donates the state; the metrics have the steps along their first axis.
+    """
+    whole = replicated(mesh)
+    split = NamedSharding(mesh, PartitionSpec(None, "data"))
+
+    def epoch(state: TrainState, images: Any, labels: Any, batches: Any, key: Any):
+        return jax.lax.scan(
+            lambda state, indices: train_step(state, images, labels, indices, key),
+            state,
+            batches,
+        )
+
+    return jax.jit(
+        epoch,
+        in_shardings=(whole, whole, whole, split, whole),
+        out_shardings=whole,
+        donate_argnums=0,
+    )
+
+
 def compile_eval_step(mesh: Mesh, **kwargs: Any) -> Callable[..., jax.Array]:
     """`eval_step` with its keyword arguments bound, jitted; donates nothing."""
     return _compile_inference(mesh, partial(eval_step, **kwargs))
