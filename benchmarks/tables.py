@@ -44,6 +44,7 @@ EARLIER = {
 # What tables are drawn into.
 PAGES = (ROOT / "README.md", ROOT / "docs" / "recipes.md")
 TESTS = ("test_accuracy", "leak_free_test_accuracy", "others_accuracy")
+WORKS = ("train", "fit", "inference")
 # A share of the cores that others took, above which a pair is not to be trusted.
 DISTURBED = 0.05
 REFERENCE_EPOCHS = {"cnn": 100, "resnet": 10}
@@ -137,7 +138,7 @@ def versions() -> str:
             EARLIER[commit]: [row for row in before if row["git_commit"] == commit]
             for commit in dict.fromkeys(row["git_commit"] for row in before)
         }
-        runs_of["of now"] = [row for row in now if row["config"] == config]
+        runs_of["current"] = [row for row in now if row["config"] == config]
         lines += [
             f"| `configs/{config}` | {words} | {runs[0]['epochs']} | {len(runs)} "
             f"| {_spreads(runs, *TESTS)} |"
@@ -165,8 +166,9 @@ def _spread(values: Sequence[float | None]) -> str:
 def speed() -> str:
     """How long every peer takes for the same work as signjax."""
     rows = json.loads((RESULTS / "speed.json").read_text())
+    rows.sort(key=lambda row: (WORKS.index(row["work"]), row["batch_size"]))
     lines = [
-        "| work | processor | peer | peer | signjax | times faster | pairs "
+        "| work | processor | peer | its time | signjax's | peer / signjax | pairs "
         "| memory, GB |",
         "|---|---|---|---|---|---|---|---|",
         *map(_speed_line, rows),
@@ -281,7 +283,7 @@ def calibration() -> str:
     """How far the ResNets' confidence holds, over all seeds' predictions together."""
     rows = calibrations.read()
     lines = [
-        "| recipe | epochs | n | scored on | accuracy | calibration error | answered "
+        "| recipe | epochs | n | scored on | accuracy | ECE | answered "
         "| accuracy of what is answered |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -301,8 +303,8 @@ def calibration() -> str:
     )
     note = (
         "Of the predictions of n seeds together. The temperature and the limit of each "
-        f"were fitted to {held_out} training images held out from it. Calibration "
-        "error: expected, 10 bins of equal mass. "
+        f"were fitted to {held_out} training images held out from it. ECE: expected "
+        "calibration error, 10 bins of equal mass. Answered: the coverage. "
         f"{_measured_on(rows, rows[0]['versions'])}. Rows: "
         "`benchmarks/results/calibration.json`, by `python -m benchmarks.calibration`."
     )
@@ -339,8 +341,7 @@ def recogniser() -> str:
     people = sum(len(row["ankara"]["labels"]) for row in rows)
     leak_free = _calibration_columns(rows, "signs", SIGNS_TEST_TWINS)
     lines = [
-        "| scored on | accuracy | calibration error | answered "
-        "| accuracy of what is answered |",
+        "| scored on | accuracy | ECE | answered | accuracy of what is answered |",
         "|---|---|---|---|---|",
         f"| SIGNS test, {n} x 120 | {_calibration_columns(rows, 'signs')} |",
         f"| SIGNS test, leak-free, {n} x 108 | {leak_free} |",

@@ -56,7 +56,7 @@ def default_config() -> Config:
     data.synthetic_train = 1080  # images drawn for training
     data.synthetic_test = 120  # images drawn for the test
     data.synthetic_extra = 0  # hands drawn to train on beside the images, int >= 0
-    data.synthetic_until = 1.0  # (0, 1], share of the epochs that have these hands
+    data.synthetic_until = 1.0  # (0, 1], share of the epochs with these hands
     data.synthetic_variety = 0.0  # [0, 1]: of drawn fingers' and thumbs' poses
     data.synthetic_classes = 6  # digits drawn: 6 (0 to 5, as in SIGNS), 10
     data.crop = 1.0  # (0, 1]: share kept of a picture's largest centred square's side
