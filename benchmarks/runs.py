@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.rows import ROOT, machine, recipe_sha256, sha256
 from signjax.data import sources
 from signjax.modes.calibration import read_calibration
-from signjax.modes.common import logits_of
 from signjax.modes.evaluate import match_classes
+from signjax.modes.scoring import logits_of
 from signjax.training.calibration import Calibration
 from signjax.workdir import TrainedModel, load_trained
 

@@ -2,9 +2,10 @@
 
 run.json: config, class names, data (source, origin, sha256, sizes), versions.
 checkpoints/: the states. metrics.jsonl: one line an epoch. result.json: the final
-scores. learning_curves.png: where the plots extra is installed. trained_on.json: what
-the training images are known again by. lock: empty; the process that trains here holds
-it.
+scores. calibration.json: what was fitted to the images held out. learning_curves.png,
+report.html and other pages: where the plots extra is installed. tensorboard/: with
+config.run.tensorboard. trained_on.json: what the training images are known again by.
+lock: empty; the process that trains here holds it.
 """
 
 import errno

@@ -18,11 +18,6 @@ if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("gpu") and jax.default_backend() != "gpu":
-        pytest.skip("needs an NVIDIA GPU and JAX_PLATFORMS=cuda,cpu")
-
-
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root, where main.py is."""

@@ -18,7 +18,7 @@ from PIL import Image
 from configs import cnn, resnet
 from signjax import build
 from signjax.benchmarking import report
-from signjax.benchmarking.machine import describe_device, git_commit, peak_memory_bytes
+from signjax.benchmarking.machine import device_name, git_commit, peak_memory_bytes
 from signjax.benchmarking.peaks import measure_matmul
 from signjax.errors import InputError, RunError
 from signjax.modes import benchmark, train
@@ -302,7 +302,7 @@ def test_a_known_accelerator_is_told_with_its_limits() -> None:
 
 
 def test_the_machine_is_told() -> None:
-    assert describe_device(ONE[0]).endswith(" cores")
+    assert device_name(ONE[0]).endswith(" cores")
     peak = peak_memory_bytes(ONE)
     assert peak is not None and peak > 100 * 2**20  # JAX alone takes as much
     commit = git_commit()

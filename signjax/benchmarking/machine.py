@@ -2,7 +2,6 @@
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import jax
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def describe_device(device: jax.Device) -> str:
+def device_name(device: jax.Device) -> str:
     """The device's kind; for the CPU its name and the cores that may be used."""
     if device.platform != "cpu":
         return device.device_kind
@@ -40,14 +39,23 @@ def peak_memory_bytes(devices: list[jax.Device]) -> int | None:
     """The most memory in use at any time since the process began.
 
     On accelerators that of the fullest device, on the CPU that of the whole process.
-    None where the device does not tell.
+    None where the device, or Windows, does not tell.
     """
     if devices[0].platform == "cpu":
+        if sys.platform == "win32":
+            return None
+        import resource  # which Windows lacks
+
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
     stats = [device.memory_stats() or {} for device in devices]
     peaks = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
     return max(peaks, default=None)
+
+
+def load_average() -> float | None:
+    """Over the last minute; None on Windows, which has none."""
+    return None if sys.platform == "win32" else os.getloadavg()[0]
 
 
 def git_commit() -> str | None:

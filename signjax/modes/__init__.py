@@ -1,4 +1,7 @@
-"""What a person can ask for, a file each; imported when asked, as jax loads slowly."""
+"""What a person can ask for, a file each, imported when asked, as jax loads slowly.
+
+Beside these: command_line.py and options.py (flags), and what several of them share.
+"""
 
 import os
 from collections.abc import Mapping

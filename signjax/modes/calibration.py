@@ -7,7 +7,7 @@ from typing import Any
 from signjax import build
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
-from signjax.modes.common import logits_of
+from signjax.modes.scoring import logits_of
 from signjax.reporting.logs import read_json, write_json
 from signjax.training.calibration import Calibration, fit
 

@@ -2,23 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 
-from signjax import build
 from signjax.config import Config, check
 from signjax.cpu import prepare_cpu
-from signjax.data.dataset import Dataset
 from signjax.data.download import cache_directory
-from signjax.data.stream import Images
-from signjax.data.twins import leak_free
 from signjax.errors import InputError
 from signjax.modes.options import Options
 from signjax.processes import alone
 from signjax.reporting.logs import Console
-from signjax.training.evaluation import predict_logits, score
 from signjax.workdir import TrainedModel, load_trained, read
 
 
@@ -111,30 +104,3 @@ def describe_device(devices: list[jax.Device]) -> str:
     """For people: how many devices of what kind, such as `1 x cpu`."""
     processes = "" if alone() else f" over {jax.process_count()} processes"
     return f"{len(devices)} x {devices[0].device_kind}{processes}"
-
-
-def score_images(
-    network: build.Network, variables: Any, data: Dataset
-) -> dict[str, Any]:
-    """`score_logits` of a network on `data`, whose labels are its outputs."""
-    return score_logits(logits_of(network, variables, data.images), data)
-
-
-def logits_of(network: build.Network, variables: Any, images: Images) -> np.ndarray:
-    """Float32 logits [N, C] of images uint8 [N, H, W, 3], in order."""
-    return predict_logits(network.eval_step, variables, images, network.eval_batch_size)
-
-
-def score_logits(logits: np.ndarray, data: Dataset) -> dict[str, Any]:
-    """`evaluation.score` of the logits of `data`.
-
-    With the SIGNS test set, `leak_free` holds accuracy, interval95 and count of the
-    images that are not in SIGNS' training set too.
-    """
-    scores = score(logits, data.labels, data.classes)
-    kept = leak_free(data)
-    if kept is not None:
-        rest = score(logits[kept], data.labels[kept], data.classes)
-        keys = ("accuracy", "interval95", "count")
-        scores["leak_free"] = {key: rest[key] for key in keys}
-    return scores

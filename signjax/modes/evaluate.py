@@ -13,16 +13,11 @@ from signjax.errors import InputError
 from signjax.modes.audit import audit, audit_parts, count_pictures
 from signjax.modes.audit import describe as describe_audit
 from signjax.modes.calibration import HOW_TO_GET, NO_THRESHOLD, read_calibration
-from signjax.modes.common import (
-    logits_of,
-    open_model,
-    refuse_arguments,
-    require_workdir,
-    score_logits,
-)
+from signjax.modes.common import open_model, refuse_arguments, require_workdir
 from signjax.modes.options import Options
 from signjax.modes.report import FILE as REPORT_FILE
 from signjax.modes.report import write_report
+from signjax.modes.scoring import logits_of, score_logits
 from signjax.reporting.logs import Console, write_json
 from signjax.training.calibration import Calibration
 from signjax.training.evaluation import (

@@ -9,7 +9,7 @@ import numpy as np
 from signjax import build, workdir
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
-from signjax.modes.common import logits_of
+from signjax.modes.scoring import logits_of
 from signjax.reporting import plots
 from signjax.reporting.logs import Console, MetricsFile, write_text
 from signjax.reporting.report import Mistake, Report, render

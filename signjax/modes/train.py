@@ -18,15 +18,13 @@ from signjax.modes.calibration import calibrate, describe
 from signjax.modes.common import (
     describe_device,
     keep_compiled_programs,
-    logits_of,
     refuse_arguments,
     require_config,
     require_devices,
-    score_images,
-    score_logits,
 )
 from signjax.modes.evaluate import report_own_test
 from signjax.modes.options import Options
+from signjax.modes.scoring import logits_of, score_images, score_logits
 from signjax.reporting import plots
 from signjax.reporting.logs import Console, MetricsFile, write_json
 from signjax.reporting.tensorboard import TensorBoard

@@ -44,6 +44,7 @@ PyTree = Any
 _MANIFEST = "manifest.json"
 _STATE = "state"
 _UNFINISHED = ".tmp"
+_NEWEST = 2  # so many are kept, should the last one be damaged
 # A step saved a second time is written beside the first, as STEP.1, and only then is
 # the first removed: there is no moment without a checkpoint of that step.
 _NAME = re.compile(r"(\d{8,})(?:\.(\d+))?")
@@ -52,19 +53,16 @@ _NAME = re.compile(r"(\d{8,})(?:\.(\d+))?")
 class Checkpoints:
     """The checkpoints in one directory, saved in the background.
 
-    Kept are the `keep_latest` newest steps and the one with the highest finite
+    Kept are the two newest steps and the one with the highest finite
     `metrics["accuracy"]` (of equals the later). One more exists while it is written.
     """
 
-    def __init__(
-        self, directory: Path, *, keep_latest: int = 2, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, directory: Path, *, warn: Callable[[str], None]) -> None:
         """Touches nothing on disk: the first `save` creates `directory`.
 
         `warn` is called with one line for each damaged checkpoint that is passed over.
         """
         self._directory = directory.resolve()
-        self._keep_latest = keep_latest
         self._warn = warn
         self._damaged: set[Path] = set()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -213,7 +211,7 @@ class Checkpoints:
         for saved in intact:
             newest_of_step.setdefault(saved.step, saved)
         current = list(newest_of_step.values())
-        kept = {*current[: self._keep_latest], max(current, key=_accuracy)}
+        kept = {*current[:_NEWEST], max(current, key=_accuracy)}
         for saved in everything:
             if saved not in kept:
                 # Renamed first: a removal cut short must not look like a checkpoint.
