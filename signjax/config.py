@@ -68,7 +68,7 @@ def default_config() -> Config:
     config.augment = augment
     augment.flip = False  # mirror half of the images: a left hand for a right one
     augment.rotation = 0.0  # degrees, up to this either way
-    augment.scale = 0.0  # zoom by a factor of exp(+-scale)
+    augment.scale = 0.0  # [0, 2): zoom by a factor of exp(+-scale)
     augment.translation = 0.0  # share of the side, up to this in each direction
     augment.perspective = 0.0  # [0, 0.5): an edge nearer or farther, up to this
     augment.brightness = 0.0  # [0, 1): factor 1 +- brightness
@@ -287,7 +287,7 @@ _RULES = [
     ("data.std", *_three(above=0)),
     ("augment.flip", *_SWITCH),
     ("augment.rotation", *_within(0, 181)),
-    ("augment.scale", *_at_least(0)),
+    ("augment.scale", *_within(0, 2)),
     ("augment.translation", *_within(0, 1)),
     ("augment.perspective", *_within(0, 0.5)),
     ("augment.brightness", *_within(0, 1)),

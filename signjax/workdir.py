@@ -130,7 +130,8 @@ def begin(workdir: Path, run: Run) -> str:
     old = read(workdir)
     before, now = _decisive(old), _decisive(run)
     changed = [
-        f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+        f"{key} was {before.get(key)!r} and is now "
+        + (repr(now[key]) if key in now else "not known to this version")
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]

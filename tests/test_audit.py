@@ -122,6 +122,11 @@ def test_a_class_without_pictures_is_found_and_is_no_error(tmp_path: Path) -> No
     assert report["unreadable"] == ["dog in all: no images in this class"]
 
 
+def test_one_class_is_enough_to_look_over(tmp_path: Path) -> None:
+    write(tmp_path / "cat" / "0.png", scene(0))
+    assert audit_path(str(tmp_path))["count"] == 1
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Six scenes a class; planted: copies, a leak, a conflict, odd and bad files."""

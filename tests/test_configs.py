@@ -125,6 +125,7 @@ def test_a_config_is_read_without_loading_jax() -> None:
         ("train.label_smoothing", math.nan),
         ("train.label_smoothing", 1.0),
         ("augment.scale", math.inf),
+        ("augment.scale", 2.0),
         ("data.mean", (0.5, math.nan, 0.5)),
         ("data.std", (1.0, 1.0, math.inf)),
     ],

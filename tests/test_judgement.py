@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import json
+import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,12 @@ def test_what_evaluate_says_of_a_calibration() -> None:
         "calibrated": scores,
     }
     assert describe(whole)["answered"].startswith("66.7% of the images")
+    assert "unsure" not in describe(whole)
     assert "validation_fraction" in describe(whole | {"calibrated": None})["unsure"]
+    unmet = dataclasses.replace(FITTED, risk=None)
+    told = describe(whole | {"calibrated": score_calibrated(unmet, LOGITS, data)})
+    assert told["answered"].startswith("66.7% of the images")
+    assert "wrong oftener than in 5%" in told["unsure"]
 
 
 def options(**values: Any) -> Options:
@@ -135,7 +142,7 @@ def test_a_report_compares_no_more_pictures_than_it_can(
     for most in (120, 119):
         monkeypatch.setattr(evaluate, "_MOST_AUDITED", most)
         run("evaluate", options(workdir=str(workdir), output=str(output)))
-        page = output.with_suffix(".html").read_text()
+        page = output.with_name("report_scores.html").read_text()
         told.append("every two of 120 pictures" in page)
     assert told == [False, True]
     # An audit is of all parts of a folder, the score of test/ alone.
@@ -146,7 +153,7 @@ def test_a_report_compares_no_more_pictures_than_it_can(
         data = str(tmp_path / "photos")
         given = options(workdir=str(workdir), data=data, output=str(output))
         run("evaluate", given)
-        page = output.with_suffix(".html").read_text()
+        page = output.with_name("report_scores.html").read_text()
         assert ("every two of 8 pictures" in page) == expected
 
 
@@ -176,7 +183,7 @@ def test_the_page_of_other_data_leaves_that_of_the_own_test(
     run("evaluate", options(workdir=str(workdir), best=True))
     for name in ("scores.a", "scores.b"):
         run("evaluate", options(workdir=str(workdir), output=str(tmp_path / name)))
-        assert (tmp_path / f"{name}.html").exists()
+        assert (tmp_path / f"report_{name}.html").exists()
     assert (workdir / "report.html").read_bytes() == own
     assert f"{workdir}, step 6" in (workdir / "report_best.html").read_text()
     assert f"{photos}: 4 images" in page.read_text()
@@ -220,6 +227,18 @@ def test_images_that_were_trained_on_are_told(
     assert "trained on:" not in capsys.readouterr().out
 
 
+def test_own_data_that_are_gone_are_told_with_what_to_do(
+    workdir: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(workdir, tmp_path / "run")
+    record = json.loads((moved / "run.json").read_text())
+    record["data"]["source"] = "folder"
+    record["config"]["data"]["dir"] = str(tmp_path / "gone")
+    (moved / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="gone: no such folder.*score by --data"):
+        run("evaluate", options(workdir=str(moved)))
+
+
 def test_an_audit_that_cannot_be_is_told_on_the_page(
     workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +250,7 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
     given = options(workdir=str(workdir), data=data, output=str(output))
     run("evaluate", given)
     assert json.loads(output.read_text())["count"] == 4
-    page = output.with_suffix(".html").read_text()
+    page = output.with_name("report_scores.html").read_text()
     assert "left out: " in page and f"{tmp_path}/photos/val" in page
 
     def refuse(path: str) -> None:
@@ -239,7 +258,7 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
 
     monkeypatch.setattr(evaluate, "count_pictures", refuse)
     run("evaluate", given)
-    assert "Permission denied" in output.with_suffix(".html").read_text()
+    assert "Permission denied" in output.with_name("report_scores.html").read_text()
 
 
 @pytest.mark.parametrize(("count", "whole"), [(20, True), (21, False)])
@@ -263,7 +282,7 @@ def test_evaluate_and_predict_use_it(
     scores = json.loads(output.read_text())
     stored = json.loads((workdir / "calibration.json").read_text())
     assert scores["calibrated"]["held_out"] == stored
-    assert (tmp_path / "scores.html").read_text().startswith("<!DOCTYPE html>")
+    assert (tmp_path / "report_scores.html").read_text().startswith("<!DOCTYPE html>")
     photo = tmp_path / "photo.png"
     Image.fromarray(np.full((70, 90, 3), 130, np.uint8)).save(photo)
     stored |= {"temperature": 50.0, "threshold": 0.9}
@@ -274,12 +293,19 @@ def test_evaluate_and_predict_use_it(
             "predict",
             options(workdir=str(workdir), json=as_json, arguments=[str(photo)]),
         )
-    answer, line = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr()
+    assert "may be wrong oftener" not in told.err
+    answer, line = told.out.splitlines()
     assert json.loads(answer)["label"] is None
     assert json.loads(answer)["confidence"] < 0.25
     assert line.startswith(f"{photo}  unsure  0.") and "below 0.900" in line
+    (workdir / "calibration.json").write_text(json.dumps(stored | {"risk": None}))
+    run("predict", options(workdir=str(workdir), arguments=[str(photo)]))
+    assert "answers may be wrong oftener than in 5%" in capsys.readouterr().err
     for wrong in (
         {},
+        stored | {"temperature": math.nan},
+        stored | {"threshold": math.nan},
         stored | {"temperature": "1.0"},
         stored | {"temperature": 0},
         stored | {"threshold": "x"},

@@ -127,3 +127,11 @@ def test_a_confusion_of_many_classes_stays_a_small_picture(tmp_path):
 
 def test_a_class_of_letters_that_the_font_lacks_is_no_warning(tmp_path):
     plots.confusion_matrix([[1, 0], [0, 1]], ["\u624b", "b"], tmp_path / "hand.png")
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", 200 * "long"])
+def test_a_class_whose_name_is_no_text_or_very_long_is_drawn(tmp_path, name):
+    file = tmp_path / "confusion.png"
+    plots.confusion_matrix([[1, 0], [0, 1]], [name, "b"], file)
+    with Image.open(file) as image:
+        assert (np.asarray(image.convert("L"))[:, 150:] < 200).any()  # the matrix

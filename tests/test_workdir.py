@@ -195,6 +195,17 @@ def test_every_key_that_differs_is_named_with_both_values(tmp_path: Path) -> Non
     assert "\n" not in message
 
 
+def test_a_key_that_is_no_more_is_told_as_such(tmp_path: Path) -> None:
+    workdir.begin(tmp_path, describe())
+    leave_metrics(tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    record["config"]["augment"]["cutout"] = 0.5
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    told = r"augment\.cutout was 0\.5 and is now not known to this version\."
+    with pytest.raises(InputError, match=told):
+        workdir.begin(tmp_path, describe())
+
+
 def test_synthetic_never_goes_on_with_signs(tmp_path: Path) -> None:
     workdir.begin(tmp_path, describe(make_splits("synthetic")))
     leave_metrics(tmp_path)

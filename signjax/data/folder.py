@@ -92,7 +92,10 @@ def list_labelled(directory: str | Path) -> dict[str, dict[str, list[Path]]]:
         named = ("train", *_VALIDATION, "test")
         parts = {n: directory / n for n in named if (directory / n).is_dir()}
     return {
-        part: {c: images_below(f) for c, f in _class_folders(folder).items()}
+        part: {
+            name: images_below(images)
+            for name, images in _class_folders(folder, at_least=1).items()
+        }
         for part, folder in parts.items()
     }
 

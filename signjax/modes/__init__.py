@@ -4,10 +4,11 @@ Beside these: command_line.py and options.py (flags), and what several of them s
 """
 
 import os
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 
-from signjax.errors import InputError
+from signjax.errors import InputError, RunError
 from signjax.modes.command_line import read_flags
 from signjax.modes.options import Options
 from signjax.training.interruption import end_at_once_when_signalled
@@ -49,11 +50,22 @@ def run(mode: str, options: Options) -> None:
                 + (", or use --config.data.dir" if name == "data" else "")
             )
     end_at_once_when_signalled()
+    # Two lines each, without the file's name, of pictures that it reads all the same.
+    for category in (UserWarning, RuntimeWarning):
+        warnings.filterwarnings("ignore", category=category, module="PIL")
     if options.deterministic:  # XLA reads it when the mode imports jax
         given = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true"
     try:
         import_module(f"signjax.modes.{mode}").run(options)
+    except (MemoryError, RuntimeError) as error:  # of numpy; of XLA, by its text
+        text = str(error)
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:
+            raise
+        raise RunError(
+            f"out of memory ({text.partition(chr(10))[0]}): lower "
+            "config.data.image_size, config.train.batch_size or the number of images"
+        ) from error
     except OSError as error:
         if error.filename is None:  # no file's fault, as a closed pipe is
             raise

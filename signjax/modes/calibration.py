@@ -9,7 +9,7 @@ from signjax.data.dataset import Dataset
 from signjax.errors import InputError
 from signjax.modes.scoring import logits_of
 from signjax.reporting.logs import read_json, write_json
-from signjax.training.calibration import Calibration, fit
+from signjax.training.calibration import RISK, Calibration, fit
 
 FILE = "calibration.json"
 
@@ -18,7 +18,7 @@ HOW_TO_GET = (
     "it, as --config.data.validation_fraction=0.15"
 )
 
-NO_THRESHOLD = "too few held-out images, or too many labelled wrongly, to set a limit"
+_TOO_FEW = "too few held-out images, or too many labelled wrongly"
 
 
 def calibrate(
@@ -71,6 +71,20 @@ def read_calibration(
     return calibration
 
 
+def reservation(calibration: Calibration | None) -> str | None:
+    """Why answers are not to be trusted as `unsure` promises; None: they are."""
+    if calibration is None:
+        return f"never unsure, whatever a picture shows: {HOW_TO_GET}"
+    if calibration.threshold is None:
+        return f"never unsure, whatever a picture shows: {_TOO_FEW} to set a limit"
+    if calibration.risk is None:
+        return (
+            f"answers may be wrong oftener than in {RISK:.0%}: {_TOO_FEW} to promise "
+            "less"
+        )
+    return None
+
+
 def describe(calibration: Calibration) -> str:
     """What was fitted, in a line for a person."""
     before, after = calibration.ece
@@ -78,9 +92,10 @@ def describe(calibration: Calibration) -> str:
         f"temperature {calibration.temperature:.3f} by {calibration.count} held-out "
         f"images (their calibration error {before:.3f}, after {after:.3f})"
     )
-    if calibration.threshold is None:
-        return f"{line}; never unsure: {NO_THRESHOLD}"
-    return (
-        f"{line}; unsure below {calibration.threshold:.3f}, as of "
-        f"{1 - calibration.answered:.1%} of them"
-    )
+    if calibration.threshold is not None:
+        line += (
+            f"; unsure below {calibration.threshold:.3f}, as of "
+            f"{1 - calibration.answered:.1%} of them"
+        )
+    missing = reservation(calibration)
+    return f"{line}; {missing}" if missing else line

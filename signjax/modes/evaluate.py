@@ -12,7 +12,7 @@ from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
 from signjax.modes.audit import audit, audit_parts, count_pictures
 from signjax.modes.audit import describe as describe_audit
-from signjax.modes.calibration import HOW_TO_GET, NO_THRESHOLD, read_calibration
+from signjax.modes.calibration import read_calibration, reservation
 from signjax.modes.common import open_model, refuse_arguments, require_workdir
 from signjax.modes.options import Options
 from signjax.modes.report import FILE as REPORT_FILE
@@ -149,7 +149,7 @@ def _refuse_page(output: str) -> None:
 
 
 def _report_path(options: Options, directory: Path) -> Path:
-    """Beside a JSON file, by its name; in the workdir without one.
+    """Beside a JSON file, as report_scores.html of scores.json; else in the workdir.
 
     There pages of the last and the best model, of its own test and of other data do
     not replace each other; that of --data=photos/test is report_photos_test.html.
@@ -157,7 +157,7 @@ def _report_path(options: Options, directory: Path) -> Path:
     output = Path(options.output)
     if output.is_file():
         stem = output.stem if output.suffix == ".json" else output.name
-        return output.with_name(f"{stem}.html")
+        return output.with_name(f"report_{stem}.html")
     page = Path(REPORT_FILE)
     parts = [page.stem]
     if options.best:
@@ -190,9 +190,15 @@ def _load(
             "this model's weights were ported, so it has no test images of its own: "
             "give the images to score by --data"
         )
-    splits = build.load_splits(
-        trained.run.config, console.warning, source=expected["source"]
-    )
+    try:
+        splits = build.load_splits(
+            trained.run.config, console.warning, source=expected["source"]
+        )
+    except InputError as error:
+        raise InputError(
+            f"{error} (these data the model was trained with; give the images to score "
+            "by --data where they are gone)"
+        ) from error
     if splits.sha256 != expected["sha256"]:
         raise InputError(
             f"the data found ({splits.source}: {splits.origin}) are not those this "
@@ -291,19 +297,19 @@ def describe(scores: dict[str, Any]) -> dict[str, str]:
 
 def _describe_calibrated(calibrated: dict[str, Any] | None) -> dict[str, str]:
     if not calibrated:
-        return {"unsure": f"never, {HOW_TO_GET}"}
+        return {"unsure": reservation(None) or ""}
     numbers = {
         "calibrated": f"ece {calibrated['ece']:.4f}, loss {calibrated['loss']:.4f} at "
         f"temperature {calibrated['temperature']:.3f}"
     }
-    given = calibrated["answered"]
-    if not given:
-        return numbers | {"unsure": f"never: {NO_THRESHOLD}"}
-    right = _share(given["accuracy"]).strip()
-    numbers["answered"] = (
-        f"{given['coverage']:.1%} of the images, those of confidence "
-        f"{given['threshold']:.3f} or more; {right} of these rightly"
-    )
+    if given := calibrated["answered"]:
+        right = _share(given["accuracy"]).strip()
+        numbers["answered"] = (
+            f"{given['coverage']:.1%} of the images, those of confidence "
+            f"{given['threshold']:.3f} or more; {right} of these rightly"
+        )
+    if missing := reservation(Calibration.from_json(calibrated["held_out"])):
+        numbers["unsure"] = missing
     return numbers
 
 

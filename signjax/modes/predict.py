@@ -9,7 +9,7 @@ import numpy as np
 
 from signjax.data.image import Framing, list_images, load_image
 from signjax.errors import InputError
-from signjax.modes.calibration import HOW_TO_GET, NO_THRESHOLD, read_calibration
+from signjax.modes.calibration import read_calibration, reservation
 from signjax.modes.common import open_model, require_workdir
 from signjax.modes.options import Options
 from signjax.reporting.logs import Console
@@ -45,9 +45,8 @@ def run(options: Options) -> None:
         calibration = read_calibration(
             require_workdir(options), trained.step, console.warning
         )
-        if calibration is None or calibration.threshold is None:
-            why = NO_THRESHOLD if calibration else HOW_TO_GET
-            console.warning(f"never unsure, whatever a picture shows: {why}")
+        if missing := reservation(calibration):
+            console.warning(missing)
         line = _json_line if options.json else _line
         for answer in answers(paths, logits, trained.run.classes, calibration):
             console.info(line(answer))

@@ -16,6 +16,7 @@ INK, FAINT = "#333333", "#DDDDDD"
 
 # Of a confusion matrix: classes, and letters of a name that stands level.
 _MOST_NAMED, _LONG_NAME = 40, 4
+_MOST_DRAWN = 30  # letters of a name
 
 HOW_TO_GET = 'no learning curves: pip install "signjax[plots]" draws them'
 
@@ -174,7 +175,8 @@ def confusion_matrix(
                 color = "white" if share > 0.5 else INK
                 axes.text(column, row, str(number), ha="center", va="center", c=color)
     if readable:
-        names: dict[str, Any] = {"labels": classes, "color": INK, "parse_math": False}
+        labels = [_drawable(name) for name in classes]
+        names: dict[str, Any] = {"labels": labels, "color": INK, "parse_math": False}
         upright = 90 if max(map(len, classes)) > _LONG_NAME else 0
         axes.set_xticks(range(count), rotation=upright, **names)
         axes.set_yticks(range(count), **names)
@@ -186,6 +188,12 @@ def confusion_matrix(
         # Letters that matplotlib's font lacks; the report has the names as text too.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(file, format="png")
+
+
+def _drawable(name: str) -> str:
+    """As a picture shows a name: what is no UTF-8 escaped, a long one cut."""
+    shown = name.encode(errors="backslashreplace").decode()
+    return shown if len(shown) <= _MOST_DRAWN else f"{shown[: _MOST_DRAWN - 1]}…"
 
 
 def reliability_diagram(

@@ -7,6 +7,7 @@ arXiv:1705.08500). For a model that has learned not to be sure of pictures of no
 (data/outliers.py) it is raised until a given share of the held-out images is given up.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,11 +62,15 @@ class Calibration:
         pairs: dict[str, Any] = {key: tuple(values[key]) for key in ("loss", "ece")}
         calibration = cls(**{**values, **pairs})
         temperature, threshold = calibration.temperature, calibration.threshold
-        if not isinstance(temperature, (int, float)) or temperature <= 0:
+        if not _is_finite(temperature) or temperature <= 0:
             raise TypeError(f"temperature is {temperature!r}")
-        if not isinstance(threshold, (int, float, type(None))):
+        if threshold is not None and not _is_finite(threshold):
             raise TypeError(f"threshold is {threshold!r}")
         return calibration
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def fit(
