@@ -71,10 +71,10 @@ class Layout(NamedTuple):
     collections: bool = False
 
 
-def units() -> Iterator[Unit]:
-    """Every unit of a ResNet-50, in the order they are computed."""
+def units(blocks: tuple[int, ...] = BLOCKS) -> Iterator[Unit]:
+    """Every unit of a ResNet with bottlenecks, in the order they are computed."""
     yield STEM
-    for stage, size in enumerate(BLOCKS, start=1):
+    for stage, size in enumerate(blocks, start=1):
         for block in range(1, size + 1):
             branches = ("1", "2", "3", "shortcut") if block == 1 else ("1", "2", "3")
             yield from (Unit(stage, block, branch) for branch in branches)
