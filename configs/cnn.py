@@ -21,7 +21,7 @@ def get_config(variant: str = "") -> Config:
     if variant:
         raise ValueError(f"cnn.py has no variant {variant!r}: it has seed")
     config.name = "cnn"
-    # All choices below were compared on held-out data: docs/recipes.md. So few weights
+    # What was compared, on held-out data, stands in docs/recipes.md. So few parameters
     # have no room for mirrored hands or drawn ones.
     config.data.mean = (0.5, 0.5, 0.5)
     config.data.std = (0.25, 0.25, 0.25)

@@ -23,7 +23,7 @@ def get_config(variant: str = "") -> Config:
     if variant:
         raise ValueError(f"resnet.py has no variant {variant!r}: it has seed")
     config.name = "resnet"
-    # All choices below were compared on held-out data: docs/recipes.md. The network is
+    # What was compared, on held-out data, stands in docs/recipes.md. The network is
     # v1.5 as torchvision has it, which is also where most published weights fit.
     config.model.init = "he"
     config.data.mean = (0.5, 0.5, 0.5)

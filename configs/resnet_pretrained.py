@@ -17,7 +17,7 @@ def get_config(variant: str = "") -> Config:
     config.model.bn_epsilon = 1.001e-5
     config.data.mean = (123.68 / 255, 116.779 / 255, 103.939 / 255)
     config.data.std = (1 / 255, 1 / 255, 1 / 255)
-    # All choices below were compared on held-out data: docs/recipes.md. With 128 pixels
+    # What was compared, on held-out data, stands in docs/recipes.md. With 128 pixels
     # ImageNet's filters meet shapes nearer to the size they know.
     config.data.image_size = 128
     config.augment.perspective = 0.2

@@ -7,17 +7,17 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from mode_options import options
 from PIL import Image
 
 from configs import cnn
 from signjax import build
 from signjax.data.dataset import Dataset
 from signjax.errors import InputError
-from signjax.modes import Options, evaluate, run
+from signjax.modes import evaluate, run
 from signjax.modes.calibration import read_calibration
 from signjax.modes.evaluate import describe, score_calibrated
 from signjax.modes.predict import answers
@@ -96,12 +96,6 @@ def test_what_evaluate_says_of_a_calibration() -> None:
     told = describe(whole | {"calibrated": score_calibrated(unmet, LOGITS, data)})
     assert told["answered"].startswith("66.7% of the images")
     assert "wrong oftener than in 5%" in told["unsure"]
-
-
-def options(**values: Any) -> Options:
-    names = [field.name for field in dataclasses.fields(Options)]
-    blank = dict.fromkeys(names, "") | {"config": None, "repeats": 0}
-    return Options.of(blank | values, values.get("arguments", ()))
 
 
 @pytest.fixture(scope="module")

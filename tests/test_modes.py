@@ -1,22 +1,15 @@
 """What goes wrong around a mode, whichever it is, ends in one line."""
 
-import dataclasses
 import io
 from pathlib import Path
-from typing import Any
 
 import pytest
+from mode_options import options
 from PIL import Image
 
 from configs import cnn
 from signjax.errors import RunError
-from signjax.modes import Options, run
-
-
-def options(**values: Any) -> Options:
-    names = [field.name for field in dataclasses.fields(Options)]
-    blank = dict.fromkeys(names, "") | {"config": None, "repeats": 0}
-    return Options.of(blank | values, ())
+from signjax.modes import run
 
 
 @pytest.mark.parametrize(
