@@ -10,8 +10,8 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
+from signjax.commands import Options, help_text, read_flags, run
 from signjax.errors import SignjaxError
-from signjax.modes import Options, help_text, read_flags, run
 
 config_flags.DEFINE_config_file("config", None, "config file, as configs/resnet.py")
 flags.DEFINE_string("mode", "train", "what to do")

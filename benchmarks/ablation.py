@@ -28,16 +28,16 @@ ALL_EPOCHS = "--config.train.epochs=16"  # of resnet_pretrained.py
 PERSPECTIVE = "--config.augment.perspective=0.2"
 NO_PERSPECTIVE = "--config.augment.perspective=0.0"
 LIGHT = ("gamma", "tint", "lighting", "blur", "noise", "greyscale")
-USUAL_POSES = "--config.data.synthetic_variety=0.0"
+USUAL_POSES = "--config.data.synthetic_pose_jitter=0.0"
 # What resnet.py was before its last epochs were of SIGNS alone, and its answers the
 # mean over turns too.
-TO_THE_END = "--config.data.synthetic_until=1.0"
-NOT_TURNED = "--config.evaluation.turn=0.0"
+TO_THE_END = "--config.data.synthetic_epoch_fraction=1.0"
+NOT_TURNED = "--config.tta.rotation=0.0"
 BEFORE = (TO_THE_END, NOT_TURNED)
 # What resnet_pretrained.py was before it had 128 pixels and such last epochs.
 BEFORE_PRETRAINED = ("--config.data.image_size=96", TO_THE_END)
-NO_DRAWN = "--config.data.synthetic_extra=0"
-TWICE_DRAWN = "--config.data.synthetic_extra=540"
+NO_DRAWN = "--config.data.synthetic_count=0"
+TWICE_DRAWN = "--config.data.synthetic_count=540"
 AUGMENTATION = [
     ("own backgrounds", ("--config.augment.background=0.0",)),
     ("own light", tuple(f"--config.augment.{name}=0.0" for name in LIGHT)),
@@ -46,7 +46,7 @@ AUGMENTATION = [
 # and what its network was chosen with.
 PLAIN = (
     "--config.train.epochs=10",
-    "--config.evaluation.mirror=False",
+    "--config.tta.flip=False",
     NO_DRAWN,
     USUAL_POSES,
     *BEFORE,
@@ -73,7 +73,7 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
             "before, no drawn hands",
             ("--config.train.epochs=24", NO_DRAWN, USUAL_POSES, *BEFORE),
         ),
-        ("not mirrored", (*PART, "--config.evaluation.mirror=False")),
+        ("not mirrored", (*PART, "--config.tta.flip=False")),
         *[
             (
                 f"before, usual poses, {changed}",
@@ -121,7 +121,7 @@ ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
                 "before, no drawn hands",
                 (*BEFORE_PRETRAINED, "--config.train.epochs=13", NO_DRAWN),
             ),
-            ("not mirrored", ("--config.evaluation.mirror=False",)),
+            ("not mirrored", ("--config.tta.flip=False",)),
             ("statistics anew", ("--config.train.recalibrate_batch_norm=True",)),
             ("all layers from the start", ("--config.optimizer.head_epochs=0.0",)),
             ("one learning rate", ("--config.optimizer.layer_decay=1.0",)),

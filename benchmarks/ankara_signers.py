@@ -9,7 +9,7 @@ python -m benchmarks.ankara_signers DATA --digests       writes the table of sha
                                                          vouches for a download
 
 The pictures bear no names, but each person showed 0 to 9 in turn, so the order of the
-file numbers tells them apart (`signjax.data.signers.by_turns`). Turns that begin with
+file numbers tells them apart (`signjax.data.splits.by_sequence`). Turns that begin with
 every second 0 are for development, and so is a person with any picture in such a turn;
 the others are held out. Neighbours share camera, wall and light, so both halves hold
 the like of every session, and none holds a hand of the other. Every third of the
@@ -26,7 +26,7 @@ import numpy as np
 
 from signjax.data.ankara import DIGESTS
 from signjax.data.folder import list_labelled
-from signjax.data.signers import by_turns
+from signjax.data.splits import by_sequence
 
 TABLE = Path(__file__).parent / "ankara_signers.csv"
 HALVES = ("development", "held-out")
@@ -59,7 +59,7 @@ def find_signers(files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """The signer of each file, and of each signer whether held out, bool."""
     classes = sorted({file.parent.name for file in files})
     labels = np.array([classes.index(file.parent.name) for file in files])
-    signers = by_turns([file.name for file in files], labels)
+    signers = by_sequence([file.name for file in files], labels)
     return signers, find_held_out(file_numbers(files), labels, signers)
 
 

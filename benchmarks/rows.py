@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from signjax.benchmarking.machine import core_count, git_commit, processor
+from signjax.benchmark.machine import core_count, git_commit, processor
 from signjax.config import default_config
 
 ROOT = Path(__file__).resolve().parents[1]

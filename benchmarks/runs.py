@@ -14,11 +14,10 @@ import jax
 import numpy as np
 
 from benchmarks.rows import ROOT, machine, recipe_sha256, sha256
-from signjax.data import sources
-from signjax.modes.calibration import read_calibration
-from signjax.modes.evaluate import match_classes
-from signjax.modes.scoring import logits_of
-from signjax.training.calibration import Calibration
+from signjax.commands.evaluate import match_classes
+from signjax.data import load as sources
+from signjax.evaluation.calibration import Calibration, read_calibration
+from signjax.evaluation.metrics import logits_of
 from signjax.workdir import TrainedModel, load_trained
 
 _DIGITS = 5  # of a probability that is kept
@@ -111,7 +110,7 @@ def probabilities_of(
 ) -> dict[str, Any]:
     """labels, and the calibrated probabilities of the images of `data`, rounded."""
     network = model.network
-    images = sources.load_labelled(data, network.image_size, network.framing)
+    images = sources.load_labelled(data, network.image_size, network.crop_resize)
     images, _ = match_classes(images, model.run.classes)
     logits = logits_of(network, model.state.variables, images.images)
     probabilities = calibration.probabilities(logits)

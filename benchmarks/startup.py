@@ -78,11 +78,11 @@ def stages(path: str, started: float) -> dict[str, float]:
     import numpy as np
 
     from signjax import build
-    from signjax.cpu import prepare_cpu
-    from signjax.modes import train  # noqa: F401  what --mode=train imports
-    from signjax.modes.common import keep_compiled_programs
+    from signjax.commands import train  # noqa: F401  what --mode=train imports
+    from signjax.commands.common import enable_compilation_cache
+    from signjax.runtime.cpu import prepare_cpu
 
-    keep_compiled_programs()
+    enable_compilation_cache()
     stamp("imports")
     spec = importlib.util.spec_from_file_location("config", ROOT / path)
     module: Any = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]

@@ -19,8 +19,8 @@ from benchmarks import accuracy as accuracies
 from benchmarks import calibration as calibrations
 from benchmarks import recogniser as recognisers
 from benchmarks.rows import RESULTS, ROOT
-from signjax.data.twins import SIGNS_TEST_TWINS
-from signjax.training.evaluation import calibration_error
+from signjax.data.leaks import SIGNS_TEST_TWINS
+from signjax.evaluation.metrics import calibration_error
 
 # What the Keras project reports of its own networks: (train, test) accuracy.
 REFERENCE = {

@@ -5,11 +5,11 @@ python main.py --config=configs/digits.py --config.data.dir=DIR
 
 Both data sets and the ImageNet weights are downloaded into the user's cache;
 $SIGNJAX_DATA names SIGNS that is there already. The test images are those of both; 12
-of SIGNS are in its training set too (signjax/data/twins.py).
+of SIGNS are in its training set too (signjax/data/leaks.py).
 
 DIR is a folder of class-named folders to take in place of the Ankara digits: 0 to 5 and
 any others. Say who is in its pictures by --config.data.group, and for classes that are
-no signed digits --config.data.synthetic_extra=0 --config.augment.background=0.
+no signed digits --config.data.synthetic_count=0 --config.augment.background=0.
 """
 
 from configs import resnet_pretrained
@@ -24,16 +24,16 @@ def get_config(variant: str = "") -> Config:
     config.data.source = "digits"
     # Each person of the Ankara digits showed 0 to 9 in turn; none may be on both sides
     # of a split.
-    config.data.group = "turns"
+    config.data.group = "sequence"
     # Held out to fit the temperature and the limit below which `predict` is unsure.
     config.data.validation_fraction = 0.1
     # What resnet_pretrained.py has gained since was not compared where other people are
     # learned from; the figures are those of this.
     config.augment.perspective = 0.0
     config.data.image_size = 96
-    config.data.synthetic_until = 1.0
+    config.data.synthetic_epoch_fraction = 1.0
     # So that it can tell that a picture shows no hand; 3 images in 32.
-    config.train.outliers = 0.09
+    config.train.outlier_fraction = 0.09
     config.train.epochs = 10
     # In single development runs of resnet_pretrained.py a rate of 0.02 lost what the
     # weights knew within an epoch; this keeps a distance.

@@ -32,11 +32,11 @@ def get_config(variant: str = "") -> Config:
     # hands make a network good for other people too; once 60% of the epochs have taught
     # what hands look like, SIGNS alone. An answer is the mean over the image and the
     # image turned to either side, and over the mirror images of the three.
-    config.data.synthetic_extra = 270
-    config.data.synthetic_variety = 1.0
-    config.data.synthetic_until = 0.6
-    config.evaluation.mirror = True
-    config.evaluation.turn = 15.0
+    config.data.synthetic_count = 270
+    config.data.synthetic_pose_jitter = 1.0
+    config.data.synthetic_epoch_fraction = 0.6
+    config.tta.flip = True
+    config.tta.rotation = 15.0
     # A mirrored hand is the same digit shown by the other hand.
     config.augment.flip = True
     config.augment.background = 0.5

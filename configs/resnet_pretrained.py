@@ -21,10 +21,10 @@ def get_config(variant: str = "") -> Config:
     # ImageNet's filters meet shapes nearer to the size they know.
     config.data.image_size = 128
     config.augment.perspective = 0.2
-    config.data.synthetic_extra = 540
+    config.data.synthetic_count = 540
     # What else resnet.py has gained nothing here (docs/recipes.md).
-    config.data.synthetic_variety = 0.0
-    config.evaluation.turn = 0.0
+    config.data.synthetic_pose_jitter = 0.0
+    config.tta.rotation = 0.0
     config.train.epochs = 16
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.01

@@ -49,15 +49,15 @@ def default_config() -> Config:
     data.image_size = 64  # pixels a side, a multiple of 32
     data.validation_fraction = 0.0  # [0, 1): share of training images held out
     data.test_fraction = 0.2  # (0, 1): share of a folder without train/ and test/
-    # Which pictures of a folder no split may part: `turns`, for people who showed the
-    # classes in turn, or a regular expression on the file's path below the class
+    # Which pictures of a folder no split may part: `sequence`, for people who showed
+    # the classes in turn, or a regular expression on the file's path below the class
     # folder, whose bracketed text names the person, as r"^(\w+)_" for anna_03.jpg.
     data.group = ""  # "": each picture is for itself, but for copies of one
     data.synthetic_train = 1080  # images drawn for training
     data.synthetic_test = 120  # images drawn for the test
-    data.synthetic_extra = 0  # hands drawn to train on beside the images, int >= 0
-    data.synthetic_until = 1.0  # (0, 1], share of the epochs with these hands
-    data.synthetic_variety = 0.0  # [0, 1]: of drawn fingers' and thumbs' poses
+    data.synthetic_count = 0  # hands drawn to train on beside the images, int >= 0
+    data.synthetic_epoch_fraction = 1.0  # (0, 1], share of the epochs with these hands
+    data.synthetic_pose_jitter = 0.0  # [0, 1]: of drawn fingers' and thumbs' poses
     data.synthetic_classes = 6  # digits drawn: 6 (0 to 5, as in SIGNS), 10
     data.crop = 1.0  # (0, 1]: share kept of a picture's largest centred square's side
     data.interpolation = "bicubic"  # bilinear, hamming, bicubic; all antialiased
@@ -89,7 +89,9 @@ def default_config() -> Config:
     train.shuffle = True  # a new order each epoch
     train.drop_remainder = True  # drop, not pad, an epoch's last partial batch
     train.label_smoothing = 0.0  # [0, 1)
-    train.outliers = 0.0  # [0, 1): share of a batch given to drawn pictures of no class
+    train.outlier_fraction = (
+        0.0  # [0, 1): share of a batch given to drawn pictures of no class
+    )
     train.freeze_backbone = False  # train the head alone
     train.recalibrate_batch_norm = False  # statistics taken anew after the last step
 
@@ -105,10 +107,10 @@ def default_config() -> Config:
     optimizer.momentum = 0.9  # [0, 1), sgd
     optimizer.epsilon = 1e-7  # > 0, adam and adamw
 
-    evaluation: Config = ConfigDict()
-    config.evaluation = evaluation
-    evaluation.mirror = False  # mean logits of an image and of its mirror image
-    evaluation.turn = 0.0  # degrees, >= 0: and of it turned by as much to either side
+    tta: Config = ConfigDict()
+    config.tta = tta
+    tta.flip = False  # mean logits of an image and of its mirror image
+    tta.rotation = 0.0  # degrees, >= 0: and of it turned by as much to either side
 
     run: Config = ConfigDict()
     config.run = run
@@ -146,17 +148,17 @@ def check(config: Config) -> None:
             "config.train.freeze_backbone and config.train.recalibrate_batch_norm are "
             "both True, but a frozen backbone keeps its statistics: set one of them"
         )
-    if config.evaluation.mirror and not config.augment.flip:
+    if config.tta.flip and not config.augment.flip:
         raise InputError(
-            "config.evaluation.mirror is True and config.augment.flip False, but a "
+            "config.tta.flip is True and config.augment.flip False, but a "
             "mirror image counts for its class only where training says that it shows "
             "it: set both or neither"
         )
-    if config.evaluation.turn > config.augment.rotation:
+    if config.tta.rotation > config.augment.rotation:
         raise InputError(
-            f"config.evaluation.turn is {config.evaluation.turn} and "
+            f"config.tta.rotation is {config.tta.rotation} and "
             f"config.augment.rotation {config.augment.rotation}, but training shows no "
-            "image that is turned farther: set config.evaluation.turn to at most "
+            "image that is turned farther: set config.tta.rotation to at most "
             f"{config.augment.rotation}"
         )
     if config.data.group and config.data.source in ("signs", "synthetic", "auto"):
@@ -164,20 +166,26 @@ def check(config: Config) -> None:
             f"config.data.group is {config.data.group!r}, which only folders of "
             "pictures take: set config.data.source to folder or digits or leave it out"
         )
-    if config.train.outliers and not config.train.shuffle:
+    if config.train.outlier_fraction and not config.train.shuffle:
         raise InputError(
-            f"config.train.outliers is {config.train.outliers}, but in an order that "
-            "never changes the images that give way are never learned: set "
-            "config.train.shuffle=True or leave it out"
+            f"config.train.outlier_fraction is {config.train.outlier_fraction}, but in "
+            "an order that never changes the images that give way are never learned: "
+            "set config.train.shuffle=True or leave it out"
+        )
+    share, batch_size = config.train.outlier_fraction, config.train.batch_size
+    if share and max(1, round(share * batch_size)) >= batch_size:
+        raise InputError(
+            f"config.train.outlier_fraction is {share}, which leaves no image in a "
+            f"batch of {batch_size}: lower it or raise config.train.batch_size"
         )
     if config.data.stream and config.data.source != "folder":
         raise InputError(
             "config.data.stream is True, which only folders of pictures take: set "
             "config.data.source=folder or leave it out"
         )
-    if config.data.stream and config.data.synthetic_extra:
+    if config.data.stream and config.data.synthetic_count:
         raise InputError(
-            f"config.data.synthetic_extra is {config.data.synthetic_extra}, but with "
+            f"config.data.synthetic_count is {config.data.synthetic_count}, but with "
             "config.data.stream all images are on disk, and drawn hands are not: set "
             "it to 0"
         )
@@ -188,6 +196,28 @@ def check(config: Config) -> None:
                     f"config.{key} is {field(config, key)!r}, which only resnet50 "
                     f"takes: leave it out for {config.model.name}"
                 )
+
+
+def check_batch_size(config: Config, train_size: int, device_count: int) -> None:
+    """Raises InputError where the batch size does not go with images and devices."""
+    batch_size = config.train.batch_size
+    if batch_size % device_count:
+        raise InputError(
+            f"config.train.batch_size is {batch_size}, which does not divide over "
+            f"{device_count} devices: give a multiple of {device_count}"
+        )
+    if config.train.drop_remainder and batch_size > train_size:
+        raise InputError(
+            f"config.train.batch_size is {batch_size} and there are {train_size} "
+            "training images: give at most that many"
+        )
+    partial_batch = train_size % batch_size and not config.train.drop_remainder
+    if partial_batch and config.model.name == "resnet50":
+        raise InputError(
+            "config.train.drop_remainder is False, but BatchNorm would count the "
+            f"padding of the last batch ({train_size} images in batches of "
+            f"{batch_size}): set it to True"
+        )
 
 
 def field(config: ConfigDict, key: str) -> Any:
@@ -274,12 +304,12 @@ _RULES = [
     ("data.stream", *_SWITCH),
     ("data.validation_fraction", *_within(0, 1)),
     ("data.test_fraction", *_SHARE),
-    ("data.group", _compiles, "turns, a regular expression or nothing"),
+    ("data.group", _compiles, "sequence, a regular expression or nothing"),
     ("data.synthetic_train", *_at_least(1)),
     ("data.synthetic_test", *_at_least(1)),
-    ("data.synthetic_extra", *_at_least(0)),
-    ("data.synthetic_until", *_SHARE_OR_ALL),
-    ("data.synthetic_variety", *_FRACTION),
+    ("data.synthetic_count", *_at_least(0)),
+    ("data.synthetic_epoch_fraction", *_SHARE_OR_ALL),
+    ("data.synthetic_pose_jitter", *_FRACTION),
     ("data.synthetic_classes", *_one_of(6, 10)),
     ("data.crop", *_SHARE_OR_ALL),
     ("data.interpolation", *_one_of("bilinear", "hamming", "bicubic")),
@@ -305,7 +335,7 @@ _RULES = [
     ("train.shuffle", *_SWITCH),
     ("train.drop_remainder", *_SWITCH),
     ("train.label_smoothing", *_within(0, 1)),
-    ("train.outliers", *_within(0, 1)),
+    ("train.outlier_fraction", *_within(0, 1)),
     ("train.freeze_backbone", *_SWITCH),
     ("train.recalibrate_batch_norm", *_SWITCH),
     ("optimizer.name", *_one_of("sgd", "adam", "adamw")),
@@ -317,8 +347,8 @@ _RULES = [
     ("optimizer.weight_decay", *_at_least(0)),
     ("optimizer.momentum", *_within(0, 1)),
     ("optimizer.epsilon", *_POSITIVE),
-    ("evaluation.mirror", *_SWITCH),
-    ("evaluation.turn", *_at_least(0)),
+    ("tta.flip", *_SWITCH),
+    ("tta.rotation", *_at_least(0)),
     ("run.eval_batch_size", *_at_least(1)),
     ("run.checkpoint_every_epochs", *_at_least(1)),
     ("run.tensorboard", *_SWITCH),

@@ -11,8 +11,8 @@ lock: empty; the process that trains here holds it.
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -22,18 +22,25 @@ import jax
 from ml_collections import ConfigDict
 
 import signjax
-from signjax import build
 from signjax.config import Config, check, default_config
-from signjax.data.copies import image_keys
 from signjax.data.dataset import Splits
+from signjax.data.duplicates import image_keys
 from signjax.data.stream import Images, in_parts
 from signjax.errors import InputError
-from signjax.reporting.logs import read_json, write_json
-from signjax.training.checkpoint import Checkpoints
-from signjax.training.state import TrainState
+from signjax.experiment import Experiment, make_experiment
+from signjax.runtime.checkpoint import Checkpoints
+from signjax.runtime.console import Console
+from signjax.runtime.distributed import (
+    is_primary,
+    require_same,
+    single_process,
+    sync_errors,
+)
+from signjax.runtime.files import read_json, write_json
+from signjax.state import TrainState
 
 # Of the config, beside what is under `run`.
-_INDECISIVE = ("name", "data.dir", "data.source", "data.stream")
+NEUTRAL_KEYS = ("name", "data.dir", "data.source", "data.stream")
 # What a key of these types is read back as.
 _IN_JSON = {float: (float, int), tuple: (list, tuple)}
 _TRAINED_ON = "trained_on.json"
@@ -73,8 +80,34 @@ def describe(config: Config, splits: Splits, train_size: int) -> Run:
     return Run(config, splits.train.classes, data, train_size, keys)
 
 
+def default_workdir(config: Config) -> str:
+    """Where a run goes when the person names no place."""
+    return f"runs/{config.name}"
+
+
 @contextmanager
-def hold(workdir: Path) -> Iterator[None]:
+def create_or_resume(
+    workdir: Path, run: Run, console: Console
+) -> Iterator[Checkpoints]:
+    """Opens the workdir of `run`, new or interrupted; its checkpoints, to be used here.
+
+    Of several processes the primary alone writes and locks. Raises InputError on all of
+    them where another run or another process has it.
+    """
+    with ExitStack() as stack:
+        with sync_errors():
+            if is_primary():
+                stack.enter_context(lock(workdir))
+                if replaced := begin(workdir, run):
+                    console.info(replaced)
+        directory = workdir / "checkpoints"
+        checkpoints = stack.enter_context(Checkpoints(directory, warn=console.warning))
+        require_same("checkpoints in --workdir", checkpoints.steps())
+        yield checkpoints
+
+
+@contextmanager
+def lock(workdir: Path) -> Iterator[None]:
     """Makes the directory and keeps it for this process while the block runs.
 
     Two processes that train in one place would remove each other's checkpoints. The
@@ -128,7 +161,7 @@ def begin(workdir: Path, run: Run) -> str:
         _write(path, run)
         return ""
     old = read(workdir)
-    before, now = _decisive(old), _decisive(run)
+    before, now = _result_keys(old), _result_keys(run)
     changed = [
         f"{key} was {before.get(key)!r} and is now "
         + (repr(now[key]) if key in now else "not known to this version")
@@ -175,11 +208,19 @@ def _write(path: Path, run: Run) -> None:
 
 def _record(run: Run) -> dict[str, Any]:
     return {
-        "config": build.to_be_stored(run.config),
+        "config": _stored_config(run.config),
         "classes": list(run.classes),
         "data": run.data,
         "train_size": run.train_size,
     }
+
+
+def _stored_config(config: Config) -> dict[str, Any]:
+    """The keys as run.json has them: the data are found from any directory."""
+    stored = config.to_dict()
+    if directory := stored["data"]["dir"]:
+        stored["data"]["dir"] = os.path.abspath(os.path.expanduser(directory))
+    return stored
 
 
 def has_results(workdir: Path) -> bool:
@@ -193,7 +234,7 @@ def has_results(workdir: Path) -> bool:
         )
 
 
-def _decisive(run: Run) -> dict[str, Any]:
+def _result_keys(run: Run) -> dict[str, Any]:
     """Flat key -> value of all that decides a run's result."""
     flat = {
         "data's source": run.data["source"],
@@ -201,7 +242,7 @@ def _decisive(run: Run) -> dict[str, Any]:
         "classes": list(run.classes),
     }
     for key, value in _flatten(run.config.to_dict()):
-        if key not in _INDECISIVE and not key.startswith("run."):
+        if key not in NEUTRAL_KEYS and not key.startswith("run."):
             flat[f"config.{key}"] = value
     return flat
 
@@ -265,12 +306,25 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with the variables of a checkpoint, and what its outputs mean."""
+    """A model with the state of a checkpoint, and what its outputs mean."""
 
     run: Run
-    network: build.Network
+    experiment: Experiment
     state: TrainState
-    step: int
+
+    @property
+    def step(self) -> int:
+        return int(self.state.step)
+
+    def localized(self) -> "TrainedModel":
+        """The same, to be used by this process without the others."""
+        if single_process():
+            return self
+        run, devices = self.run, jax.local_devices()
+        experiment = make_experiment(
+            run.config, len(run.classes), run.train_size, devices
+        )
+        return replace(self, experiment=experiment, state=jax.device_get(self.state))
 
 
 def load_trained(
@@ -283,16 +337,13 @@ def load_trained(
     """The model of a workdir's latest checkpoint, or of its best."""
     run = read(workdir)
     check(run.config)
-    network = build.make_network(run.config, len(run.classes), devices)
-    optimizer, _ = build.make_optimizer(run.config, run.train_size)
-    abstract = build.abstract_state(run.config, network, optimizer)
+    experiment = make_experiment(run.config, len(run.classes), run.train_size, devices)
     with Checkpoints(workdir / "checkpoints", warn=warn) as checkpoints:
         restore = checkpoints.restore_best if best else checkpoints.restore
-        restored = restore(abstract)
-    if restored is None:
+        state = restore(experiment.abstract_state())
+    if state is None:
         raise InputError(
             f"{workdir} holds no finished checkpoint yet: train it with "
             f"--config=... --workdir={workdir}"
         )
-    state, step = restored
-    return TrainedModel(run=run, network=network, state=state, step=step)
+    return TrainedModel(run=run, experiment=experiment, state=state)

@@ -45,7 +45,7 @@ def warn(text: str) -> None:
         ("data.test_fraction", 0.0, "between 0 and 1"),
         ("data.synthetic_train", 0, "at least 1"),
         ("data.synthetic_test", 0, "at least 1"),
-        ("data.synthetic_variety", 1.5, "between 0 and 1"),
+        ("data.synthetic_pose_jitter", 1.5, "between 0 and 1"),
         ("data.synthetic_classes", 8, "6 or 10"),
         ("data.crop", 0.0, "above 0 and at most 1"),
         ("data.crop", 1.5, "above 0 and at most 1"),
@@ -115,19 +115,19 @@ def test_adam_takes_no_weight_decay() -> None:
 
 
 def test_a_mirrored_evaluation_takes_a_training_that_flips() -> None:
-    with pytest.raises(InputError, match=r"evaluation\.mirror is True.*augment\.flip"):
+    with pytest.raises(InputError, match=r"tta\.flip is True.*augment\.flip"):
         check(edit(resnet.get_config(), {"augment.flip": False}))
-    check(edit(resnet.get_config(), {"evaluation.mirror": False}))
+    check(edit(resnet.get_config(), {"tta.flip": False}))
 
 
 def test_an_evaluation_turns_no_farther_than_training() -> None:
-    with pytest.raises(InputError, match=r"evaluation\.turn is 15\.0.*rotation 10\.0"):
+    with pytest.raises(InputError, match=r"tta\.rotation is 15\.0.*rotation 10\.0"):
         check(edit(resnet.get_config(), {"augment.rotation": 10.0}))
     check(edit(resnet.get_config(), {"augment.rotation": 15.0}))
 
 
 def test_drawn_hands_are_learned_from_until_their_share_of_the_epochs() -> None:
-    changes = {"data.synthetic_extra": 20, "data.synthetic_until": 0.6}
+    changes = {"data.synthetic_count": 20, "data.synthetic_epoch_fraction": 0.6}
     config = edit(cnn.get_config(), {**changes, "train.epochs": 5})
     recipe = build.make_recipe(config, network(config), 100)
     drawn = [int((recipe.batches(epoch) >= 80).sum()) for epoch in range(5)]
@@ -324,7 +324,7 @@ def test_the_first_losses_are_those_recorded(name: str, variant: str) -> None:
     config = {"cnn": cnn, "resnet": resnet}[name].get_config(variant)
     config.train.batch_size = 16
     small = network(config)
-    changes: dict[str, Any] = {"formulation": "xla"}  # which compiles faster
+    changes: dict[str, Any] = {"conv_impl": "xla"}  # which compiles faster
     if name == "resnet":
         changes["stage_sizes"] = (2,)
     small = dataclasses.replace(small, model=small.model.clone(**changes))
@@ -355,8 +355,8 @@ def test_variety_reaches_the_hands_that_are_drawn(beside: bool) -> None:
         config = default_config()
         config.data.source = "synthetic"
         config.data.synthetic_train = config.data.synthetic_test = 12
-        config.data.synthetic_extra = 12
-        config.data.synthetic_variety = variety
+        config.data.synthetic_count = 12
+        config.data.synthetic_pose_jitter = variety
         splits = build.load_splits(config, pytest.fail)
         extra = build.draw_extra(config, splits.train.classes)
         return (extra if beside else splits.train).images

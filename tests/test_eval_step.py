@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 import reference
-from compiled_steps import (
+
+from signjax import step
+from tests.helpers.compiled_steps import (
     IMAGES,
     SMALL,
     TINY,
@@ -15,8 +17,6 @@ from compiled_steps import (
     normalize,
     set_up,
 )
-
-from signjax.training import step
 
 
 def test_evaluation_uses_the_running_statistics_and_leaves_them() -> None:

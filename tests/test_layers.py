@@ -29,7 +29,7 @@ RANKS = {
     "weights": 7,
     "modes": 8,
 }
-MAIN_IMPORTS = {"absl", "ml_collections", "signjax.errors", "signjax.modes"}
+MAIN_IMPORTS = {"absl", "ml_collections", "signjax.errors", "signjax.commands"}
 CONFIG_IMPORTS = {"configs", "ml_collections", "signjax.config"}
 CONFIG_NAMES = {"config", "cfg"}
 # One declares and checks the fields, the other turns them into what runs.
@@ -168,20 +168,20 @@ def test_every_layer_has_a_rank(root: Path) -> None:
     [
         ("main.py", "import jax"),
         ("main.py", "from signjax import build"),
-        ("main.py", "from signjax.training import loop"),
+        ("main.py", "from signjax import loop"),
         ("configs/cnn.py", "from signjax.models import cnn"),
-        ("signjax/__init__.py", "from signjax.modes import train"),
+        ("signjax/__init__.py", "from signjax.commands import train"),
         ("signjax/errors.py", "from signjax.data import signs"),
         ("signjax/models/cnn.py", "from signjax.data import signs"),
         ("signjax/models/cnn.py", "from ..data import signs"),
         ("signjax/models/cnn.py", "from .. import data"),
-        ("signjax/reporting/logs.py", "import signjax.training.metrics"),
-        ("signjax/training/loop.py", "from signjax import build"),
-        ("signjax/training/loop.py", "def late():\n  from signjax.modes import train"),
-        ("signjax/build/recipe.py", "from signjax.modes.train import train"),
-        ("signjax/modes/train.py", "import main"),
-        ("signjax/modes/train.py", "from configs import cnn"),
-        ("signjax/modes/train.py", "from signjax.utils import helper"),
+        ("signjax/runtime/console.py", "import signjax.state"),
+        ("signjax/loop.py", "from signjax import build"),
+        ("signjax/loop.py", "def late():\n  from signjax.commands import train"),
+        ("signjax/build/recipe.py", "from signjax.train import train"),
+        ("signjax/train.py", "import main"),
+        ("signjax/train.py", "from configs import cnn"),
+        ("signjax/train.py", "from signjax.utils import helper"),
     ],
 )
 def test_an_upward_import_is_named(path: str, statement: str) -> None:
@@ -194,16 +194,16 @@ def test_an_upward_import_is_named(path: str, statement: str) -> None:
     [
         (
             "main.py",
-            "import sys\nfrom absl import app\nfrom signjax.modes import train",
+            "import sys\nfrom absl import app\nfrom signjax.commands import train",
         ),
         ("main.py", "from ml_collections import config_flags\nimport os.path"),
         ("configs/resnet.py", "import ml_collections\nfrom configs import cnn"),
         ("signjax/data/signs.py", "import h5py\nfrom .dataset import Dataset"),
         ("signjax/data/signs.py", "from signjax.errors import InputError"),
         ("signjax/models/__init__.py", "from .cnn import CNN"),
-        ("signjax/training/step.py", "from signjax.data import augment"),
+        ("signjax/step.py", "from signjax.augment import geometry"),
         ("signjax/build/recipe.py", "from signjax.models import cnn\nimport jax"),
-        ("signjax/modes/train.py", "from .. import build, errors"),
+        ("signjax/train.py", "from .. import build, errors"),
         ("signjax/workdir.py", "import signjax"),
     ],
 )
@@ -225,7 +225,7 @@ def test_a_downward_import_passes(path: str, statement: str) -> None:
     ],
 )
 def test_a_config_read_is_named(statement: str) -> None:
-    for path in ("signjax/training/loop.py", "signjax/modes/train.py"):
+    for path in ("signjax/loop.py", "signjax/train.py"):
         (violation,) = config_violations({path: statement})
         assert violation.startswith(f"{path}:")
 
@@ -234,7 +234,7 @@ def test_a_config_read_is_named(statement: str) -> None:
     "statement",
     ["import ml_collections", "def late():\n  from ml_collections import ConfigDict"],
 )
-@pytest.mark.parametrize("path", ["signjax/training/loop.py", "signjax/errors.py"])
+@pytest.mark.parametrize("path", ["signjax/loop.py", "signjax/errors.py"])
 def test_a_config_below_build_is_named(path: str, statement: str) -> None:
     (violation,) = config_violations({path: statement})
     assert "imports ml_collections" in violation
@@ -243,11 +243,11 @@ def test_a_config_below_build_is_named(path: str, statement: str) -> None:
 @pytest.mark.parametrize(
     ("path", "statement"),
     [
-        ("signjax/modes/train.py", "from ml_collections import ConfigDict"),
+        ("signjax/train.py", "from ml_collections import ConfigDict"),
         ("signjax/build/recipe.py", "import ml_collections\nrate = config.optim.rate"),
-        ("signjax/modes/train.py", "model = build.model(config)"),
-        ("signjax/modes/train.py", "store(config.to_dict())"),
-        ("signjax/modes/report.py", "store(run.config.to_dict())"),
+        ("signjax/train.py", "model = build.model(config)"),
+        ("signjax/train.py", "store(config.to_dict())"),
+        ("signjax/evaluation/report.py", "store(run.config.to_dict())"),
         ("signjax/models/cnn.py", "jax.config.update('jax_enable_x64', True)"),
     ],
 )

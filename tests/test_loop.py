@@ -13,24 +13,25 @@ import jax
 import numpy as np
 import optax
 import pytest
-from records import metrics
 
+from signjax import loop as loop_module
 from signjax.data.batches import epoch_batches
 from signjax.errors import RunError
+from signjax.evaluation.metrics import predict_logits, score
+from signjax.loop import Loop, memory_advice
 from signjax.models.cnn import CNN
-from signjax.reporting.logs import Console, MetricsFile
-from signjax.training import loop as loop_module
-from signjax.training.checkpoint import Checkpoints
-from signjax.training.evaluation import predict_logits, score
-from signjax.training.loop import Loop, memory_advice
-from signjax.training.optim import make_schedule
-from signjax.training.state import TrainState, create_state
-from signjax.training.step import (
+from signjax.optim import make_schedule
+from signjax.runtime.checkpoint import Checkpoints
+from signjax.runtime.console import Console
+from signjax.runtime.files import MetricsFile
+from signjax.state import TrainState, create_state
+from signjax.step import (
     compile_eval_step,
     compile_train_step,
     make_mesh,
     replicated,
 )
+from tests.helpers.records import metrics
 
 EPOCHS, STEPS, BATCH, SIZE = 3, 4, 16, 32
 SCHEDULE: Any = make_schedule(
@@ -57,7 +58,7 @@ class Setup(NamedTuple):
 
 @pytest.fixture(scope="module")
 def setup() -> Setup:
-    model = CNN(3, formulation="matmul")
+    model = CNN(3, conv_impl="matmul")
     optimizer = optax.sgd(SCHEDULE, momentum=0.9, nesterov=True)
     mesh = make_mesh(jax.devices()[:1])
     compiled = compile_train_step(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from signjax.training.metrics import Metrics
+from signjax.state import Metrics
 
 
 def batch(rng: np.random.Generator, size: int = 7) -> tuple[np.ndarray, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from signjax.training.optim import is_kernel, make_optimizer, make_schedule
+from signjax.optim import is_kernel, make_optimizer, make_schedule
 
 RATE = 0.1
 

@@ -9,7 +9,11 @@ import numpy as np
 import optax
 import pytest
 import reference
-from compiled_steps import (
+
+from signjax.augment.geometry import augment
+from signjax.models.resnet import ResNet
+from signjax.state import TrainState
+from tests.helpers.compiled_steps import (
     IMAGES,
     LABELS,
     RATE,
@@ -23,10 +27,6 @@ from compiled_steps import (
     inputs,
     set_up,
 )
-
-from signjax.data.augment import augment
-from signjax.models.resnet import ResNet
-from signjax.training.state import TrainState
 
 # Keeps a network with BatchNorm from amplifying rounding from step to step.
 LOW_RATE = 0.003

@@ -12,11 +12,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from command_line import CNN, ROOT, command, main
-from records import metrics
 
-from signjax.reporting.logs import MetricsFile
+from signjax.runtime.files import MetricsFile
 from signjax.workdir import load_trained
+from tests.helpers.command_line import CNN, ROOT, command, main
+from tests.helpers.records import metrics
 
 pytestmark = pytest.mark.usefixtures("module_cache")
 
@@ -29,7 +29,7 @@ LONG = (  # epochs of many steps, so that most moments lie in the middle of one
 RESNET = (
     "--config=configs/resnet.py",
     "--config.data.source=synthetic",
-    "--config.data.synthetic_extra=0",
+    "--config.data.synthetic_count=0",
     "--config.data.synthetic_train=24",
     "--config.data.synthetic_test=12",
     "--config.data.image_size=32",

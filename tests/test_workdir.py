@@ -17,7 +17,7 @@ from signjax import build, workdir
 from signjax.config import check, field
 from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
-from signjax.training.checkpoint import Checkpoints
+from signjax.runtime.checkpoint import Checkpoints
 
 
 def make_splits(source: str = "synthetic", shift: int = 0) -> Splits:

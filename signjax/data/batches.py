@@ -1,44 +1,205 @@
-"""Which images make up each batch: index arrays, a permutation an epoch."""
+"""The order of a run's images, and its batches, in memory or read from disk."""
 
+import os
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import Any, Self
+
+import jax
 import numpy as np
+from jax.sharding import Mesh
+
+from signjax.data.dataset import Dataset
+from signjax.data.stream import ImagesOnDisk
+from signjax.errors import InputError
+from signjax.runtime.distributed import (
+    device_put_global,
+    replicated,
+    shard_batch,
+    single_process,
+)
+
+# Batches read ahead of the step that needs them.
+_AHEAD = 2
+
+# images uint8 [N, H, W, 3], labels int32 [N], indices int32 [B] into them, -1: padding.
+Batch = tuple[Any, Any, Any]
 
 
-def epoch_batches(
+def epoch_order(
+    epoch: int,
+    *,
     count: int,
     batch_size: int,
-    *,
     seed: int,
-    epoch: int,
     shuffle: bool,
     drop_remainder: bool,
-    among: int | None = None,
+    synthetic_count: int = 0,
+    synthetic_epochs: int = 0,
 ) -> np.ndarray:
     """The batches of one epoch: int32 [steps, batch_size], -1 is padding.
 
     The order depends on (seed, epoch) alone, so a resumed run goes on with it. The
     images that do not fill the last batch are dropped (others each epoch, if
-    shuffled) or kept with padding after them. among: the epoch is as long, but of the
-    first `among` images alone, all of them once before any comes again.
+    shuffled) or kept with padding after them. The last synthetic_count of the `count`
+    images are there in the first synthetic_epochs epochs alone; later ones are as long,
+    of the other images, all of them once before any comes again.
     """
-    indices = np.arange(count if among is None else among, dtype=np.int32)
+    present = count if epoch < synthetic_epochs else count - synthetic_count
+    indices = np.arange(present, dtype=np.int32)
     rng = np.random.default_rng((seed, epoch))
-    passes = -(-count // len(indices))
+    passes = -(-count // present)
     order = np.concatenate(
         [rng.permutation(indices) if shuffle else indices for _ in range(passes)]
     )[:count]
-    if drop_remainder:
-        order = order[: count - count % batch_size]
-    return padded_batches(order, batch_size)
-
-
-def padded_batches(indices: np.ndarray, batch_size: int) -> np.ndarray:
-    """int [N] -> int32 [ceil(N / batch_size), batch_size], the rest filled with -1."""
-    steps = -(-len(indices) // batch_size)
+    steps = steps_per_epoch(count, batch_size, drop_remainder=drop_remainder)
     padded = np.full(steps * batch_size, -1, np.int32)
-    padded[: len(indices)] = indices
+    kept = order[: len(padded)]
+    padded[: len(kept)] = kept
     return padded.reshape(steps, batch_size)
 
 
 def steps_per_epoch(count: int, batch_size: int, *, drop_remainder: bool) -> int:
-    """Number of batches that `epoch_batches` makes."""
+    """How many batches an epoch has."""
     return count // batch_size if drop_remainder else -(-count // batch_size)
+
+
+class Batches:
+    """The batches of a run, epoch by epoch; a context that ends what reads them.
+
+    In memory the images move to the devices once, and a batch is that data set with
+    other indices. Images on disk are read ahead by threads, and a batch is a small data
+    set of its own; both give a step the same pixels, so the same result.
+    """
+
+    def __init__(
+        self, data: Dataset, mesh: Mesh, *, epochs: int, batch_size: int, **order: Any
+    ) -> None:
+        """order: what else `epoch_order` takes.
+
+        Raises InputError where images on disk cannot be read as training needs them.
+        """
+        self._data = data
+        self._mesh = mesh
+        self._epochs = epochs
+        self._batch_size = batch_size
+        self.order: Callable[[int], np.ndarray] = partial(
+            epoch_order, count=len(data.labels), batch_size=batch_size, **order
+        )
+        self._placed: tuple[Any, Any] | None = None
+        self._reader: tuple[int, Any] | None = None
+        if isinstance(data.images, ImagesOnDisk):
+            _require_streaming()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_reading()
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, without the first `skip`.
+
+        Raises InputError naming a picture on disk that cannot be read.
+        """
+        order = self.order(epoch)
+        if isinstance(self._data.images, ImagesOnDisk):
+            reader = self._read_from(epoch * len(order) + skip)
+            rows = np.arange(self._batch_size, dtype=np.int32)
+            for step in range(skip, len(order)):
+                indices, images = next(reader)
+                self._reader = (epoch * len(order) + step + 1, reader)
+                batch = np.where(indices < 0, -1, rows)
+                yield images, self._data.labels[indices], batch
+            return
+        if self._placed is None:
+            whole = replicated(self._mesh)
+            self._placed = device_put_global(
+                (self._data.images, self._data.labels), whole
+            )
+        for indices in order[skip:]:
+            yield *self._placed, shard_batch(self._mesh, indices)
+
+    def shapes(self) -> Batch:
+        """What a step is compiled for: the shapes and dtypes of a batch."""
+        size, on_disk = self._batch_size, isinstance(self._data.images, ImagesOnDisk)
+        count = size if on_disk else len(self._data.labels)
+        return (
+            jax.ShapeDtypeStruct((count, *self._data.images.shape[1:]), np.uint8),
+            jax.ShapeDtypeStruct((count,), np.int32),
+            jax.ShapeDtypeStruct((size,), np.int32),
+        )
+
+    def _read_from(self, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The reader that stands at `step`; it goes on over the ends of epochs."""
+        if self._reader is None or self._reader[0] != step:
+            self._stop_reading()
+            images: Any = self._data.images
+            reader = read_ahead(images, self.order, self._epochs, first_step=step)
+            self._reader = (step, reader)
+        return self._reader[1]
+
+    def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader[1].close()
+            self._reader = None
+
+
+def read_ahead(
+    images: ImagesOnDisk,
+    order: Callable[[int], np.ndarray],
+    epochs: int,
+    *,
+    first_step: int = 0,
+) -> Any:
+    """The batches of a run from one step on, each read before it is asked for.
+
+    An iterator, to be closed, over (indices int [B], images uint8 [B, size, size, 3]):
+    the very rows of `order`, epoch after epoch, of which -1, the padding, is the last
+    image, as in an array. Where a run stands is the number of its steps, so nothing is
+    to be stored for a resume. Threads decode at most `_AHEAD` batches besides the one
+    that is asked for, across the ends of epochs too.
+    """
+    import grain
+
+    steps, batch_size = order(0).shape
+    # Two, as the threads read across the end of an epoch.
+    order_of = lru_cache(maxsize=2)(order)
+
+    def index_at(place: int) -> np.integer:
+        epoch, within = divmod(place, steps * batch_size)
+        return order_of(epoch).flat[within]
+
+    def read(place: int) -> tuple[np.integer, np.ndarray]:
+        index = index_at(place)
+        try:
+            return index, images[index]
+        except InputError as error:
+            raise InputError(
+                f"{error}. It could be read when this run began: put it back, and "
+                "the same command goes on from the last checkpoint"
+            ) from error
+
+    places = range(first_step * batch_size, epochs * steps * batch_size)
+    ahead = grain.ReadOptions(
+        num_threads=min(os.cpu_count() or 1, _AHEAD * batch_size),
+        prefetch_buffer_size=_AHEAD * batch_size,
+    )
+    dataset = grain.MapDataset.source(places).map(read)
+    return iter(dataset.to_iter_dataset(ahead).batch(batch_size))
+
+
+def _require_streaming() -> None:
+    """What reading images as they are needed asks for, before any is read."""
+    if not single_process():
+        raise InputError(
+            "config.data.stream is True, which --distributed does not take, as each "
+            "process would read all images: leave one of them out"
+        )
+    try:
+        import grain  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "config.data.stream is True, which needs grain: pip install "
+            '"signjax[stream]", or leave it out to hold all images in memory'
+        ) from error

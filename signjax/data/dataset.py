@@ -1,15 +1,18 @@
 """What every data source returns: uint8 images with named integer labels."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from signjax.data.copies import image_keys
+from signjax.data.duplicates import image_keys
 from signjax.data.stream import Images, in_parts
+from signjax.errors import InputError
 
 
-class Dataset(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Dataset:
     """Labelled images.
 
     images: uint8 [N, H, W, 3], RGB, 0-255, in memory or on disk. labels: int32 [N],
@@ -22,6 +25,9 @@ class Dataset(NamedTuple):
     labels: np.ndarray
     classes: tuple[str, ...]
     groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Dataset":
         """The images at `indices` (int [M]), in that order."""
@@ -85,3 +91,34 @@ class Splits(NamedTuple):
                 keys += image_keys(images) if part is self.train else []
             digest.update(np.ascontiguousarray(part.labels, np.int32).data)
         return digest.hexdigest(), keys
+
+
+def match_classes(
+    data: Dataset, classes: tuple[str, ...]
+) -> tuple[Dataset, dict[str, int]]:
+    """`data` relabelled to a model's classes by name, and what was left out.
+
+    Images of classes that the model does not know are dropped and counted by class.
+    Raises InputError where no class is known.
+    """
+    known = [name in classes for name in data.classes]
+    if not any(known):
+        raise InputError(
+            f"the data's classes ({', '.join(data.classes)}) are none of the model's "
+            f"({', '.join(classes)}): give data with at least one of them"
+        )
+    relabel = np.array([classes.index(c) if c in classes else -1 for c in data.classes])
+    labels = relabel[data.labels]
+    left_out = {
+        name: int(np.sum(data.labels == label))
+        for label, name in enumerate(data.classes)
+        if not known[label]
+    }
+    kept = labels >= 0
+    if not kept.any():
+        raise InputError(
+            f"no image of a class that the model knows ({', '.join(classes)}): give "
+            "data with at least one"
+        )
+    images = data.take(np.flatnonzero(kept)).images
+    return Dataset(images, labels[kept].astype(np.int32), classes), left_out

@@ -61,15 +61,6 @@ SIGNS_FILES = (
 )
 
 
-def cache_directory() -> Path:
-    """$SIGNJAX_CACHE, else $XDG_CACHE_HOME/signjax, else ~/.cache/signjax."""
-    if own := os.environ.get("SIGNJAX_CACHE"):
-        return Path(own)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "signjax"
-    return Path.home() / ".cache" / "signjax"
-
-
 def fetch(file: RemoteFile, directory: Path) -> Path:
     """Download `file` into `directory`, or find it there: the path of a checked file.
 

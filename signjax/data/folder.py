@@ -5,19 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from signjax.data.copies import equal_files, join_groups
 from signjax.data.dataset import Dataset
-from signjax.data.holdout import hold_out
+from signjax.data.duplicates import equal_files, join_groups
 from signjax.data.image import (
     WHOLE_SQUARE,
-    Framing,
+    CropResize,
     images_below,
     is_hidden,
     list_images,
     load_images,
     natural_key,
 )
-from signjax.data.signers import find_groups
+from signjax.data.splits import find_groups, hold_out
 from signjax.data.stream import ImagesOnDisk
 from signjax.errors import InputError
 
@@ -31,7 +30,7 @@ def read_folder(
     image_size: int,
     test_fraction: float,
     seed: int,
-    framing: Framing = WHOLE_SQUARE,
+    crop_resize: CropResize = WHOLE_SQUARE,
     group: str = "",
     stream: bool = False,
 ) -> tuple[Dataset, Dataset]:
@@ -50,12 +49,12 @@ def read_folder(
     directory = Path(directory)
     rng = np.random.default_rng(seed)
     if _is_split_pair(directory):
-        train, test = _read_pair(directory, image_size, framing, group, stream)
+        train, test = _read_pair(directory, image_size, crop_resize, group, stream)
         return train.take(rng.permutation(len(train.labels))), test
     if not 0 < test_fraction < 1:
         raise InputError(f"test_fraction is {test_fraction}; expected between 0 and 1")
     folders = _class_folders(directory)
-    everything = _read(folders, image_size, framing, stream)
+    everything = _read(folders, image_size, crop_resize, stream)
     if group:
         groups = _groups([everything], [folders], group)
         (everything,) = _with_groups([everything], groups)
@@ -65,7 +64,7 @@ def read_folder(
 
 
 def read_labelled(
-    directory: str | Path, *, image_size: int, framing: Framing = WHOLE_SQUARE
+    directory: str | Path, *, image_size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> Dataset:
     """Read all class-named folders, one or more, as one set.
 
@@ -76,7 +75,7 @@ def read_labelled(
     if _is_split_pair(directory):
         directory = directory / "test"
     folders = _class_folders(directory, at_least=1)
-    return _read(folders, image_size, framing, stream=False)
+    return _read(folders, image_size, crop_resize, stream=False)
 
 
 def list_labelled(directory: str | Path) -> dict[str, dict[str, list[Path]]]:
@@ -103,7 +102,7 @@ def list_labelled(directory: str | Path) -> dict[str, dict[str, list[Path]]]:
 def _read_pair(
     directory: Path,
     image_size: int,
-    framing: Framing,
+    crop_resize: CropResize,
     group: str,
     stream: bool,
 ) -> tuple[Dataset, Dataset]:
@@ -116,7 +115,9 @@ def _read_pair(
         }
         found = "; ".join(f"only in {part}/: {names}" for part, names in only.items())
         raise InputError(f"{directory}: train/ and test/ differ in classes ({found})")
-    read = [_read(folders, image_size, framing, stream) for folders in (train, test)]
+    read = [
+        _read(folders, image_size, crop_resize, stream) for folders in (train, test)
+    ]
     if not group:
         return read[0], read[1]
     groups = _groups(read, [train, test], group)
@@ -159,7 +160,7 @@ def _with_groups(
 
 
 def _read(
-    folders: Mapping[str, Path], image_size: int, framing: Framing, stream: bool
+    folders: Mapping[str, Path], image_size: int, crop_resize: CropResize, stream: bool
 ) -> Dataset:
     paths: list[Path] = []
     labels: list[int] = []
@@ -169,7 +170,7 @@ def _read(
         labels += [label] * len(images)
     read = ImagesOnDisk if stream else load_images
     return Dataset(
-        read(paths, image_size, framing),
+        read(paths, image_size, crop_resize),
         np.array(labels, np.int32),
         tuple(folders),
         equal_files(paths, labels),

@@ -41,7 +41,7 @@ _KERNELS: dict[Interpolation, Image.Resampling] = {
 }
 
 
-class Framing(NamedTuple):
+class CropResize(NamedTuple):
     """What is taken of a picture and how it is resized.
 
     crop: share, in (0, 1], of the largest centred square's side. interpolation: the
@@ -55,11 +55,11 @@ class Framing(NamedTuple):
     interpolation: Interpolation = "bicubic"
 
 
-WHOLE_SQUARE = Framing()
+WHOLE_SQUARE = CropResize()
 
 
 def load_image(
-    source: str | Path | BinaryIO, size: int, framing: Framing = WHOLE_SQUARE
+    source: str | Path | BinaryIO, size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> np.ndarray:
     """Decode a picture and bring it to a square: uint8 [size, size, 3], RGB, 0-255.
 
@@ -70,10 +70,10 @@ def load_image(
     Raises InputError, naming the file, where it cannot be read as a picture.
     """
     with _decoding(source) as image:
-        enough = math.ceil(_DRAFT_OVERSAMPLING * size / framing.crop)
+        enough = math.ceil(_DRAFT_OVERSAMPLING * size / crop_resize.crop)
         image.draft(None, (enough, enough))
         ImageOps.exif_transpose(image, in_place=True)
-        return square_resize(_to_rgb(image), size, framing)
+        return square_resize(_to_rgb(image), size, crop_resize)
 
 
 def load_whole(source: str | Path | BinaryIO) -> np.ndarray:
@@ -95,7 +95,7 @@ def _decoding(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
 
 
 def load_images(
-    paths: Sequence[Path], size: int, framing: Framing = WHOLE_SQUARE
+    paths: Sequence[Path], size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> np.ndarray:
     """Decode many pictures in threads: uint8 [len(paths), size, size, 3], in order.
 
@@ -105,7 +105,7 @@ def load_images(
 
     def load_into(index: int) -> str | None:
         try:
-            images[index] = load_image(paths[index], size, framing)
+            images[index] = load_image(paths[index], size, crop_resize)
         except InputError as error:
             return str(error)
         return None
@@ -124,19 +124,19 @@ def load_images(
 
 
 def resize_images(
-    images: np.ndarray, size: int, framing: Framing = WHOLE_SQUARE
+    images: np.ndarray, size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> np.ndarray:
     """Bring uint8 [N, H, W, 3] to uint8 [N, size, size, 3], as `load_image` does."""
-    if images.shape[1:3] == (size, size) and framing.crop == 1:
+    if images.shape[1:3] == (size, size) and crop_resize.crop == 1:
         return images
     resized = np.empty((len(images), size, size, 3), np.uint8)
     for source, target in zip(images, resized, strict=True):
-        target[:] = square_resize(Image.fromarray(source), size, framing)
+        target[:] = square_resize(Image.fromarray(source), size, crop_resize)
     return resized
 
 
 def square_resize(
-    image: Image.Image, size: int, framing: Framing = WHOLE_SQUARE
+    image: Image.Image, size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> np.ndarray:
     """The framed part of an RGB image, resized: uint8 [size, size, 3]."""
     width, height = image.size
@@ -144,8 +144,8 @@ def square_resize(
     left, top = (width - side) // 2, (height - side) // 2
     square = image.crop((left, top, left + side, top + side))
     # Of a part the kernel sees the pixels around it, as if all had been resized first.
-    low, high = (1 - framing.crop) / 2 * side, (1 + framing.crop) / 2 * side
-    kernel = _KERNELS[framing.interpolation]
+    low, high = (1 - crop_resize.crop) / 2 * side, (1 + crop_resize.crop) / 2 * side
+    kernel = _KERNELS[crop_resize.interpolation]
     return np.array(square.resize((size, size), kernel, box=(low, low, high, high)))
 
 

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from signjax.data.content import HEAD_BYTES, describe_content
-from signjax.data.copies import equal_images
 from signjax.data.dataset import Dataset
+from signjax.data.duplicates import equal_images
 from signjax.errors import InputError
 
 TRAIN_FILE = "train_signs.h5"

@@ -1,0 +1,37 @@
+"""The networks, by the name that a config gives."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from signjax.models.cnn import CNN
+from signjax.models.resnet import ResNet, depth_below_head
+
+__all__ = ["CNN", "ResNet", "depth_below_head", "make_model"]
+
+
+def make_model(
+    name: str, *, init: str, weights: str = "", dtype: str, **options: Any
+) -> nn.Module:
+    """The network of a config's group `model`, whose keys these are.
+
+    weights: where the run starts from, which changes no network. dtype: of the
+    activations; logits are float32. options: num_classes, conv_impl and what else the
+    network's class takes.
+    """
+    del weights
+    options["dtype"] = jnp.dtype(dtype)
+    keras = init == "keras"
+    glorot, he = nn.initializers.glorot_uniform(), nn.initializers.he_normal()
+    if name == "cnn":
+        common = {key: options[key] for key in ("num_classes", "conv_impl", "dtype")}
+        return CNN(kernel_init=glorot if keras else he, **common)
+    inits = {"kernel_init": glorot, "block_init": _keras_uniform, "head_init": glorot}
+    return ResNet(**(inits if keras else {}), **options)
+
+
+def _keras_uniform(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+    """Keras' RandomUniform: within +-0.05 whatever the shape."""
+    return jax.random.uniform(key, shape, dtype, -0.05, 0.05)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
-from signjax.models.convolution import Formulation, same_padding
-from signjax.models.layers import Conv
+from signjax.ops.convolution import ConvImpl, same_padding
+from signjax.ops.layers import Conv
 
 
 class CNN(nn.Module):
@@ -19,7 +19,7 @@ class CNN(nn.Module):
 
     num_classes: int
     kernel_init: Initializer = nn.initializers.glorot_uniform()
-    formulation: Formulation = "xla"
+    conv_impl: ConvImpl = "xla"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -50,7 +50,7 @@ class CNN(nn.Module):
             padding=(height, width),
             pool=(pool, pool),
             kernel_init=self.kernel_init,
-            formulation=self.formulation,
+            conv_impl=self.conv_impl,
             dtype=self.dtype,
             name=name,
         )

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
-from signjax.models.convolution import Formulation
-from signjax.models.layers import Conv, ConvFactory, NormFactory
-from signjax.models.pooling import max_pool
+from signjax.ops.convolution import ConvImpl
+from signjax.ops.layers import Conv, ConvFactory, NormFactory
+from signjax.ops.pooling import max_pool
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 
@@ -82,7 +82,7 @@ class ResNet(nn.Module):
     kernel_init: Initializer = he_normal_fan_out
     block_init: Initializer = he_normal_fan_out
     head_init: Initializer = nn.initializers.lecun_normal()
-    formulation: Formulation = "xla"
+    conv_impl: ConvImpl = "xla"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -96,7 +96,7 @@ class ResNet(nn.Module):
         conv = partial(
             Conv,
             use_bias=self.conv_bias,
-            formulation=self.formulation,
+            conv_impl=self.conv_impl,
             dtype=self.dtype,
         )
         norm = partial(
@@ -121,7 +121,7 @@ class ResNet(nn.Module):
             window=(3, 3),
             strides=(2, 2),
             padding=(pad, pad),
-            formulation=self.formulation,
+            conv_impl=self.conv_impl,
         )
         zero_or_one = (
             nn.initializers.zeros if self.zero_init_last_scale else nn.initializers.ones

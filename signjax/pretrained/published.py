@@ -11,8 +11,8 @@ class Preprocessing(NamedTuple):
     """How a network's images were prepared.
 
     mean, std: of RGB in [0, 1]; the input is (image - mean) / std. image_size: pixels
-    a side. crop, interpolation: as in `data.image.Framing`. mirror, turn: whose views
-    of an image its answer is the mean over, as in `training.step.eval_step`.
+    a side. crop, interpolation: as in `data.image.CropResize`. flip, rotation: the
+    views of an image that its answer is the mean over, as in `step.eval_step`.
     """
 
     mean: tuple[float, float, float]
@@ -20,8 +20,8 @@ class Preprocessing(NamedTuple):
     image_size: int
     crop: float
     interpolation: Interpolation
-    mirror: bool = False
-    turn: float = 0.0
+    flip: bool = False
+    rotation: float = 0.0
 
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -1,0 +1,120 @@
+"""Measured rows against older ones: how many times as long, and is that noise."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from signjax.errors import InputError
+from signjax.runtime.files import read_json
+
+# Rows alike in all of these measure the same thing.
+KEYS = (
+    "model",
+    "variant",
+    "device",
+    "device_count",
+    "batch_size",
+    "image_size",
+    "dtype",
+    "matmul_precision",
+    "program",
+)
+# Two processes differ by some percent however calm each was in itself.
+TOLERANCE = 1.05
+
+Row = Mapping[str, Any]
+
+
+class Comparison(NamedTuple):
+    """lines: one a row, for people. slower: the names of those slower beyond noise."""
+
+    lines: list[str]
+    slower: list[str]
+
+
+def read_rows(path: str) -> list[Row]:
+    """The rows of a file that the benchmark wrote; InputError if it is none."""
+    rows = read_json(Path(path))
+    if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
+        raise InputError(
+            f"{path}: expected a JSON array of benchmark rows, as --mode=benchmark "
+            "--output writes it"
+        )
+    seen: set[tuple[Any, ...]] = set()
+    for row in rows:
+        if _key(row) in seen:
+            raise InputError(
+                f"{path}: {_name(row)} is there twice, so it cannot be told which to "
+                "compare with: leave one"
+            )
+        seen.add(_key(row))
+    return rows
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or not row.keys() >= {*KEYS, "step_ms"}:
+        return False
+    step = row["step_ms"]
+    return isinstance(step, dict) and all(
+        isinstance(step.get(name), int | float) and step[name] > 0
+        for name in ("median", "p25", "p75")
+    )
+
+
+def compare(new: Sequence[Row], old: Sequence[Row]) -> Comparison:
+    """Each row of `new` beside its partner in `old`; those without one are named.
+
+    A row is slower beyond noise if its median is over TOLERANCE times the old one and
+    the middle halves of the two samples do not overlap; faster, the other way round.
+    """
+    partners = {_key(row): row for row in old}
+    lines, slower = [], []
+    for row in new:
+        partner = partners.pop(_key(row), None)
+        if partner is None:
+            lines.append(f"{_name(row)}: not among the old rows")
+            continue
+        verdict = _verdict(row, partner)
+        lines.append(
+            f"{_name(row)}: {_spread(partner)} -> {_spread(row)} ms, "
+            f"x {_ratio(row, partner):.3f}: {verdict}"
+        )
+        if verdict == "slower":
+            slower.append(_name(row))
+    lines += [f"{_name(row)}: not measured now" for row in partners.values()]
+    return Comparison(lines, slower)
+
+
+def has_partner(identity: Row, old: Sequence[Row]) -> bool:
+    """Whether `old` has a row of what these values, KEYS among them, stand for."""
+    return _key(identity) in map(_key, old)
+
+
+def _verdict(new: Row, old: Row) -> str:
+    ratio = _ratio(new, old)
+    if ratio > TOLERANCE and new["step_ms"]["p25"] > old["step_ms"]["p75"]:
+        return "slower"
+    if ratio < 1 / TOLERANCE and new["step_ms"]["p75"] < old["step_ms"]["p25"]:
+        return "faster"
+    return "no difference beyond noise"
+
+
+def _ratio(new: Row, old: Row) -> float:
+    return new["step_ms"]["median"] / old["step_ms"]["median"]
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[key] for key in KEYS)
+
+
+def _name(row: Row) -> str:
+    return (
+        f"{row['variant']} {row['program']} batch {row['batch_size']} "
+        f"{row['image_size']} px {row['dtype']} on {row['device_count']} x "
+        f"{row['device']}"
+    )
+
+
+def _spread(row: Row) -> str:
+    step = row["step_ms"]
+    return f"{step['median']:.4g} [{step['p25']:.4g}, {step['p75']:.4g}]"

@@ -1,0 +1,157 @@
+"""--mode=evaluate: a trained model's scores on its own test split or on --data."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from signjax.commands.common import open_model, refuse_arguments, require_workdir
+from signjax.commands.options import Options
+from signjax.data.dataset import Dataset, match_classes
+from signjax.data.load import load_labelled, load_splits
+from signjax.errors import InputError
+from signjax.evaluation.calibration import read_calibration
+from signjax.evaluation.metrics import logits_of
+from signjax.evaluation.report import FILE as REPORT_FILE
+from signjax.evaluation.report import (
+    audit_path,
+    audit_splits,
+    describe_scores,
+    format_share,
+    score_model,
+    write_report,
+)
+from signjax.runtime.console import Console
+from signjax.runtime.files import write_json
+from signjax.workdir import TrainedModel
+
+_MOST_PRINTED = 20  # classes
+
+
+def run(options: Options) -> None:
+    """Prints a table; writes it as JSON to --output, and a report as HTML."""
+    refuse_arguments(options)
+    _refuse_page(options.output)
+    console = Console()
+    directory = require_workdir(options)
+    trained = open_model(options, console)
+    data, source, audit_lines = _load(options, trained, console)
+    data, left_out = match_classes(data, trained.run.classes)
+    calibration = read_calibration(directory, trained.step, console.warning)
+    logits = logits_of(trained.experiment, trained.state.variables, data.images)
+    scores = score_model(
+        directory,
+        trained,
+        data,
+        logits,
+        calibration,
+        source=source,
+        left_out=left_out,
+    )
+    _print(console, scores)
+    if options.output:
+        write_json(Path(options.output), scores)
+    write_report(
+        _report_path(options, directory),
+        console,
+        directory=directory,
+        trained=trained,
+        data=data,
+        logits=logits,
+        scores=scores,
+        calibration=calibration,
+        audit=audit_lines,
+    )
+
+
+def _refuse_page(output: str) -> None:
+    if Path(output).suffix.lower() in (".html", ".htm"):
+        json_file = Path(output).with_suffix(".json")
+        raise InputError(
+            f"--output={output}: the scores are JSON, and the page is written beside "
+            f"them by their name: give --output={json_file}"
+        )
+
+
+def _report_path(options: Options, directory: Path) -> Path:
+    """Beside a JSON file, as report_scores.html of scores.json; else in the workdir.
+
+    There pages of the last and the best model, of its own test and of other data do
+    not replace each other; that of --data=photos/test is report_photos_test.html.
+    """
+    output = Path(options.output)
+    if output.is_file():
+        stem = output.stem if output.suffix == ".json" else output.name
+        return output.with_name(f"report_{stem}.html")
+    page = Path(REPORT_FILE)
+    parts = [page.stem]
+    if options.best:
+        parts.append("best")
+    if options.data:
+        data = Path(options.data).resolve()
+        parts += [data.parent.name, data.name]
+    return directory / f"{'_'.join(filter(None, parts))}{page.suffix}"
+
+
+def _load(
+    options: Options, trained: TrainedModel, console: Console
+) -> tuple[Dataset, str, Callable[[], Sequence[str]]]:
+    """The images to score, the words for where they came from, and their audit.
+
+    The audit is a function, as only a report asks for it.
+    """
+    if options.data:
+        experiment = trained.experiment
+        path = Path(options.data)
+        data = load_labelled(path, experiment.image_size, experiment.crop_resize)
+        return (
+            data,
+            options.data,
+            lambda: audit_path(options.data, console),
+        )
+    expected = trained.run.data
+    if expected["source"] == "ported":
+        raise InputError(
+            "this model's weights were ported, so it has no test images of its own: "
+            "give the images to score by --data"
+        )
+    try:
+        splits = load_splits(
+            trained.run.config, console.warning, source=expected["source"]
+        )
+    except InputError as error:
+        raise InputError(
+            f"{error} (these data the model was trained with; give the images to score "
+            "by --data where they are gone)"
+        ) from error
+    if splits.sha256 != expected["sha256"]:
+        raise InputError(
+            f"the data found ({splits.source}: {splits.origin}) are not those this "
+            f"model was trained with ({expected['source']}: {expected['origin']}), so "
+            "its own test split cannot be told: give the images to score by --data"
+        )
+    source = f"{splits.source} test"
+    return splits.test, source, lambda: audit_splits(trained, splits)
+
+
+def _print(console: Console, scores: dict[str, Any]) -> None:
+    for heading, text in describe_scores(scores).items():
+        console.info(f"{heading:9} {text}")
+    classes = scores["classes"]
+    width = max(5, *(len(name) + 1 for name in classes))
+    # A line of more classes is wider than a window.
+    whole = len(classes) <= _MOST_PRINTED
+    heading = "".join(f"{name:>{width}}" for name in classes)
+    console.info("")
+    console.info(
+        f"{'true':>{width}}  recall  precision" + f"  predicted as {heading}" * whole
+    )
+    for name, row in zip(classes, scores["confusion"], strict=True):
+        of_class = scores["per_class"][name]
+        line = (
+            f"{name:>{width}}  {format_share(of_class['recall'])}     "
+            f"{format_share(of_class['precision'])}"
+        )
+        counts = "".join(f"{count:>{width}}" for count in row)
+        console.info(line + f"{'':15}{counts}" * whole)
+    if not whole:
+        console.info("what each is taken for is in the JSON that --output writes")

@@ -1,0 +1,127 @@
+"""--mode=predict: one line an image: path, label, confidence."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from signjax.commands.common import open_model, require_workdir
+from signjax.commands.options import Options
+from signjax.data.image import CropResize, list_images, load_image
+from signjax.errors import InputError
+from signjax.evaluation.calibration import (
+    Calibration,
+    read_calibration,
+    why_no_abstention,
+)
+from signjax.evaluation.metrics import predict_logits, softmax
+from signjax.runtime.console import Console
+
+
+def run(options: Options) -> None:
+    """Labels the images that the arguments name; goes on past a bad one.
+
+    Raises InputError at the end if any was bad.
+    """
+    if not options.arguments:
+        raise InputError(
+            "no image is named: expected files or folders, as in --mode=predict "
+            "--workdir=runs/resnet photo.jpg"
+        )
+    console = Console()
+    trained = open_model(options, console)
+    if trained.run.data["source"] == "synthetic":
+        console.warning("this model was trained on synthetic hands, not on photographs")
+    paths, images, bad = _load(
+        options.arguments, trained.experiment.image_size, trained.experiment.crop_resize
+    )
+    if paths:
+        experiment = trained.experiment
+        logits = predict_logits(
+            experiment.eval_step,
+            trained.state.variables,
+            np.stack(images),
+            _batch_size(len(paths), experiment.eval_batch_size, experiment.mesh.size),
+        )
+        calibration = read_calibration(
+            require_workdir(options), trained.step, console.warning
+        )
+        if missing := why_no_abstention(calibration):
+            console.warning(missing)
+        line = _json_line if options.json else _line
+        for answer in answers(paths, logits, trained.run.classes, calibration):
+            console.info(line(answer))
+    if bad:
+        raise InputError(
+            f"{bad} could not be read, for the reasons above; {len(paths)} images were"
+        )
+
+
+def _load(
+    arguments: tuple[str, ...], image_size: int, crop_resize: CropResize
+) -> tuple[list[str], list[np.ndarray], int]:
+    """(paths, images, number of bad files and folders); these are named on stderr."""
+    paths, images, bad = [], [], 0
+    for argument in arguments:
+        try:
+            found = list_images(argument)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            bad += 1
+            continue
+        for path in found:
+            try:
+                images.append(load_image(path, image_size, crop_resize))
+                paths.append(str(path))
+            except InputError as error:
+                print(error, file=sys.stderr)
+                bad += 1
+    return paths, images, bad
+
+
+def _batch_size(count: int, largest: int, device_count: int) -> int:
+    """Just enough for `count` images, a multiple of device_count, up to largest."""
+    return min(largest, -(-count // device_count) * device_count)
+
+
+def answers(
+    paths: Sequence[str],
+    logits: np.ndarray,
+    classes: tuple[str, ...],
+    calibration: Calibration | None,
+) -> Iterator[dict[str, Any]]:
+    """What --json prints of each image, from its logits, float [N, C].
+
+    path; label, null where the confidence, the largest of the probabilities, is below
+    the calibration's threshold; likeliest, that label whether sure or not; reason,
+    why label is null; calibrated, whether the confidence was fitted to held-out images.
+    """
+    threshold = (calibration and calibration.threshold) or 0.0
+    probabilities = calibration.probabilities if calibration else softmax
+    for path, row in zip(paths, probabilities(logits), strict=True):
+        confidence = float(row.max())
+        likeliest = classes[int(row.argmax())]
+        sure = confidence >= threshold
+        yield {
+            "path": path,
+            "label": likeliest if sure else None,
+            "likeliest": likeliest,
+            "confidence": confidence,
+            "reason": None if sure else f"confidence below {threshold:.3f}",
+            "calibrated": calibration is not None,
+            "probabilities": dict(zip(classes, row.tolist(), strict=True)),
+        }
+
+
+def _json_line(answer: dict[str, Any]) -> str:
+    return json.dumps(answer)
+
+
+def _line(answer: dict[str, Any]) -> str:
+    path, label, confidence = (answer[k] for k in ("path", "label", "confidence"))
+    if label is not None:
+        return f"{path}  {label}  {confidence:.3f}"
+    likeliest, reason = answer["likeliest"], answer["reason"]
+    return f"{path}  unsure  {confidence:.3f}  likeliest {likeliest}, {reason}"

@@ -1,0 +1,255 @@
+"""Calibrated confidences, and the threshold below which a model abstains.
+
+Both are fitted on held-out training images and kept in the workdir's calibration.json:
+a temperature that divides the logits (Guo et al., arXiv:1706.04599), and the smallest
+confidence at which the error rate of the answers stays within a stated risk (Geifman
+and El-Yaniv, arXiv:1705.08500). For a model trained with outlier exposure
+(augment/outliers.py) the threshold is raised until it abstains on a given share of the
+held-out images.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from signjax.data.dataset import Dataset
+from signjax.errors import InputError
+from signjax.evaluation.metrics import (
+    calibration_error,
+    logits_of,
+    negative_log_likelihood,
+    softmax,
+    wilson_interval,
+)
+from signjax.experiment import Experiment
+from signjax.runtime.files import read_json, write_json
+
+RISK = 0.05
+
+# The abstention rate of a model with outlier exposure: 95 in 100 held-out hands are
+# answered, the usual point to compare detectors at (FPR95). Synthetic outliers would
+# set a threshold far too low for photographs, as nearly all of them are learned.
+ABSTAIN_FRACTION = 0.05
+
+# Where 1 / temperature is looked for; beyond, probabilities are even or all 0 and 1.
+_SHARPEST, _FLATTEST = 100.0, 0.01
+_HALVINGS = 60
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted on `count` held-out images at `step` of a run.
+
+    temperature: > 0, divides logits. threshold: the confidence below which the model
+    abstains, or None where count is too small to promise `risk`, the error rate of its
+    answers, and no abstention rate was given. coverage: the share of held-out images at
+    or above it. loss and ece: before and after, on the held-out images. risk: None
+    where no threshold meets it, and an abstention rate set one all the same.
+    """
+
+    step: int
+    count: int
+    temperature: float
+    threshold: float | None
+    risk: float | None
+    loss: tuple[float, float]
+    ece: tuple[float, float]
+    coverage: float = 1.0
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float64 [N, C], of logits [N, C]."""
+        return softmax(logits / self.temperature)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, which `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Calibration":
+        """The calibration of `to_json`; KeyError or TypeError where it is none."""
+        pairs: dict[str, Any] = {key: tuple(values[key]) for key in ("loss", "ece")}
+        calibration = cls(**{**values, **pairs})
+        temperature, threshold = calibration.temperature, calibration.threshold
+        if not _is_finite(temperature) or temperature <= 0:
+            raise TypeError(f"temperature is {temperature!r}")
+        if threshold is not None and not _is_finite(threshold):
+            raise TypeError(f"threshold is {threshold!r}")
+        return calibration
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def fit(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    step: int,
+    risk: float = RISK,
+    abstain_fraction: float = 0.0,
+) -> Calibration:
+    """The calibration of a model by its held-out images: logits [N, C], labels [N].
+
+    abstain_fraction: in [0, 1), the abstention rate: the threshold is at least the
+    confidence that all but this share of the images reach.
+    """
+    temperature = fit_temperature(logits, labels)
+    scaled = logits / temperature
+    probabilities = softmax(scaled)
+    correct = probabilities.argmax(axis=-1) == labels
+    confidence = probabilities.max(axis=-1)
+    threshold = choose_threshold(confidence, correct, risk)
+    kept_risk = None if threshold is None and abstain_fraction else risk
+    if abstain_fraction:
+        least = float(np.sort(confidence)[int(abstain_fraction * len(labels))])
+        threshold = max(threshold or 0.0, least)
+    return Calibration(
+        step=step,
+        count=len(labels),
+        temperature=temperature,
+        threshold=threshold,
+        risk=kept_risk,
+        loss=(
+            negative_log_likelihood(logits, labels),
+            negative_log_likelihood(scaled, labels),
+        ),
+        ece=(
+            calibration_error(softmax(logits), labels),
+            calibration_error(probabilities, labels),
+        ),
+        coverage=float(np.mean(confidence >= (threshold or 0.0))),
+    )
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that minimises the cross-entropy of logits [N, C].
+
+    As if one image more had been seen, which shows every class alike: without it the
+    best temperature of images that are all labelled correctly would be 0, and one
+    error to come would count as impossible (Platt, 1999, does so for two classes).
+    """
+    logits = logits.astype(np.float64)
+    count, classes = logits.shape
+    targets = np.full((count, classes), 1 / classes) / (count + 1)
+    targets[np.arange(count), labels] += count / (count + 1)
+    # The cross-entropy is convex in the inverse temperature, so its slope has one root.
+    low, high = np.log(_FLATTEST), np.log(_SHARPEST)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        expected = np.sum((softmax(logits * np.exp(middle)) - targets) * logits)
+        low, high = (low, middle) if expected > 0 else (middle, high)
+    return float(np.exp(-(low + high) / 2))
+
+
+def choose_threshold(
+    confidence: np.ndarray, correct: np.ndarray, risk: float
+) -> float | None:
+    """The smallest confidence that answers can begin at and keep to a risk.
+
+    confidence: float [N]. correct: bool [N]. At the threshold the upper end of the 95%
+    interval of the share of wrong answers is at most `risk`. None where it is above at
+    every confidence: without any error that takes 73 answers for a risk of 0.05.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    ordered, right = confidence[order], np.cumsum(correct[order])
+    for count in range(len(ordered), 0, -1):
+        tied = count < len(ordered) and ordered[count] == ordered[count - 1]
+        least_right, _ = wilson_interval(int(right[count - 1]), count)
+        if not tied and 1 - least_right <= risk:
+            return float(ordered[count - 1])
+    return None
+
+
+FILE = "calibration.json"
+
+NOT_CALIBRATED = (
+    "not calibrated, so it always answers; train with "
+    "--config.data.validation_fraction=0.15 to let it abstain"
+)
+
+_TOO_FEW = "too few held-out images, or too many labelled wrongly"
+
+
+def calibrate(
+    directory: Path,
+    experiment: Experiment,
+    variables: Any,
+    validation: Dataset,
+    *,
+    step: int,
+    abstain_fraction: float,
+) -> Calibration:
+    """Fits the model of `step` to the validation images and writes calibration.json.
+
+    abstain_fraction: as `fit` has it.
+    """
+    calibration = fit(
+        logits_of(experiment, variables, validation.images),
+        validation.labels,
+        step=step,
+        abstain_fraction=abstain_fraction,
+    )
+    write_json(directory / FILE, calibration.to_json())
+    return calibration
+
+
+def read_calibration(
+    directory: Path, step: int, warn: Callable[[str], None]
+) -> Calibration | None:
+    """What was fitted to the model of `step`, or None where nothing was.
+
+    warn: is told where another step's model was calibrated. Raises InputError where
+    the file is damaged.
+    """
+    path = directory / FILE
+    if not path.exists():
+        return None
+    try:
+        calibration = Calibration.from_json(read_json(path))
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not what training writes ({error!r}): delete it, and the model "
+            "is taken as not calibrated"
+        ) from error
+    if calibration.step != step:
+        warn(
+            f"{path} is of step {calibration.step}, and this is the model of step "
+            f"{step}: it is taken as not calibrated"
+        )
+        return None
+    return calibration
+
+
+def why_no_abstention(calibration: Calibration | None) -> str | None:
+    """Why answers are not to be trusted as `unsure` promises; None: they are."""
+    if calibration is None:
+        return NOT_CALIBRATED
+    if calibration.threshold is None:
+        return f"it always answers: {_TOO_FEW} to set a threshold"
+    if calibration.risk is None:
+        return (
+            f"answers may be wrong oftener than in {RISK:.0%}: {_TOO_FEW} to promise "
+            "less"
+        )
+    return None
+
+
+def describe_calibration(calibration: Calibration) -> str:
+    """What was fitted, in a line for a person."""
+    before, after = calibration.ece
+    line = (
+        f"temperature {calibration.temperature:.3f} by {calibration.count} held-out "
+        f"images (their calibration error {before:.3f}, after {after:.3f})"
+    )
+    if calibration.threshold is not None:
+        line += (
+            f"; abstains below {calibration.threshold:.3f}, on "
+            f"{1 - calibration.coverage:.1%} of them"
+        )
+    missing = why_no_abstention(calibration)
+    return f"{line}; {missing}" if missing else line

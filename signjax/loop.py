@@ -1,0 +1,172 @@
+"""The training loop: its side effects, in order."""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from signjax.data.batches import Batches
+from signjax.errors import RunError
+from signjax.experiment import Experiment
+from signjax.runtime.checkpoint import Checkpoints
+from signjax.runtime.console import Console, Progress
+from signjax.runtime.distributed import device_put_global, single_process
+from signjax.runtime.recorder import Recorder
+from signjax.runtime.signals import SharedStopRequest, StopRequest
+from signjax.state import Metrics, TrainState
+
+# Seconds between readings of the device's metrics; each waits for one step.
+PROGRESS_INTERVAL = 0.5
+
+# (state, images, labels, indices, key) -> (state, metrics), see `step.train_step`.
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
+
+
+def train_loop(
+    state: TrainState,
+    experiment: Experiment,
+    batches: Batches,
+    *,
+    train_step: TrainStep,
+    finish: Callable[[TrainState], TrainState],
+    evaluate: Callable[[TrainState], dict[str, float]],
+    best_metric: str,
+    checkpoint_every_epochs: int,
+    checkpoints: Checkpoints,
+    recorder: Recorder,
+    console: Console,
+) -> TrainState:
+    """Trains from `state` to the last epoch and returns the final state.
+
+    train_step: the experiment's, compiled. finish: what is done to the state after the
+    last step. evaluate: state -> numbers of an epoch's record, among them best_metric,
+    the accuracy by which the best checkpoint is kept.
+
+    Raises RunError when the loss is not finite or a signal asks to stop; the
+    checkpoints then hold the last good state.
+    """
+    first, total = int(state.step), experiment.total_steps
+    stop_request = StopRequest() if single_process() else SharedStopRequest()
+    with stop_request as stop, console.progress(total, first) as progress:
+        for epoch in range(first // experiment.steps_per_epoch, experiment.epochs):
+            started, start = time.perf_counter(), int(state.step)
+            state = _train_epoch(
+                state, experiment, batches, train_step, epoch, progress, stop
+            )
+            step, end = int(state.step), (epoch + 1) * experiment.steps_per_epoch
+            seconds = time.perf_counter() - started
+            trained = state.metrics
+            if int(trained.bad_step) >= 0:
+                bad = int(trained.bad_step) + 1
+                raise _diverged(f"the loss of step {bad}", bad, experiment, checkpoints)
+            if step < end:
+                raise _stopped(state, stop, total, checkpoints)
+            state = state.replace(metrics=_zero_like(trained))
+            if step == total:
+                state = finish(state)
+            scores = evaluate(state)
+            if not all(map(math.isfinite, scores.values())):
+                # Ruined by the epoch's last update, which no loss has seen yet.
+                what = f"after step {step} the held-out loss"
+                raise _diverged(what, step, experiment, checkpoints)
+            images = _count_images(batches, epoch, start, step)
+            record = {
+                "epoch": epoch + 1,
+                "step": step,
+                **{f"train_{name}": value for name, value in trained.compute().items()},
+                **scores,
+                "learning_rate": float(experiment.schedule(step - 1)),
+                "seconds": round(seconds, 3),
+                "images_per_second": round(images / seconds, 1),
+            }
+            # The record comes before the checkpoint: a kill between the two repeats
+            # the epoch and drops the record, and loses neither.
+            recorder.add(record)
+            due = step == total or (epoch + 1) % checkpoint_every_epochs == 0
+            # Only those that every run has may be the best, stopped or not.
+            metrics = {"accuracy": record[best_metric]} if due else None
+            if stop.received and step < total:
+                raise _stopped(state, stop, total, checkpoints, metrics)
+            if due:
+                checkpoints.save(step, state, metrics)
+    checkpoints.wait()
+    return state
+
+
+def _train_epoch(
+    state: TrainState,
+    experiment: Experiment,
+    batches: Batches,
+    train_step: TrainStep,
+    epoch: int,
+    progress: Progress,
+    stop: StopRequest,
+) -> TrainState:
+    """The rest of the epoch that `state` stands in, or less when asked to stop."""
+    first = step = int(state.step)
+    started = shown = time.perf_counter()
+    previous: Metrics | None = None
+    for batch in batches.epoch(epoch, skip=first - epoch * experiment.steps_per_epoch):
+        state, metrics = train_step(state, *batch, experiment.key)
+        now = time.perf_counter()
+        if previous is not None and now - shown > PROGRESS_INTERVAL:
+            # Of the step before, so that the device has the next one to work on.
+            # Several processes would not all stop here after the same step.
+            if int(previous.bad_step) >= 0 and single_process():
+                break  # the state's sums know the first such step
+            progress.update(
+                step,
+                **previous.compute(),
+                images_per_second=_count_images(batches, epoch, first, step)
+                / (now - started),
+            )
+            shown = now
+        previous, step = metrics, step + 1
+        if stop.is_due(step):
+            break
+    return state
+
+
+def _count_images(batches: Batches, epoch: int, start: int, end: int) -> int:
+    """How many images the steps from `start` to `end` of an epoch trained on."""
+    order = batches.order(epoch)
+    first = epoch * len(order)
+    return np.count_nonzero(order[start - first : end - first] >= 0)  # -1 is padding
+
+
+def _zero_like(metrics: Metrics) -> Metrics:
+    """Placed like `metrics`, as another placement would compile the step again."""
+    return device_put_global(Metrics.zero(), metrics.count.sharding)
+
+
+def _diverged(
+    what: str, step: int, experiment: Experiment, checkpoints: Checkpoints
+) -> RunError:
+    """The error for `what` that is not finite, seen in or after update `step`."""
+    checkpoints.wait()
+    saved = checkpoints.steps()
+    kept = f"the checkpoint of step {saved[0]} is kept" if saved else "none saved"
+    return RunError(
+        f"{what} is not finite, at learning rate "
+        f"{float(experiment.schedule(step - 1)):.3g}; {kept}. Lower "
+        "config.optimizer.learning_rate or lengthen config.optimizer.warmup_epochs, "
+        "with a new --workdir"
+    )
+
+
+def _stopped(
+    state: TrainState,
+    stop: StopRequest,
+    total_steps: int,
+    checkpoints: Checkpoints,
+    metrics: dict[str, float] | None = None,
+) -> RunError:
+    """The error that ends a run on request, once its state is saved."""
+    step = int(state.step)
+    checkpoints.save(step, state, metrics)
+    checkpoints.wait()
+    return RunError(
+        f"stopped by {stop.received} after step {step} of {total_steps}; the state is "
+        "saved, and the same command goes on from here"
+    )

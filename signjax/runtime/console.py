@@ -1,0 +1,161 @@
+"""What a run tells people: lines, warnings, a progress bar."""
+
+import contextlib
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+SLOW = 2.0  # seconds after which a person wants to know what takes so long
+
+# rich is imported where it is drawn with: a run whose output goes to a file or a
+# pipe starts without it.
+
+
+class Progress:
+    """Where the training loop reports its steps; this one, for pipes, is silent."""
+
+    def update(
+        self, step: int, *, loss: float, accuracy: float, images_per_second: float
+    ) -> None:
+        """Shows that `step` optimizer steps are done; the numbers are the latest."""
+
+
+class _ProgressBar(Progress):
+    def __init__(self, total_steps: int, first_step: int) -> None:
+        from rich import progress
+
+        self.bar = progress.Progress(
+            progress.TextColumn("step"),
+            progress.MofNCompleteColumn(),
+            progress.BarColumn(bar_width=None),
+            progress.TextColumn("{task.fields[numbers]}"),
+            progress.TextColumn("ETA"),
+            progress.TimeRemainingColumn(),
+            # The span that the ETA averages over takes in evaluations and slow steps.
+            speed_estimate_period=300,
+            refresh_per_second=4,
+            redirect_stderr=is_terminal(sys.stderr),
+            transient=True,
+            expand=True,
+        )
+        self._task = self.bar.add_task(
+            "", total=total_steps, completed=first_step, numbers="compiling"
+        )
+
+    def update(
+        self, step: int, *, loss: float, accuracy: float, images_per_second: float
+    ) -> None:
+        numbers = (
+            f"loss {loss:.4f}  accuracy {accuracy:.3f}"
+            f"  {images_per_second:.1f} images/s"
+        )
+        self.bar.update(self._task, completed=step, numbers=numbers)
+
+
+class Console:
+    """Lines for a person: results on stdout, warnings on stderr.
+
+    A terminal gets a progress bar and boxed warnings, anything else plain lines.
+    Characters that the encoding of stdout or stderr cannot express are escaped.
+    quiet: says nothing at all, as another process says the same.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bar: _ProgressBar | None = None
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+
+    def header(self, lines: Mapping[str, str]) -> None:
+        """What is about to run, printed once: one aligned `key: value` a line."""
+        width = max(map(len, lines), default=0) + 1
+        for key, value in lines.items():
+            self.info(f"{key + ':':<{width}} {value}")
+
+    def info(self, text: str) -> None:
+        """One plain line on stdout (above the bar, which redirects stdout)."""
+        if not self._quiet:
+            print(text, flush=True)
+
+    @contextlib.contextmanager
+    def if_slow(self, text: str) -> Iterator[None]:
+        """Prints `text` if the block takes more than SLOW seconds, and meanwhile."""
+
+        def tell() -> None:
+            # The thread that works meets a closed pipe itself, at its next line.
+            with contextlib.suppress(BrokenPipeError):
+                self.info(text)
+
+        timer = threading.Timer(SLOW, tell)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def epoch(self, record: Mapping[str, Any], *, epochs: int) -> None:
+        """The line of a finished epoch; see `epoch_line`."""
+        self.info(epoch_line(record, epochs=epochs))
+
+    def warning(self, text: str) -> None:
+        """A line that cannot be missed, on stderr; boxed on a terminal."""
+        if self._quiet:
+            return
+        if not is_terminal(sys.stderr):
+            print(f"WARNING: {text}", file=sys.stderr, flush=True)
+            return
+        from rich.console import Console as RichConsole
+        from rich.panel import Panel
+        from rich.text import Text
+
+        # A bar on screen owns the terminal: lines that bypass it are overwritten.
+        console = self._bar.bar.console if self._bar else RichConsole(stderr=True)
+        body = Text(text, style="bold")
+        console.print(Panel(body, title="WARNING", style="yellow", expand=False))
+
+    @contextlib.contextmanager
+    def progress(self, total_steps: int, first_step: int = 0) -> Iterator[Progress]:
+        """A bar from `first_step` (more than 0 when resumed) to `total_steps`.
+
+        It is drawn while the context is open, and only on a terminal.
+        """
+        if self._quiet or not is_terminal(sys.stdout):
+            yield Progress()
+            return
+        self._bar = _ProgressBar(total_steps, first_step)
+        try:
+            with self._bar.bar:
+                yield self._bar
+        finally:
+            self._bar = None
+
+
+def epoch_line(record: Mapping[str, Any], *, epochs: int) -> str:
+    """One epoch of metrics.jsonl in words.
+
+    record: `epoch` (counted from 1), `step`, `data`, `learning_rate`,
+    `images_per_second`, and `<split>_loss` and `<split>_accuracy` of each split
+    that was measured (train, validation, test).
+    """
+    parts = [
+        f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}",
+        record["data"],
+        f"step {record['step']:>5}",
+    ]
+    for split in ("train", "validation", "test"):
+        if f"{split}_loss" in record:
+            loss, accuracy = record[f"{split}_loss"], record[f"{split}_accuracy"]
+            parts.append(f"{split} loss {loss:.4f} accuracy {accuracy:.3f}")
+    parts.append(f"lr {record['learning_rate']:.1e}")
+    parts.append(f"{record['images_per_second']:.1f} images/s")
+    return "  ".join(parts)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at `stream`, on a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,68 @@
+"""The devices that JAX finds, and the cache of the programs compiled for them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+
+from signjax.errors import InputError, RunError
+from signjax.runtime.cpu import prepare_cpu
+from signjax.runtime.distributed import single_process
+from signjax.runtime.files import cache_directory
+
+
+def require_devices(platform: str | None) -> list[jax.Device]:
+    """All devices, of every process; of this kind (cpu, gpu, tpu) if one is named."""
+    prepare_cpu()
+    devices = _devices()
+    found = devices[0].platform
+    if platform and platform != found:
+        raise InputError(
+            f"--require_device={platform}, but JAX found only {found}: install jax for "
+            f'it (pip install "signjax[{"cuda" if platform == "gpu" else platform}]") '
+            "and see that the driver works, or leave the flag out"
+        )
+    return devices
+
+
+def _devices() -> list[jax.Device]:
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # a plugin asserts its driver
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        raise InputError(
+            f"JAX finds no device of those that JAX_PLATFORMS={platforms} names: "
+            "install jax for it and see that the driver works, or unset JAX_PLATFORMS"
+        ) from error
+
+
+def enable_compilation_cache() -> None:
+    """Lets later processes load what this one compiles, from the user's cache."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        directory = cache_directory() / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+    # By default what compiles within a second is not kept, as most of the CNN does.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def describe_devices(devices: list[jax.Device]) -> str:
+    """For people: how many devices of what kind, such as `1 x cpu`."""
+    processes = "" if single_process() else f" over {jax.process_count()} processes"
+    return f"{len(devices)} x {devices[0].device_kind}{processes}"
+
+
+@contextmanager
+def memory_advice(batch_size: int, image_size: int) -> Iterator[None]:
+    """Turns running out of device memory into a RunError that says what to lower."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise RunError(
+            f"the device ran out of memory with batch size {batch_size} at "
+            f"{image_size} x {image_size} pixels; lower config.train.batch_size "
+            "or config.data.image_size, with a new --workdir"
+        ) from error

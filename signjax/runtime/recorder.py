@@ -1,0 +1,63 @@
+"""Where the record of each epoch goes: metrics.jsonl, the console, TensorBoard."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from signjax.runtime.console import Console
+from signjax.runtime.distributed import is_primary, sync_errors
+from signjax.runtime.files import MetricsFile
+from signjax.runtime.tensorboard import TensorBoard
+
+
+class Recorder:
+    """The records of a run's epochs, in the workdir and on the console.
+
+    Of several processes the primary alone writes. A context that closes its files.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        console: Console,
+        *,
+        source: str,
+        epochs: int,
+        tensorboard: bool,
+    ) -> None:
+        """source: the data's, which labels every record. epochs: of the whole run."""
+        self._directory = workdir / "tensorboard" if tensorboard else None
+        self._file = MetricsFile(workdir / "metrics.jsonl")
+        self._console = console
+        self._source = source
+        self._epochs = epochs
+        self._tensorboard: TensorBoard | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tensorboard:
+            self._tensorboard.close()
+
+    def resume_after(self, step: int) -> None:
+        """Drops the records of steps beyond `step`, which are to be taken again."""
+        with sync_errors():
+            if not is_primary():
+                return
+            self._file.truncate_after(step)
+            if self._directory:
+                self._tensorboard = TensorBoard(self._directory, first_step=step)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Writes the record of an epoch; it is on disk when this returns."""
+        record = {**record, "data": self._source}
+        if is_primary():
+            self._file.append(record)
+        self._console.epoch(record, epochs=self._epochs)
+        if self._tensorboard:
+            self._tensorboard.write(record["step"], record)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All records of the run so far, in order."""
+        return self._file.read()

@@ -1,0 +1,150 @@
+"""One run, from its config to its report; called again, it resumes."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from signjax import workdir
+from signjax.config import Config, check_batch_size
+from signjax.data.batches import Batches
+from signjax.data.dataset import Dataset, Splits
+from signjax.data.load import (
+    add_synthetic,
+    hold_out_validation,
+    load_splits,
+    make_batches,
+)
+from signjax.evaluation.final import report_run
+from signjax.evaluation.metrics import score_images
+from signjax.experiment import Experiment, make_experiment
+from signjax.loop import train_loop
+from signjax.pretrained.load import open_weights, start_from
+from signjax.runtime.console import Console
+from signjax.runtime.devices import describe_devices, memory_advice
+from signjax.runtime.distributed import is_primary, require_same, sync_errors
+from signjax.runtime.recorder import Recorder
+from signjax.state import TrainState
+
+
+def train(
+    config: Config, directory: Path, devices: list[jax.Device], console: Console
+) -> None:
+    """Trains `config` in the workdir `directory` to the end, or to an interruption.
+
+    devices: of all processes. Raises SignjaxError with one line where it cannot go on.
+    """
+    with sync_errors():
+        splits = load_splits(config, console.warning)
+        train_part, validation = hold_out_validation(config, splits.train)
+        train_set = add_synthetic(config, train_part)
+        check_batch_size(config, len(train_set), len(devices))
+        with console.if_slow("reading every image once, to tell the data by"):
+            run = workdir.describe(config, splits, len(train_set))
+    require_same("config and data", (config.to_dict(), run.data["sha256"]))
+    experiment = make_experiment(config, len(run.classes), len(train_set), devices)
+    with (
+        memory_advice(config.train.batch_size, experiment.image_size),
+        workdir.create_or_resume(directory, run, console) as checkpoints,
+        Recorder(
+            directory,
+            console,
+            source=splits.source,
+            epochs=config.train.epochs,
+            tensorboard=config.run.tensorboard,
+        ) as recorder,
+        make_batches(config, train_set, experiment.mesh) as batches,
+    ):
+        restored = checkpoints.restore(experiment.abstract_state())
+        first_step = int(restored.step) if restored else 0
+        console.header(_header(experiment, directory, splits, train_set, first_step))
+        state = restored or _initial_state(config, experiment, run.classes, console)
+        recorder.resume_after(first_step)
+        if first_step == experiment.total_steps:
+            console.info("this run is finished; evaluating it")
+        else:
+            state = train_loop(
+                state,
+                experiment,
+                batches,
+                train_step=compile_train_step(experiment, state, batches, console),
+                finish=lambda state: experiment.finish(state, train_part.images),
+                evaluate=_make_evaluate(experiment, splits.test, validation),
+                best_metric=f"{'validation' if validation else 'test'}_accuracy",
+                checkpoint_every_epochs=config.run.checkpoint_every_epochs,
+                checkpoints=checkpoints,
+                recorder=recorder,
+                console=console,
+            )
+        with sync_errors():
+            if is_primary():
+                trained = workdir.TrainedModel(run, experiment, state).localized()
+                report_run(directory, trained, splits, recorder.read(), console)
+
+
+def compile_train_step(
+    experiment: Experiment, state: TrainState, batches: Batches, console: Console
+) -> Any:
+    """The experiment's train step, compiled for this state and these batches.
+
+    Before the loop, so that the first epoch's rate is that of its steps, and Ctrl-C,
+    which has nothing to save yet, is obeyed at once.
+    """
+    with console.if_slow("compiling the train step (kept for later runs)"):
+        step = experiment.train_step
+        return step.lower(state, *batches.shapes(), experiment.key).compile()
+
+
+def _initial_state(
+    config: Config, experiment: Experiment, classes: tuple[str, ...], console: Console
+) -> TrainState:
+    """A new state, from pretrained weights if the config names some."""
+    given = config.model.weights
+    # First, as what is wrong with them is told before the compiler's wait.
+    weights = (
+        open_weights(given, devices=experiment.devices, warn=console.warning)
+        if given
+        else None
+    )
+    with console.if_slow("compiling the initial weights (kept for later runs)"):
+        state = experiment.initial_state()
+    if weights is None:
+        return state
+    head = "theirs" if weights.ported.classes == classes else "new"
+    console.info(f"weights from {given}; the classifier is {head}")
+    return start_from(config, experiment, state, weights.ported, classes)
+
+
+def _make_evaluate(experiment: Experiment, test: Dataset, validation: Dataset | None):
+    """state -> its scores on the held-out images: the validation's, else the test's."""
+    name, split = ("validation", validation) if validation else ("test", test)
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        scores = score_images(experiment, state.variables, split)
+        return {f"{name}_{key}": scores[key] for key in ("loss", "accuracy")}
+
+    return evaluate
+
+
+def _header(
+    experiment: Experiment,
+    directory: Path,
+    splits: Splits,
+    train_set: Dataset,
+    first_step: int,
+) -> dict[str, str]:
+    """What is about to run, said before what takes time."""
+    params = experiment.abstract_state().params
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    steps = f"{experiment.epochs} epochs of {experiment.steps_per_epoch} steps"
+    if first_step:
+        steps += f", resumed after step {first_step}"
+    return {
+        "workdir": str(directory),
+        "device": describe_devices(experiment.devices),
+        "data": f"{splits.source}: {splits.origin}; {len(train_set)} train, "
+        f"{len(splits.test)} test images, {len(splits.train.classes)} classes",
+        "model": f"{experiment.name}, {experiment.dtype}",
+        "parameters": f"{count:,} trainable",
+        "steps": steps,
+    }

@@ -1,0 +1,137 @@
+"""Counted operations against counts by hand, and the table of peaks."""
+
+from typing import Any
+
+import pytest
+
+from signjax.benchmark.flops import forward_flops, train_flops
+from signjax.benchmark.peaks import known_peaks, peak_flops
+from signjax.models.cnn import CNN
+from signjax.models.resnet import ResNet
+
+SEED: dict[str, Any] = {"stride_on": "1x1", "pool_padding": 0, "conv_bias": True}
+
+# (output pixels a side, kernel pixels a side, channels in, channels out, how often)
+Layer = tuple[int, int, int, int, int]
+MODERN_LAYERS: list[Layer] = [
+    (32, 7, 3, 64, 1),
+    (16, 1, 64, 64, 1),
+    (16, 3, 64, 64, 1),
+    (16, 1, 64, 256, 1),
+    (16, 1, 64, 256, 1),
+    (16, 1, 256, 64, 2),
+    (16, 3, 64, 64, 2),
+    (16, 1, 64, 256, 2),
+    (16, 1, 256, 128, 1),
+    (8, 3, 128, 128, 1),
+    (8, 1, 128, 512, 1),
+    (8, 1, 256, 512, 1),
+    (8, 1, 512, 128, 3),
+    (8, 3, 128, 128, 3),
+    (8, 1, 128, 512, 3),
+    (8, 1, 512, 256, 1),
+    (4, 3, 256, 256, 1),
+    (4, 1, 256, 1024, 1),
+    (4, 1, 512, 1024, 1),
+    (4, 1, 1024, 256, 5),
+    (4, 3, 256, 256, 5),
+    (4, 1, 256, 1024, 5),
+    (4, 1, 1024, 512, 1),
+    (2, 3, 512, 512, 1),
+    (2, 1, 512, 2048, 1),
+    (2, 1, 1024, 2048, 1),
+    (2, 1, 2048, 512, 2),
+    (2, 3, 512, 512, 2),
+    (2, 1, 512, 2048, 2),
+]
+# Strides on the first 1x1 of a stage, and 15 x 15 after a max-pool without padding.
+SEED_LAYERS: list[Layer] = [
+    (32, 7, 3, 64, 1),
+    (15, 1, 64, 64, 1),
+    (15, 3, 64, 64, 1),
+    (15, 1, 64, 256, 1),
+    (15, 1, 64, 256, 1),
+    (15, 1, 256, 64, 2),
+    (15, 3, 64, 64, 2),
+    (15, 1, 64, 256, 2),
+    (8, 1, 256, 128, 1),
+    (8, 3, 128, 128, 1),
+    (8, 1, 128, 512, 1),
+    (8, 1, 256, 512, 1),
+    (8, 1, 512, 128, 3),
+    (8, 3, 128, 128, 3),
+    (8, 1, 128, 512, 3),
+    (4, 1, 512, 256, 1),
+    (4, 3, 256, 256, 1),
+    (4, 1, 256, 1024, 1),
+    (4, 1, 512, 1024, 1),
+    (4, 1, 1024, 256, 5),
+    (4, 3, 256, 256, 5),
+    (4, 1, 256, 1024, 5),
+    (2, 1, 1024, 512, 1),
+    (2, 3, 512, 512, 1),
+    (2, 1, 512, 2048, 1),
+    (2, 1, 1024, 2048, 1),
+    (2, 1, 2048, 512, 2),
+    (2, 3, 512, 512, 2),
+    (2, 1, 512, 2048, 2),
+]
+CNN_LAYERS: list[Layer] = [(64, 4, 3, 8, 1), (8, 2, 8, 16, 1)]
+
+
+def by_hand(layers: list[Layer]) -> int:
+    return sum(
+        2 * side**2 * kernel**2 * channels * features * times
+        for side, kernel, channels, features, times in layers
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "head"),
+    [
+        (ResNet(6), MODERN_LAYERS, 2048 * 6),
+        (ResNet(6, **SEED), SEED_LAYERS, 2048 * 6),
+        (CNN(6), CNN_LAYERS, 64 * 6),
+        (CNN(10, conv_impl="matmul"), CNN_LAYERS, 64 * 10),
+    ],
+    ids=["modern", "seed", "cnn", "cnn as products"],
+)
+def test_operations_are_those_counted_by_hand(
+    model: Any, layers: list[Layer], head: int
+) -> None:
+    assert forward_flops(model, 64) == (by_hand(layers), 2 * head)
+
+
+def test_each_gradient_takes_what_the_forward_pass_takes() -> None:
+    convolutions, head = by_hand(CNN_LAYERS), 2 * 64 * 6
+    assert train_flops(CNN(6), 64, head_alone=False) == 3 * (convolutions + head)
+    assert train_flops(CNN(6), 64, head_alone=True) == convolutions + 3 * head
+
+
+def test_the_resnet_takes_two_gflop_an_image() -> None:
+    assert sum(layer[-1] for layer in MODERN_LAYERS) == 53
+    assert by_hand(MODERN_LAYERS) / 2e6 == pytest.approx(333.6, abs=0.05)
+    flops = train_flops(ResNet(6), 64, head_alone=False)
+    assert flops / 1e9 == pytest.approx(2.00, abs=0.005)
+
+
+def test_the_size_of_the_images_counts() -> None:
+    assert forward_flops(CNN(6), 128)[0] == 4 * by_hand(CNN_LAYERS)
+
+
+def test_a_peak_is_that_of_the_arithmetic_that_is_done() -> None:
+    h200 = known_peaks("NVIDIA H200")
+    assert h200 is not None
+    assert peak_flops(h200, "bfloat16", "default") == 989.4e12
+    assert peak_flops(h200, "bfloat16", "highest") == 989.4e12
+    assert peak_flops(h200, "float32", "default") == 494.7e12  # TF32
+    assert peak_flops(h200, "float32", "highest") == 66.9e12
+    assert peak_flops(h200, "float32", "bfloat16_3x") is None
+    assert h200.bfloat16 and h200.bfloat16 / h200.bandwidth == pytest.approx(206, abs=1)
+    t4 = known_peaks("Tesla T4")
+    assert t4 is not None and peak_flops(t4, "bfloat16", "default") is None
+
+
+def test_a_device_that_is_not_in_the_table_has_no_peaks() -> None:
+    assert known_peaks("NVIDIA H2000") is None
+    assert known_peaks("cpu") is None

@@ -1,0 +1,381 @@
+"""The command line as people run it: real processes, their output and exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.command_line import CNN, ROOT, main
+from tests.helpers.records import metrics
+
+pytestmark = pytest.mark.usefixtures("module_cache")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CNN trained for 6 epochs on synthetic hands."""
+    workdir = tmp_path_factory.mktemp("cnn")
+    done = main(*CNN, "--config.train.epochs=6", f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return workdir
+
+
+@pytest.mark.smoke
+def test_training_leaves_what_the_documentation_says(trained: Path) -> None:
+    records = metrics(trained)
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert [record["step"] for record in records] == [5, 10, 15, 20, 25, 30]
+    assert {record["data"] for record in records} == {"synthetic"}
+    result = json.loads((trained / "result.json").read_text())
+    assert result["data"]["source"] == "synthetic"
+    assert result["train"]["count"] == 72
+    assert result["test"]["count"] == 24
+    assert result["test"]["accuracy"] == records[-1]["test_accuracy"]
+    with Image.open(trained / "learning_curves.png") as curves:
+        assert curves.format == "PNG"
+
+
+def test_a_finished_run_says_so_and_evaluates(trained: Path) -> None:
+    before = (trained / "metrics.jsonl").read_bytes()
+    again = main(*CNN, "--config.train.epochs=6", f"--workdir={trained}")
+    assert again.returncode == 0, again.stderr
+    assert "finished" in again.stdout
+    assert "test  accuracy" in again.stdout
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_config_is_refused_by_the_keys_that_differ(trained: Path) -> None:
+    other = main(
+        *CNN,
+        "--config.train.epochs=7",
+        "--config.optimizer.learning_rate=0.5",
+        f"--workdir={trained}",
+    )
+    assert other.returncode == 2
+    assert other.stderr.count("\n") == 1
+    assert "config.train.epochs was 6 and is now 7" in other.stderr
+    assert "config.optimizer.learning_rate was 0.001 and is now 0.5" in other.stderr
+
+
+@pytest.mark.smoke
+def test_evaluate_repeats_what_training_reported(trained: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.json"
+    done = main("--mode=evaluate", f"--workdir={trained}", f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(output.read_text())
+    assert scores["accuracy"] == metrics(trained)[-1]["test_accuracy"]
+    assert scores["loss"] == pytest.approx(metrics(trained)[-1]["test_loss"])
+    confusion = np.array(scores["confusion"])
+    assert confusion.sum() == scores["count"] == 24
+    assert np.trace(confusion) / 24 == scores["accuracy"]
+    assert scores["classes"] == list("012345")
+    low, high = scores["interval95"]
+    assert low < scores["accuracy"] < high
+
+
+def test_evaluate_matches_classes_by_name_and_counts_the_rest(
+    trained: Path, tmp_path: Path
+) -> None:
+    # Folders in another order than the model's classes, one of them unknown to it.
+    rng = np.random.default_rng(0)
+    for name, count in (("5", 3), ("0", 2), ("banana", 4)):
+        (tmp_path / "hands" / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (80, 64, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "hands" / name / f"{i}.png")
+    output = tmp_path / "scores.json"
+    done = main(
+        "--mode=evaluate",
+        f"--workdir={trained}",
+        f"--data={tmp_path / 'hands'}",
+        f"--output={output}",
+    )
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(output.read_text())
+    assert scores["count"] == 5
+    assert scores["left_out"] == {"banana": 4}
+    assert [sum(row) for row in scores["confusion"]] == [2, 0, 0, 0, 0, 3]
+
+
+@pytest.mark.smoke
+def test_predict_goes_on_past_a_bad_image(trained: Path, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
+    Image.fromarray(np.full((300, 200, 3), 200, np.uint8)).save(good)
+    bad.write_text("<!DOCTYPE html>")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    named = (str(path) for path in (bad, empty, good))
+    done = main("--mode=predict", f"--workdir={trained}", "--json", *named)
+    assert done.returncode == 2
+    assert str(bad) in done.stderr
+    assert str(empty) in done.stderr
+    assert "2 could not be read" in done.stderr
+    assert "never unsure" in done.stderr  # nothing was held out to learn when
+    assert "Traceback" not in done.stderr
+    (line,) = done.stdout.splitlines()
+    answer = json.loads(line)
+    assert answer["path"] == str(good)
+    assert answer["label"] == max(
+        answer["probabilities"], key=answer["probabilities"].get
+    )
+    assert answer["confidence"] == max(answer["probabilities"].values())
+    assert sum(answer["probabilities"].values()) == pytest.approx(1.0)
+
+
+def test_predict_sees_a_photo_as_training_saw_it(trained: Path, tmp_path: Path) -> None:
+    """One decoding path: h5, PNG and a sideways JPEG with EXIF give one answer."""
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    upright, sideways = tmp_path / "upright.png", tmp_path / "sideways.png"
+    Image.fromarray(pixels).save(upright)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    Image.fromarray(np.rot90(pixels)).save(sideways, exif=exif)
+    done = main("--mode=predict", f"--workdir={trained}", "--json", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == 2
+    assert answers[0]["probabilities"] == answers[1]["probabilities"]
+
+
+def test_a_folder_is_trained_on_evaluated_and_predicted(tmp_path: Path) -> None:
+    folder, workdir = tmp_path / "shapes", tmp_path / "run"
+    for level, name in ((30, "dark"), (220, "light")):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            noise = np.random.default_rng(i).integers(-25, 25, (70, 90, 3))
+            pixels = np.clip(level + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
+    done = main(
+        "--config=configs/cnn.py",
+        "--config.data.source=folder",
+        f"--config.data.dir={folder}",
+        "--config.augment.background=0",
+        "--config.train.epochs=20",
+        "--config.train.batch_size=8",
+        f"--workdir={workdir}",
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((workdir / "result.json").read_text())
+    assert result["test"]["classes"] == ["dark", "light"]
+    assert result["test"]["count"] == 8
+    assert result["test"]["accuracy"] == 1.0
+    done = main("--mode=predict", f"--workdir={workdir}", "--json", str(folder))
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == 40
+    assert all(answer["label"] in answer["path"] for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        ("cnn.py", "total 1,310 parameters, 1,310 trainable"),
+        ("resnet.py:seed", "total 23,600,006 parameters, 23,546,886 trainable"),
+    ],
+)
+def test_summary_ends_with_the_totals(config: str, total: str) -> None:
+    done = main("--mode=summary", f"--config=configs/{config}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == total
+
+
+@pytest.mark.smoke
+def test_help_is_short_and_succeeds() -> None:
+    done = main("--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) < 40
+    for word in ("train", "evaluate", "predict", "summary", "--workdir"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--mode=fly"], "train, evaluate"),
+        (["--mode=audit", f"--data={'a' * 300}"], "a: File name too long"),
+        (["--confg=x"], "--confg: no such flag (--config is one); --help"),
+        (["--repeats=many"], "--repeats=many: expected a whole number"),
+        (["--best=maybe"], "--best=maybe: expected True or False"),
+        (["--require_device=xpu"], "--require_device=xpu: expected cpu or gpu or tpu"),
+        (["--workdir"], "--workdir: its value is missing; write --workdir=VALUE"),
+        ([], "--config is missing"),
+        (["--config.train.epochs=3"], "the config of --config, which is missing"),
+        (["--config=configs/none.py"], "--config=configs/none.py: no such file"),
+        (["--config", "configs"], "--config=configs: no such file"),
+        (["--config=README.md"], "--config=README.md: SyntaxError: "),
+        (["--config=configs/cnn.py:sed"], "cnn.py:sed: cnn.py has no variant 'sed'"),
+        (
+            ["--config=configs/cnn.py", "--config.train.epoch=3"],
+            "--config.train.epoch: a config has no such key (--config.train.epochs is",
+        ),
+        (
+            ["--config=configs/cnn.py", "--config.data.mean.red=3"],
+            "--config.data.mean.red: a config has no such key",
+        ),
+        (
+            ["--config=configs/cnn.py", "--config.train.epochs=many"],
+            "--config.train.epochs=many: expected a whole number",
+        ),
+        (
+            ["--config=configs/cnn.py", "--config.train.shuffle", "maybe"],
+            "unexpected argument 'maybe'",
+        ),
+        (
+            ["--config=configs/cnn.py", "--config.optimizer.learning_rate=fast"],
+            "learning_rate=fast: expected a number",
+        ),
+        (["--config=configs/cnn.py", "--config.train=3"], "a group of keys"),
+        (["--config=configs/cnn.py", "--config.train.epochs=0"], "at least 1"),
+        (["--config=configs/cnn.py", "--config.data.dir=nowhere"], "nowhere"),
+        (["--config=configs/cnn.py", "--require_device=tpu"], "only cpu"),
+        (["--config=configs/cnn.py", "photo.jpg"], "photo.jpg"),
+        (["--mode=evaluate"], "--workdir is missing"),
+        (
+            ["--mode=evaluate", "--workdir=~nobody-here/x"],
+            "~nobody-here/x holds no",
+        ),
+        (["--mode=audit", "--data=x", "--deterministic"], "--deterministic means"),
+        (["--config=configs/cnn.py", "--data=hands"], "--config.data.dir"),
+        (["--mode=evaluate", "--workdir=nowhere"], "nowhere"),
+        (["--mode=predict", "--workdir=nowhere", "x.jpg"], "nowhere"),
+        (
+            ["--mode=predict", "--workdir=x", "--config.data.crop=1.0", "x.jpg"],
+            "that of a --workdir cannot be changed",
+        ),
+    ],
+)
+def test_wrong_input_gets_one_line_and_status_2(
+    arguments: list[str], told: str, tmp_path: Path
+) -> None:
+    if "--config=configs/cnn.py" in arguments:
+        arguments = [*arguments, f"--workdir={tmp_path / 'run'}"]
+    done = main(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert told in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("train.epoch = 1", "sets epoch, but a config has no such key (epochs is one)"),
+        ("augment.rotaton = 3.0", "sets rotaton, but a config has no such key"),
+        ("learning_rate = 3.0", "sets learning_rate, but a config has no such key"),
+    ],
+)
+def test_a_misspelt_key_in_a_config_file_is_told(
+    line: str, told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from signjax.config import default_config\n"
+        "def get_config():\n"
+        "    config = default_config()\n"
+        f"    config.{line}\n"
+        "    return config\n"
+    )
+    done = main(f"--config={file}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert f"--config={file}: {told}" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_platform_that_is_not_there_is_one_line() -> None:
+    done = main("--mode=summary", "--config=configs/cnn.py", JAX_PLATFORMS="cuda")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: JAX finds no device of those that")
+    assert "JAX_PLATFORMS=cuda" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused(
+    tmp_path: Path,
+) -> None:
+    done = main(*CNN, f"--workdir={tmp_path / 'run'}", JAX_NUM_CPU_DEVICES="3")
+    assert done.returncode == 2
+    assert "config.train.batch_size is 16" in done.stderr
+    assert "3 devices" in done.stderr
+
+
+def test_a_run_on_synthetic_hands_never_goes_on_with_signs(
+    trained: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 6)):
+        with h5py.File(tmp_path / f"{split}_signs.h5", "w") as file:
+            file[f"{split}_set_x"] = rng.integers(0, 256, (count, 64, 64, 3), np.uint8)
+            file[f"{split}_set_y"] = np.arange(count) % 6
+            file["list_classes"] = np.arange(6)
+    arguments = [a for a in CNN if "source" not in a]
+    done = main(
+        *arguments,
+        "--config.train.epochs=6",
+        f"--workdir={trained}",
+        SIGNJAX_DATA=str(tmp_path),
+    )
+    assert done.returncode == 2
+    assert "source was 'synthetic' and is now 'signs'" in done.stderr
+
+
+def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None:
+    arguments = [a for a in CNN if "source" not in a]
+    environment = {
+        "SIGNJAX_CACHE": str(tmp_path / "cache"),
+        "https_proxy": "http://127.0.0.1:9",  # nothing listens there
+    }
+    done = main(
+        *arguments,
+        "--config.train.epochs=1",
+        f"--workdir={tmp_path / 'run'}",
+        **environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" in done.stderr
+    assert "SYNTHETIC" in done.stderr
+    assert "synthetic" in done.stdout
+    assert metrics(tmp_path / "run")[0]["data"] == "synthetic"
+
+
+# In place of the mode: what it would find when it imports jax.
+PROBE = """
+import os, sys
+from signjax import commands as modes
+
+class Mode:
+    def run(options):
+        print(os.environ["XLA_FLAGS"], "jax" in sys.modules)
+
+modes.import_module = lambda name: Mode
+import main
+sys.exit(main.main(["main.py", "--mode=summary", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--deterministic"], "--xla_dump_to=x --xla_gpu_deterministic_ops=true False"),
+        ([], "--xla_dump_to=x False"),
+    ],
+)
+def test_deterministic_reaches_xla_beside_what_the_person_set(
+    arguments: list[str], found: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": "--xla_dump_to=x"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{found}\n", done.stderr

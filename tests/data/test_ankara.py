@@ -1,0 +1,263 @@
+"""The Ankara pictures arrive complete and known to the byte, or not at all."""
+
+import csv
+import hashlib
+import io
+import signal
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from signjax.data import ankara
+from signjax.data.ankara import RemotePictures, ankara_digits, fetch_pictures
+from signjax.errors import RunError
+from tests.helpers.http_server import Server, serving
+
+ROOT = Path(__file__).parents[1]
+COMMIT = "4b09433ef9d5c60602e8805bb54b8aa2428527f8"
+
+PICTURES = {f"{c}/IMG_{i}.JPG": f"{c} {i} ".encode() * 400 for c in "01" for i in "78"}
+DIGESTS = {name: hashlib.sha256(data).hexdigest() for name, data in PICTURES.items()}
+
+
+def packed(pictures: dict[str, bytes], folder: str = "Signs-1234/Dataset/") -> bytes:
+    """A zip archive as the host packs it: everything in one folder, and more in it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("Signs-1234/README.md", "read me")
+        for name, data in pictures.items():
+            archive.writestr(folder + name, data)
+    return content.getvalue()
+
+
+GOOD = packed(
+    PICTURES
+    | {
+        "0/IMG_9.JPG": b"not in the table",
+        "../../../escaped.JPG": b"outside",
+        "/escaped.JPG": b"outside",
+    }
+)
+CONTENTS = {
+    "good": GOOD,
+    "wrong": packed(PICTURES | {"1/IMG_8.JPG": b"other"}),
+    "short": packed({k: v for k, v in PICTURES.items() if k != "1/IMG_7.JPG"}),
+    "cut": GOOD[: len(GOOD) // 2],
+    "page": b"<html>sign in</html>",
+    # The first picture's compressed bytes are damaged, the list of contents is not.
+    "damaged": GOOD.replace(GOOD[200:210], b"\xff" * 10),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.seen.append(self.path)
+        name = self.path[1:]
+        if name == "missing":
+            return self.send_error(404)
+        self.send_response(200)
+        self.end_headers()  # of no known length, as the real host's
+        if name == "stuck":
+            self.wfile.write(b"PK" * 100_000)
+            self.wfile.flush()
+            self.server.release.wait(20)
+        else:
+            self.wfile.write(CONTENTS[name])
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving(Handler) as server:
+        yield server
+
+
+def at(server: Server, *behaviours: str) -> RemotePictures:
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    return RemotePictures("hands", tuple(f"{address}/{b}" for b in behaviours), DIGESTS)
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_the_pictures_of_the_table_are_fetched_once(
+    server: Server, tmp_path: Path
+) -> None:
+    cache = tmp_path / "a" / "b" / "cache"
+    folder = fetch_pictures(at(server, "good"), cache)
+    assert folder == cache / "hands"
+    assert read(tmp_path) == {f"a/b/cache/hands/{k}": v for k, v in PICTURES.items()}
+    assert sorted(cache.iterdir()) == [folder]
+    assert fetch_pictures(at(server, "good"), cache) == folder
+    assert server.seen == ["/good"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("wrong", "wrong checksum: 1/IMG_8.JPG is not the known picture"),
+        ("short", "1 pictures are not in it, such as 1/IMG_7.JPG"),
+        ("cut", "the archive is incomplete or damaged"),
+        ("damaged", "the archive is incomplete or damaged"),
+        ("page", "not an archive: it is a saved web page"),
+        ("missing", "HTTP 404 Not Found"),
+    ],
+)
+def test_what_is_not_all_the_pictures_is_refused(
+    server: Server, tmp_path: Path, behaviour: str, reason: str
+) -> None:
+    with pytest.raises(RunError) as caught:
+        fetch_pictures(at(server, behaviour), tmp_path)
+    message = str(caught.value)
+    assert f"/{behaviour}: {reason}" in message and "\n" not in message
+    assert "by hand" in message and "--config.data.dir=DIR" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
+    folder = fetch_pictures(at(server, "missing", "wrong", "good"), tmp_path)
+    assert read(folder) == PICTURES
+    assert server.seen == ["/missing", "/wrong", "/good"]
+
+
+def test_no_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*arguments: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(RunError, match=r"no network.*--config\.data\.dir=DIR"):
+        fetch_pictures(ankara_digits(), tmp_path)
+
+
+def test_a_killed_download_leaves_no_folder_and_the_next_one_succeeds(
+    server: Server, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path;"
+        "from signjax.data.ankara import RemotePictures, fetch_pictures;"
+        f"fetch_pictures(RemotePictures(*{tuple(at(server, 'stuck'))!r}), "
+        "Path(sys.argv[1]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=ROOT) as process:
+        while not any(p.stat().st_size for p in tmp_path.iterdir()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "hands").exists()
+    assert read(fetch_pictures(at(server, "good"), tmp_path)) == PICTURES
+
+
+def test_a_stop_while_unpacking_leaves_no_folder(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def stop(path: Path, data: bytes) -> int:
+        if path.name == "IMG_8.JPG":
+            raise KeyboardInterrupt
+        assert not (tmp_path / "hands").exists()
+        return write(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_pictures(at(server, "good"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert read(fetch_pictures(at(server, "good"), tmp_path)) == PICTURES
+
+
+def test_two_runs_that_fetch_at_once_both_have_them(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one ends between this one's look into the cache and its renaming."""
+    rename = Path.rename
+    renamed = []
+
+    def after_the_other(path: Path, target: Path) -> Path:
+        assert read(path) == PICTURES
+        renamed.append(target)
+        for name, data in PICTURES.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(data)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", after_the_other)
+    folder = fetch_pictures(at(server, "good"), tmp_path)
+    assert renamed == [folder]
+    assert read(tmp_path) == {f"{folder.name}/{k}": v for k, v in PICTURES.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("0/IMG_7.JPG", None, "0/IMG_7.JPG is missing"),
+        ("0/IMG_7.JPG", b"other", "0/IMG_7.JPG is not the published picture"),
+        ("0/mine.png", b"mine", "0/mine.png is not one of the published pictures"),
+    ],
+)
+def test_a_changed_folder_in_the_cache_is_told_and_left(
+    server: Server, tmp_path: Path, name: str, data: bytes | None, told: str
+) -> None:
+    folder = fetch_pictures(at(server, "good"), tmp_path)
+    if data is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(data)
+    before = read(folder)
+    with pytest.raises(RunError, match=f"hands: {told}; delete this folder"):
+        fetch_pictures(at(server, "good"), tmp_path)
+    assert read(folder) == before
+    assert server.seen == ["/good"]
+
+
+def test_a_place_that_cannot_be_written_is_told(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, not a folder")
+    with pytest.raises(RunError, match="cannot write hands.zip to .*: File exists"):
+        fetch_pictures(at(server, "good"), tmp_path / "cache")
+
+
+def test_the_published_address_and_table() -> None:
+    pictures = ankara_digits()
+    (address,) = pictures.mirrors
+    assert address.startswith("https://") and address.endswith(f"/zip/{COMMIT}")
+    assert len(pictures.digests) == 1032
+    assert {name.split("/")[0] for name in pictures.digests} == set("0123456789")
+    assert all(len(digest) == 64 for digest in pictures.digests.values())
+    assert len(set(pictures.digests.values())) == 1032
+
+
+def test_the_table_is_of_the_known_pictures(shared: Path) -> None:
+    folder = shared / "datasets" / "ankara_digits"
+    found = {
+        f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.glob("*/*.JPG")
+    }
+    assert found == ankara_digits().digests
+
+
+def test_the_table_is_written_by_the_committed_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import ankara_signers
+
+    for name, data in PICTURES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    table = tmp_path / "table.csv"
+    monkeypatch.setattr(ankara_signers, "DIGESTS", table)
+    monkeypatch.setattr(sys, "argv", ["ankara_signers", str(tmp_path), "--digests"])
+    ankara_signers.main()
+    with table.open() as file:
+        rows = [(row["picture"], row["sha256"]) for row in csv.DictReader(file)]
+    assert rows == list(DIGESTS.items())
+    monkeypatch.setattr(ankara, "DIGESTS", table)
+    assert ankara_digits().digests == DIGESTS

@@ -1,0 +1,253 @@
+"""The audit finds planted copies, leaks and odd pictures, and those of real data."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from signjax.commands import Options, run
+from signjax.commands.audit import audit as audit_path
+from signjax.commands.audit import describe
+from signjax.data import audit
+from signjax.data.audit import Pictures, alike_sets, summarise
+from signjax.data.leaks import SIGNS_TEST_TWINS
+from signjax.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def scene(seed: int, size: int = 64) -> np.ndarray:
+    """A smooth picture, uint8 [size, size, 3], unlike that of any other seed."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 216, (5, 5, 3)).astype(np.uint8)
+    shape = (size, size)
+    return np.array(Image.fromarray(coarse).resize(shape, Image.Resampling.BICUBIC))
+
+
+def write(path: Path, pixels: np.ndarray, **options: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+@pytest.mark.parametrize("block", [7, 2048])
+def test_the_sets_are_those_of_a_full_search(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_BLOCK", block)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (60, 32, 32, 3))
+    for copy, original, noise in (
+        *((9, 3, 5), (20, 3, 12), (21, 20, 4), (39, 0, 1), (55, 9, 14), (2, 57, 14)),
+        *((i, i + 1, 12) for i in range(47, 40, -1)),  # a chain over blocks
+    ):
+        moved = pictures[original] + rng.integers(-noise, noise + 1, (32, 32, 3))
+        pictures[copy] = np.clip(moved, 0, 255)
+    flat = pictures.reshape(60, -1).astype(float)
+    distances = np.sqrt(((flat[:, None] - flat[None]) ** 2).mean(axis=2))
+    limits = (4.0, 10.0)
+    expected = [connected(distances < limit) for limit in limits]
+    digests = [str(i) for i in range(60)]
+    found = alike_sets(pictures.astype(np.uint8), digests, below=limits)
+    assert found == expected
+    assert [3, 9, 20, 21, 55] in found[1] and [3, 9] in found[0]
+    assert list(range(41, 49)) in found[1] and [2, 57] in found[1]
+
+
+def connected(near: np.ndarray) -> list[list[int]]:
+    """The sets of two or more that a symmetric bool [N, N] connects."""
+    sets = []
+    for start in range(len(near)):
+        found = {start}
+        while True:
+            more = set(np.flatnonzero(near[sorted(found)].any(axis=0)).tolist())
+            if more == found:
+                break
+            found = more
+        if min(found) == start and len(found) > 1:
+            sets.append(sorted(found))
+    return sets
+
+
+def test_equal_digests_are_a_set_whatever_the_limit() -> None:
+    black = np.zeros((5, 32, 32, 3), np.uint8)
+    found = alike_sets(black, ["a", "b", "a", "a", "b"], below=(0.0, 10.0))
+    assert found == [[[0, 2, 3], [1, 4]], [[0, 1, 2, 3, 4]]]
+
+
+def test_pictures_of_one_scene_take_no_memory_for_their_pairs() -> None:
+    """Of 1,500 frames of a fixed camera all pairs, a million, are nearer than 10."""
+    rng = np.random.default_rng(0)
+    frames = np.full((1500, 32, 32, 3), 128) + rng.integers(-4, 5, (1500, 32, 32, 3))
+    digests = [str(i) for i in range(1500)]
+    tracemalloc.start()
+    found = alike_sets(frames.astype(np.uint8), digests, below=(0.0, 4.0, 10.0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [[], [list(range(1500))], [list(range(1500))]]
+    # Two blocks of thumbnails and their distances; pairs as objects took more.
+    assert peak < 250e6
+
+
+def test_a_leak_reaches_through_a_chain_of_copies() -> None:
+    """Both test pictures are leaks, though only one is compared with the training's."""
+    first, second = scene(0, 32), scene(0, 32) ^ 1
+    pictures = Pictures(
+        names=("a", "b", "c"),
+        splits=("train", "test", "test"),
+        labels=np.array([0, 1, 1]),
+        classes=("x", "y"),
+        sizes=np.full((3, 2), 32),
+        digests=("1", "2", "2"),
+        thumbnails=np.stack([first, second, second]),
+    )
+    report = summarise(pictures)
+    assert report["identical"] == {"sets": [["b", "c"]], "leaked": {}}
+    assert report["copies"]["leaked"] == {"train": ["a"], "test": ["b", "c"]}
+    assert report["conflicts"] == [{"a": "x", "b": "y", "c": "y"}]
+
+
+def test_a_class_without_pictures_is_found_and_is_no_error(tmp_path: Path) -> None:
+    write(tmp_path / "cat" / "0.png", scene(0))
+    (tmp_path / "dog").mkdir()
+    report = audit_path(str(tmp_path))
+    assert report["count"] == 1
+    assert report["unreadable"] == ["dog in all: no images in this class"]
+
+
+def test_one_class_is_enough_to_look_over(tmp_path: Path) -> None:
+    write(tmp_path / "cat" / "0.png", scene(0))
+    assert audit_path(str(tmp_path))["count"] == 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six scenes a class; planted: copies, a leak, a conflict, odd and bad files."""
+    for name, first in (("cat", 0), ("dog", 100)):
+        for i in range(5):
+            write(tmp_path / "train" / name / f"{i}.png", scene(first + i))
+        write(tmp_path / "test" / name / "0.png", scene(first + 50))
+    write(tmp_path / "train" / "cat" / "same.png", scene(0))
+    write(tmp_path / "train" / "dog" / "wrong.png", scene(1))
+    write(tmp_path / "test" / "dog" / "leak.jpg", scene(102, 100), quality=75)
+    write(tmp_path / "test" / "dog" / "night.png", scene(7) // 5)
+    write(tmp_path / "test" / "cat" / "wide.png", np.tile(scene(8), (1, 3, 1)))
+    write(tmp_path / "test" / "cat" / "speck.png", scene(9, 20))
+    write(tmp_path / "val" / "cat" / "wall.png", np.full((64, 64, 3), 250, np.uint8))
+    write(tmp_path / "val" / "dog" / "1.png", scene(60))
+    (tmp_path / "train" / "dog" / "page.jpg").write_text("<!DOCTYPE html>")
+    return tmp_path
+
+
+def test_what_is_planted_is_found_and_nothing_else(folder: Path) -> None:
+    report = audit_path(str(folder))
+    assert report["count"] == 20
+    assert report["splits"] == {"train": 12, "val": 2, "test": 6}
+    assert report["classes"] == {
+        "cat": {"train": 6, "val": 1, "test": 3},
+        "dog": {"train": 6, "val": 1, "test": 3},
+    }
+    same = ["train/cat/0.png", "train/cat/same.png"]
+    wrong = ["train/cat/1.png", "train/dog/wrong.png"]
+    leak = ["train/dog/2.png", "test/dog/leak.jpg"]
+    assert report["identical"] == {"sets": [same, wrong], "leaked": {}}
+    leaked = {"train": leak[:1], "test": leak[1:]}
+    assert report["copies"] == {"sets": [leak, same, wrong], "leaked": leaked}
+    assert report["look_alikes"] == report["copies"]
+    assert report["conflicts"] == [dict(zip(wrong, ["cat", "dog"], strict=True))]
+    odd = {
+        name: [text.split(" (")[0] for text in t] for name, t in report["odd"].items()
+    }
+    assert odd == {
+        "val/cat/wall.png": ["almost one colour", "very bright"],
+        "test/dog/night.png": ["very dark"],
+        "test/cat/wide.png": ["long"],
+        "test/cat/speck.png": ["tiny"],
+    }
+    (unreadable,) = report["unreadable"]
+    assert "page.jpg" in unreadable and "web page" in unreadable
+    assert report["sizes"]["64 x 64"] == 17
+
+
+def test_the_lines_name_what_matters(folder: Path) -> None:
+    text = "\n".join(describe(audit_path(str(folder))))
+    assert "LEAK: 1 of 6 test pictures" in text
+    assert "CONFLICT     1 copies under two classes: train/cat/1.png (cat)" in text
+    for name in ("test/dog/leak.jpg", "night.png: very dark", "page.jpg", "train 12"):
+        assert name in text
+
+
+def test_an_h5_file_is_read_too(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "hands.h5", "w") as file:
+        file["train_set_x"] = np.stack([scene(0), scene(1), scene(0)])
+        file["train_set_y"] = np.array([0, 1, 0])
+        file["list_classes"] = np.arange(3)
+    report = audit_path(str(tmp_path / "hands.h5"))
+    assert report["identical"]["sets"] == [["hands.h5[0]", "hands.h5[2]"]]
+    assert report["classes"] == {"0": {"all": 2}, "1": {"all": 1}}
+
+
+def test_a_place_without_pictures_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(InputError, match=str(path)):
+            audit_path(str(path))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(b"")
+    with pytest.raises(InputError, match="no picture can be read; the first: .*0.png"):
+        audit_path(str(tmp_path))
+
+
+def test_signs_leaks_its_known_twelve(shared: Path) -> None:
+    report = audit_path(str(shared / "datasets"))
+    expected = [f"test_signs.h5[{index}]" for index in SIGNS_TEST_TWINS]
+    assert report["copies"]["leaked"]["test"] == expected
+    assert len(report["copies"]["sets"]) == 56
+    assert len(report["look_alikes"]["leaked"]["test"]) == 16
+    assert report["conflicts"] == []
+
+
+def test_the_one_picture_of_signs_without_a_hand_is_odd(shared: Path) -> None:
+    report = audit_path(str(shared / "datasets"))
+    assert report["odd"] == {
+        "train_signs.h5[174]": ["almost one colour (contrast 9.2 levels)"]
+    }
+
+
+def test_the_ankara_digits_repeat_nothing(shared: Path) -> None:
+    report = audit_path(str(shared / "datasets" / "ankara_digits"))
+    assert report["count"] == 1032
+    assert report["look_alikes"]["sets"] == []
+    assert report["odd"] == {} and report["unreadable"] == []
+
+
+def test_the_command_line(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "audit.json"
+    done = subprocess.run(
+        [sys.executable, "main.py", "--mode=audit", f"--data={folder}"]
+        + ["--output=~/audit.json"],
+        cwd=ROOT,
+        env=os.environ | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "LEAK" in done.stdout
+    assert json.loads(output.read_text()) == audit_path(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [("", "--data is missing"), ("nowhere", "nowhere")]
+)
+def test_a_wrong_path_is_an_input_error(path: str, told: str) -> None:
+    names = [field.name for field in dataclasses.fields(Options)]
+    values = dict.fromkeys(names, "") | {"config": None, "data": path}
+    with pytest.raises(InputError, match=told):
+        run("audit", Options.of(values, []))

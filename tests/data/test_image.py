@@ -1,0 +1,388 @@
+"""Every kind of picture becomes the same upright RGB square, or is refused by name."""
+
+import errno
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from signjax.data.image import (
+    CropResize,
+    list_images,
+    load_image,
+    load_images,
+    resize_images,
+)
+from signjax.errors import InputError
+
+RED, GREEN, BLUE, GREY = (230, 20, 30), (20, 200, 40), (30, 40, 220), (90, 90, 90)
+
+
+def quadrants(side=64):
+    """uint8 [side, side, 3] whose eight turns and mirrorings all differ."""
+    half = side // 2
+    image = np.empty((side, side, 3), np.uint8)
+    image[:half, :half], image[:half, half:] = RED, GREEN
+    image[half:, :half], image[half:, half:] = BLUE, GREY
+    return image
+
+
+def noise(height, width, channels=3, seed=0):
+    shape = (height, width, channels)[: 3 if channels > 1 else 2]
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encode(image, form="PNG", **options):
+    """A picture file in memory; arrays become pictures first."""
+    file = io.BytesIO()
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(file, form, **options)
+    file.seek(0)
+    return file
+
+
+def colour(image, x=0.5, y=0.5):
+    """The pixel at a relative place of a [size, size, 3] image, as a list."""
+    size = len(image)
+    return image[int(y * size), int(x * size)].tolist()
+
+
+def keys(x):
+    """Keys 1981, with a = -1/2."""
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def triangle(x):
+    return np.maximum(1 - x, 0)
+
+
+def windowed_sinc(x):
+    """One lobe, under Hamming's window."""
+    return np.where(x < 1, np.sinc(x) * (0.54 + 0.46 * np.cos(np.pi * x)), 0)
+
+
+KERNELS = {"bilinear": triangle, "hamming": windowed_sinc, "bicubic": keys}
+
+
+def resized(image, size, kernel=keys):
+    """In float64, the kernel as wide as the reduction, so that nothing aliases."""
+
+    def weights(length):
+        scale = length / size
+        width = max(scale, 1.0)
+        centres = (np.arange(size) + 0.5) * scale
+        x = np.abs(np.arange(length) + 0.5 - centres[:, None]) / width
+        values = kernel(x)
+        return values / values.sum(axis=1, keepdims=True)
+
+    rows = np.tensordot(weights(image.shape[0]), image, axes=1)
+    both = np.tensordot(weights(image.shape[1]), rows, axes=(1, 1))
+    return np.clip(both.transpose(1, 0, 2), 0, 255)
+
+
+def smooth(side, seed=0):
+    """uint8 [side, side, 3] with detail at many scales, as photographs have."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((side, side, 3))
+    for cells in (3, 9, 30, 90):
+        patch = rng.uniform(-1, 1, (cells, cells, 3))
+        total += resized(127 + 127 * patch, side) / 4
+    return total.round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("interpolation", KERNELS)
+@pytest.mark.parametrize("size", [16, 64, 100])
+def test_resizing_does_not_alias(size, interpolation):
+    image = smooth(75)
+    expected = resized(image, size, KERNELS[interpolation])
+    got = load_image(encode(image), size, CropResize(1.0, interpolation))
+    assert (got.shape, got.dtype) == ((size, size, 3), np.uint8)
+    assert np.abs(got - expected).max() <= 1.5
+
+
+def test_pictures_are_resized_bicubically_unless_told_otherwise():
+    file = encode(smooth(75))
+    expected = load_image(file, 32, CropResize(1.0, "bicubic"))
+    np.testing.assert_array_equal(load_image(file, 32), expected)
+
+
+@pytest.mark.parametrize("interpolation", KERNELS)
+@pytest.mark.parametrize(("side", "crop"), [(300, 0.875), (75, 0.5)])
+def test_a_crop_is_the_middle_of_the_resized_whole(side, crop, interpolation):
+    """As torchvision does: the shorter side to 256, of that the middle 224."""
+    image = smooth(side)
+    whole = resized(image, 64, KERNELS[interpolation])
+    margin = round(64 * (1 - crop) / 2)
+    expected = whole[margin : 64 - margin, margin : 64 - margin]
+    got = load_image(encode(image), 64 - 2 * margin, CropResize(crop, interpolation))
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= 1.5
+
+
+def test_a_crop_is_of_the_largest_centred_square():
+    image = np.zeros((60, 100, 3), np.uint8)
+    image[15:45, 35:65] = 255
+    assert (load_image(encode(image), 30, CropResize(0.5)) == 255).all()
+
+
+def test_a_picture_of_the_right_size_is_cropped_too():
+    image = smooth(64)
+    got = load_image(encode(image), 64, CropResize(0.5))
+    assert np.abs(got - resized(image, 128)[32:96, 32:96]).max() <= 1.5
+    np.testing.assert_array_equal(
+        resize_images(image[None], 64, CropResize(0.5)), [got]
+    )
+
+
+def test_a_picture_of_the_right_size_is_untouched():
+    image = noise(64, 64)
+    np.testing.assert_array_equal(load_image(encode(image), 64), image)
+
+
+def test_the_result_can_be_written_to():
+    load_image(encode(noise(8, 8)), 8)[0, 0] = 0
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_largest_centred_square_is_kept(turned):
+    wide = np.concatenate([np.full((60, 60, 3), c, np.uint8) for c in (RED, GREEN)], 1)
+    wide = np.concatenate([wide, np.full((60, 60, 3), BLUE, np.uint8)], 1)
+    image = wide.transpose(1, 0, 2) if turned else wide
+    got = load_image(encode(image), 30)
+    assert (got == GREEN).all()
+
+
+# How a camera stores an upright picture under each value of the EXIF tag.
+STORED = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation_is_honoured(orientation, form):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](quadrants(512)))
+    got = load_image(encode(stored, form, exif=exif), 32)
+    for (x, y), expected in {
+        (0.25, 0.25): RED,
+        (0.75, 0.25): GREEN,
+        (0.25, 0.75): BLUE,
+        (0.75, 0.75): GREY,
+    }.items():
+        np.testing.assert_allclose(colour(got, x, y), expected, atol=6)
+
+
+def test_transparency_is_laid_on_white():
+    rgba = np.zeros((32, 32, 4), np.uint8)
+    rgba[:16] = (200, 0, 0, 128)
+    got = load_image(encode(rgba), 32)
+    assert colour(got, y=0.9) == [255, 255, 255]
+    over = 128 / 255
+    expected = [200 * over + 255 * (1 - over), 255 * (1 - over), 255 * (1 - over)]
+    np.testing.assert_allclose(colour(got, y=0.1), expected, atol=1)
+
+
+def test_hidden_colours_do_not_bleed_into_the_edge():
+    rgba = np.full((64, 64, 4), 255, np.uint8)
+    rgba[:31] = (255, 0, 0, 0)
+    assert (load_image(encode(rgba), 16) == 255).all()
+
+
+def test_grey_with_alpha_and_palette_with_a_transparent_colour():
+    la = np.zeros((16, 16, 2), np.uint8)
+    la[:8, :, 1] = 255
+    got = load_image(encode(Image.fromarray(la)), 16)
+    assert (colour(got, y=0.1), colour(got, y=0.9)) == ([0] * 3, [255] * 3)
+
+    palette = Image.new("P", (16, 16), 1)
+    palette.putpalette([0, 0, 255, 255, 0, 0])
+    palette.paste(0, (0, 0, 16, 8))
+    for form in ("PNG", "GIF"):
+        opaque = load_image(encode(palette, form), 16)
+        assert (colour(opaque, y=0.1), colour(opaque, y=0.9)) == (
+            [0, 0, 255],
+            [255, 0, 0],
+        )
+        clear = load_image(encode(palette, form, transparency=0), 16)
+        assert (colour(clear, y=0.1), colour(clear, y=0.9)) == (
+            [255] * 3,
+            [255, 0, 0],
+        )
+
+
+def test_grey_and_black_and_white_pictures():
+    grey = noise(40, 40, channels=1)
+    got = load_image(encode(grey), 40)
+    np.testing.assert_array_equal(got, np.repeat(grey[..., None], 3, axis=2))
+    bits = grey > 127
+    got = load_image(encode(Image.fromarray(bits)), 40)
+    np.testing.assert_array_equal(got[..., 0], np.where(bits, 255, 0))
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_are_scaled_not_clipped(form):
+    deep = np.linspace(0, 65535, 32 * 32).round().astype(np.uint16).reshape(32, 32)
+    got = load_image(encode(deep, form), 32)
+    np.testing.assert_array_equal(got[..., 1], np.round(deep / 257))
+
+
+def test_pictures_of_unknown_range_are_refused():
+    floats = encode(np.zeros((8, 8), np.float32), "TIFF")
+    with pytest.raises(InputError, match="floats of unknown range"):
+        load_image(floats, 8)
+    large = encode(np.full((8, 8), 70000, np.int32), "TIFF")
+    with pytest.raises(InputError, match="exceed 16 bits"):
+        load_image(large, 8)
+
+
+def test_cmyk_jpeg():
+    picture = Image.new("CMYK", (64, 64), (0, 255, 255, 0))
+    got = load_image(encode(picture, "JPEG"), 32)
+    np.testing.assert_allclose(colour(got), (254, 0, 0), atol=3)
+
+
+def test_the_first_frame_of_an_animation_counts():
+    frames = [Image.new("RGB", (32, 32), c) for c in (RED, GREEN)]
+    for form in ("GIF", "WEBP", "PNG"):
+        options = {"lossless": True} if form == "WEBP" else {}
+        file = encode(
+            frames[0], form, save_all=True, append_images=frames[1:], **options
+        )
+        assert colour(load_image(file, 16)) == list(RED)
+
+
+@pytest.mark.parametrize("interpolation", KERNELS)
+@pytest.mark.parametrize("crop", [1.0, 0.5])
+def test_fast_decoding_of_a_large_jpeg_is_the_same_picture(crop, interpolation):
+    file = encode(smooth(1000), "JPEG", quality=90)
+    full = np.asarray(Image.open(file).convert("RGB"))
+    size = round(100 * crop)
+    got = load_image(file, size, CropResize(crop, interpolation))
+    kept = slice((100 - size) // 2, (100 + size) // 2)
+    expected = resized(full, 100, KERNELS[interpolation])[kept, kept]
+    assert np.abs(got - expected).max() <= 2.5
+
+
+def test_arrays_are_resized_as_files_are():
+    images = np.stack([noise(90, 70, seed=s) for s in range(3)])
+    crop_resize = CropResize(0.8, "hamming")
+    for image, got in zip(images, resize_images(images, 32, crop_resize), strict=True):
+        np.testing.assert_array_equal(got, load_image(encode(image), 32, crop_resize))
+    square = images[:, :70]
+    np.testing.assert_array_equal(resize_images(square, 70), square)
+
+
+def png_claiming(width, height):
+    """A PNG whose header promises more pixels than it holds."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = b""
+    for name, body in (
+        (b"IHDR", header),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    ):
+        crc = zlib.crc32(name + body)
+        chunks += struct.pack(">I", len(body)) + name + body + struct.pack(">I", crc)
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def test_unreadable_files_are_named_with_the_reason(tmp_path):
+    jpeg = encode(noise(64, 64), "JPEG").getvalue()
+    png = encode(noise(64, 64)).getvalue()
+    cases = {
+        "cut.jpg": (jpeg[: len(jpeg) // 2], "cannot be decoded.*truncated"),
+        "cut.png": (png[: len(png) // 2], "cannot be decoded"),
+        "header.jpg": (jpeg[:4], "not an image"),
+        "page.jpg": (b"<!doctype html><html>", "not an image.*saved web page"),
+        "lfs.jpg": (b"version https://git-lfs.github.com/spec/v1\n", "LFS pointer"),
+        "text.png": (b"not a picture at all", "not an image.*unknown content"),
+        "empty.jpg": (b"", "an empty file"),
+        "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC.*export it as JPEG"),
+        "bomb.png": (png_claiming(60000, 60000), "too large"),
+    }
+    for name, (content, reason) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: .*{reason}") as caught:
+            load_image(tmp_path / name, 16)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="none.jpg: no such file"):
+        load_image(tmp_path / "none.jpg", 16)
+    with pytest.raises(InputError, match="is a folder"):
+        load_image(tmp_path, 16)
+    with pytest.raises(InputError, match="the image given: not an image.*web page"):
+        load_image(io.BytesIO(b"<html>"), 16)
+
+
+def test_a_named_file_needs_no_suffix(tmp_path):
+    (tmp_path / "photo").write_bytes(encode(quadrants()).getvalue())
+    assert list_images(tmp_path / "photo") == [tmp_path / "photo"]
+    assert colour(load_image(str(tmp_path / "photo"), 16), 0.2, 0.2) == list(RED)
+
+
+def test_folders_are_searched_in_natural_order(tmp_path):
+    # A raised 2 is a digit, but no number.
+    wanted = ["1\u00b22.png", "a/IMG_2.JPG", "a/IMG_10.jpg", "B/x.png", "z.heic"]
+    junk = [".hidden.jpg", ".git/x.jpg", "__MACOSX/x.jpg", "a/notes.txt", "data.h5"]
+    for name in wanted[::-1] + junk:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    assert list_images(tmp_path) == [tmp_path / name for name in wanted]
+
+
+def test_a_place_without_images_is_told(tmp_path):
+    with pytest.raises(InputError, match="no images in this folder"):
+        list_images(tmp_path)
+    with pytest.raises(InputError, match="nowhere: no such file or folder"):
+        list_images(tmp_path / "nowhere")
+
+
+def test_a_place_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="a: File name too long; expected an image"):
+        list_images(tmp_path / ("a" * 300))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.listdir", refuse)
+    with pytest.raises(InputError, match="Permission denied; expected an image"):
+        list_images(tmp_path)
+
+
+def test_many_images_keep_their_order(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(40)]
+    for i, path in enumerate(paths):
+        Image.new("RGB", (4, 4), (i, 0, 255 - i)).save(path)
+    images = load_images(paths, 8, CropResize(0.5))
+    assert images.shape == (40, 8, 8, 3)
+    assert images[:, 3, 3, 0].tolist() == list(range(40))
+
+
+def test_all_unreadable_images_are_counted_and_five_are_named(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(9)]
+    for i, path in enumerate(paths):
+        path.write_bytes(b"" if i else encode(noise(4, 4)).getvalue())
+    with pytest.raises(InputError, match="8 of 9 images cannot be read") as caught:
+        load_images(paths, 8)
+    message = str(caught.value)
+    assert [f"{i}.png" in message for i in range(9)] == [False] + [True] * 5 + [
+        False
+    ] * 3
+    assert "and 3 more" in message
+    with pytest.raises(InputError) as caught:
+        load_images(paths[:3], 8)
+    assert "more" not in str(caught.value)

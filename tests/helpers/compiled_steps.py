@@ -1,0 +1,121 @@
+"""Small networks with their compiled steps, and images of noise to run them on."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from flax import linen as nn
+
+from signjax import step
+from signjax.models.cnn import CNN
+from signjax.models.resnet import ResNet
+from signjax.state import Metrics, TrainState, create_state
+
+SIZE = 32  # pixels a side
+CLASSES = 6
+SMOOTHING = 0.1
+RATE = 0.1  # of plain SGD, so that (old - new) / rate is the gradient
+SMALL = CNN(CLASSES)
+TINY = ResNet(
+    CLASSES,
+    stage_sizes=(2, 1),
+    zero_init_last_scale=False,
+)
+
+
+class Setup(NamedTuple):
+    """A network's compiled steps. make_state: a new, equal state at each call."""
+
+    train_step: Callable[..., Any]
+    eval_step: Callable[..., Any]
+    make_state: Callable[[], TrainState]
+
+
+def normalize(images: jax.Array) -> jax.Array:
+    return (images - 0.5) / 0.25
+
+
+def leave(images: jax.Array, key: jax.Array) -> jax.Array:
+    del key
+    return images
+
+
+def set_up(
+    model: nn.Module,
+    *,
+    devices: int = 1,
+    augment: step.Augment = leave,
+    optimizer: optax.GradientTransformation | None = None,
+    outliers: int = 0,
+) -> Setup:
+    optimizer = optimizer or optax.sgd(RATE)
+    mesh = step.make_mesh(jax.devices()[:devices])
+    train_step = step.compile_train_step(
+        mesh,
+        model=model,
+        optimizer=optimizer,
+        augment=augment,
+        normalize=normalize,
+        label_smoothing=SMOOTHING,
+        outliers=outliers,
+    )
+    eval_step = step.compile_eval_step(mesh, model=model, normalize=normalize)
+    start = draw_state(model, optimizer)
+    place = partial(jax.device_put, start, step.replicated(mesh))
+    return Setup(train_step, eval_step, place)
+
+
+def draw_state(model: nn.Module, optimizer: optax.GradientTransformation) -> TrainState:
+    """A start drawn with NumPy: the initialisers take longer to compile than steps."""
+    create = partial(create_state, model, optimizer, image_size=SIZE)
+    shapes = jax.eval_shape(create, jax.random.key(0))
+    rng = np.random.default_rng(5)
+
+    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        noise = rng.standard_normal(leaf.shape, np.float32)
+        if path[-1].key == "kernel":
+            return noise * np.float32(np.sqrt(2 / np.prod(leaf.shape[:-1])))
+        centre = 1 if path[-1].key in ("scale", "var") else 0
+        return centre + np.float32(0.1) * noise
+
+    params, batch_stats = jax.tree_util.tree_map_with_path(
+        draw, (shapes.params, shapes.batch_stats)
+    )
+    return TrainState(
+        step=np.int32(0),  # type: ignore[arg-type]
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=optimizer.init(params),
+        metrics=Metrics.zero(),
+    )
+
+
+def make_data(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Images of noise, brighter by class, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, count).astype(np.int32)
+    noise = rng.integers(0, 120, (count, SIZE, SIZE, 3))
+    return (noise + 20 * labels[:, None, None, None]).astype(np.uint8), labels
+
+
+IMAGES, LABELS = make_data()
+
+
+def inputs(indices: np.ndarray) -> np.ndarray:
+    return (IMAGES[indices].astype(np.float64) / 255 - 0.5) / 0.25
+
+
+def float64(tree: Any) -> Any:
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+
+
+def copy(state: TrainState) -> TrainState:
+    return jax.tree.map(np.asarray, state)
+
+
+def assert_same_bits(a: Any, b: Any) -> None:
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert np.asarray(left).tobytes() == np.asarray(right).tobytes()

@@ -1,0 +1,189 @@
+"""Checkpoints: what was saved comes back to the bit, or a line says why not."""
+
+import math
+import resource
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from signjax.errors import InputError, RunError
+from signjax.runtime.checkpoint import Checkpoints
+from tests.helpers.checkpoints import (
+    abstract,
+    assert_same,
+    fail,
+    make_state,
+    opened,
+    restored_steps,
+    save_all,
+    start,
+)
+
+
+def test_round_trip_is_bit_equal(tmp_path: Path) -> None:
+    state = make_state(3)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(3, state)
+        restored = checkpoints.restore(abstract(state))
+    assert restored is not None
+    assert_same(restored[0], state)
+    assert restored[1] == 3
+
+
+def test_nothing_is_created_before_the_first_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Checkpoints(Path("run/checkpoints"), warn=fail) as checkpoints:
+        assert checkpoints.steps() == []
+        assert checkpoints.restore(abstract(make_state(0))) is None
+        assert checkpoints.restore_best(abstract(make_state(0))) is None
+        assert not Path("run").exists()
+        checkpoints.save(1, make_state(1))
+    assert Path("run/checkpoints/00000001").is_dir()
+
+
+@pytest.mark.parametrize("spec", [PartitionSpec(), PartitionSpec("data")])
+@pytest.mark.parametrize("device_count", [1, 8])
+def test_state_may_be_donated_while_it_is_saved(
+    tmp_path: Path, device_count: int, spec: PartitionSpec
+) -> None:
+    mesh = Mesh(jax.devices()[:device_count], "data")
+    update = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
+    state = {f"w{i}": jnp.full(400_000, float(i)) for i in range(4)}
+    state = update(jax.device_put(state, NamedSharding(mesh, spec)))
+    expected = jax.tree.map(np.array, state)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+        later = state
+        for _ in range(5):
+            later = update(later)
+        jax.block_until_ready(later)
+        restored = checkpoints.restore(abstract(later))
+    assert restored is not None
+    assert_same(restored[0], expected)
+
+
+def test_keeps_the_latest_two_and_the_best(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: 0.5, 2: 0.9, 3: None, 4: math.nan, 5: 0.6})
+    with opened(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [5, 4, 2]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 3
+    assert restored_steps(tmp_path) == (5, 2)
+
+
+def test_of_equally_good_ones_the_later_is_best_across_restarts(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: 0.7, 2: 0.7, 3: 0.1})
+    save_all(tmp_path, {4: 0.2, 5: 0.3})
+    assert restored_steps(tmp_path) == (5, 2)
+
+
+def test_without_accuracies_the_latest_is_best(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: None, 2: None})
+    assert restored_steps(tmp_path) == (2, 2)
+
+
+def test_a_step_saved_again_is_replaced(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: 0.9, 2: None})
+    with opened(tmp_path) as checkpoints:
+        for value in 1.0, 2.0, 3.0:
+            checkpoints.save(2, {"w": jnp.float32(value)}, {"accuracy": 0.95})
+        restored = checkpoints.restore_best(abstract({"w": jnp.float32(0)}))
+        assert restored is not None
+        assert (float(restored[0]["w"]), restored[1]) == (3.0, 2)
+        assert checkpoints.steps() == [2, 1]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_other_leaves_are_all_listed_in_one_line(tmp_path: Path) -> None:
+    with opened(tmp_path) as checkpoints:
+        saved = {
+            "a": jnp.zeros(3),
+            "b": [jnp.zeros(2), jnp.int32(1)],
+            "old": jnp.zeros(()),
+        }
+        checkpoints.save(1, saved)
+        other = {
+            "a": jnp.zeros(4),
+            "b": [jnp.zeros(2), jnp.float32(1)],
+            "new": jnp.zeros(5),
+        }
+        with pytest.raises(InputError) as caught:
+            checkpoints.restore(abstract(other))
+    message = str(caught.value)
+    assert "00000001" in message
+    assert "missing: new float32[5];" in message
+    assert "unexpected: old float32[];" in message
+    assert "a float32[3] instead of float32[4]" in message
+    assert "b/1 int32[] instead of float32[]" in message
+    assert "b/0" not in message
+    assert "\n" not in message
+
+
+def test_a_save_that_cannot_begin_says_so(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("not a directory")
+    with opened(tmp_path) as checkpoints:
+        with pytest.raises(RunError, match="could not save the checkpoint"):
+            checkpoints.save(1, make_state(1))
+
+
+def test_a_save_that_fails_in_the_background_says_so(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: None})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(tmp_path) as checkpoints:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            checkpoints.save(2, {"w": jnp.zeros(100_000)})
+            with pytest.raises(RunError, match="00000002: could not save") as caught:
+                checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert "\n" not in str(caught.value)
+        assert checkpoints.steps() == [1]
+    assert restored_steps(tmp_path) == (1, 1)
+
+
+RESTORE_AND_SAVE_AGAIN = """
+import sys
+from pathlib import Path
+import jax
+from absl import logging
+from tests.helpers.checkpoints import abstract, assert_same, make_state, opened
+
+logging.use_absl_handler()
+logging.set_verbosity(logging.INFO)
+assert jax.device_count() == 1
+with opened(Path(sys.argv[1])) as checkpoints:
+    state, step = checkpoints.restore(abstract(make_state(0)))
+    assert_same(state, make_state(1))
+    checkpoints.save(step + 1, make_state(step + 1))
+"""
+
+
+def test_restores_on_another_device_count(tmp_path: Path) -> None:
+    devices = jax.devices()
+    assert len(devices) == 8
+    mesh = Mesh(devices, "data")
+    replicated = NamedSharding(mesh, PartitionSpec())
+    state = jax.device_put(make_state(1), replicated)
+    # One leaf in eight parts, to see that parts are put together again.
+    state.params["Dense_0"]["kernel"] = jax.device_put(
+        state.params["Dense_0"]["kernel"], NamedSharding(mesh, PartitionSpec("data"))
+    )
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+        checkpoints.wait()
+        # With absl's INFO level on, as absl.app sets it, to see that Orbax is quiet.
+        child = start(RESTORE_AND_SAVE_AGAIN, str(tmp_path), devices=1)
+        _, errors = child.communicate(timeout=60)
+        assert child.returncode == 0, errors
+        assert errors == "", "nothing is logged below a warning"
+        restored = checkpoints.restore(abstract(make_state(0), replicated))
+    assert restored is not None
+    assert_same(restored[0], make_state(2))
+    for leaf in jax.tree.leaves(restored[0]):
+        assert leaf.sharding == replicated

@@ -1,0 +1,217 @@
+"""Damaged checkpoints and saves cut short: an intact one is always left, and found."""
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signjax.errors import InputError, RunError
+from tests.helpers.checkpoints import (
+    abstract,
+    assert_same,
+    make_state,
+    opened,
+    restored_steps,
+    save_all,
+    start,
+)
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def change_a_digit(file: Path) -> None:
+    """Leaves a manifest that reads well, of another network."""
+    file.write_text(file.read_text().replace("float32[8,6]", "float32[8,7]"))
+
+
+def largest_file(checkpoint: Path) -> Path:
+    return max((f for f in checkpoint.rglob("d/*")), key=lambda f: f.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("harm", "which"),
+    [
+        *itertools.product([Path.unlink, truncate, flip_a_bit], ["data", "manifest"]),
+        (change_a_digit, "manifest"),
+    ],
+)
+def test_a_damaged_newest_is_named_passed_over_and_replaced(
+    tmp_path: Path, harm: Callable[[Path], None], which: str
+) -> None:
+    save_all(tmp_path, {1: 0.5, 2: 0.9})
+    newest = tmp_path / "checkpoints/00000002"
+    harm(largest_file(newest) if which == "data" else newest / "manifest.json")
+    warnings: list[str] = []
+    with opened(tmp_path, warnings.append) as checkpoints:
+        restored = checkpoints.restore(abstract(make_state(0)))
+        assert restored is not None
+        assert_same(restored[0], make_state(1))
+        assert restored[1] == 1
+        [warning] = warnings
+        assert str(newest) in warning
+        assert "damaged" in warning
+        assert "\n" not in warning
+        assert newest.exists()
+        checkpoints.save(2, make_state(2), {"accuracy": 0.9})
+    assert restored_steps(tmp_path) == (2, 2)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_a_damaged_one_is_not_kept_in_place_of_an_intact_one(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: None, 2: None})
+    truncate(largest_file(tmp_path / "checkpoints/00000002"))
+    with opened(tmp_path, lambda _: None) as checkpoints:
+        checkpoints.restore(abstract(make_state(0)))
+        checkpoints.save(3, make_state(3))
+        checkpoints.wait()
+        assert checkpoints.steps() == [3, 1]
+
+
+def test_a_damaged_best_gives_way_to_the_next_best(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: 0.9, 2: 0.8, 3: 0.1})
+    truncate(largest_file(tmp_path / "checkpoints/00000001"))
+    warnings: list[str] = []
+    with opened(tmp_path, warnings.append) as checkpoints:
+        restored = checkpoints.restore_best(abstract(make_state(0)))
+    assert restored is not None
+    assert restored[1] == 2
+    assert len(warnings) == 1
+
+
+def test_all_damaged_is_an_error_and_leaves_them_in_place(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: None, 2: None})
+    for step in 1, 2:
+        truncate(largest_file(tmp_path / f"checkpoints/0000000{step}"))
+    with opened(tmp_path, lambda _: None) as checkpoints:
+        with pytest.raises(InputError, match="damaged .00000002, 00000001."):
+            checkpoints.restore(abstract(make_state(0)))
+        assert checkpoints.steps() == [2, 1]
+
+
+def test_a_removal_cut_short_leaves_no_checkpoint_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove_one_file(path: Path) -> None:
+        largest_file(path).unlink()
+        raise OSError("stopped here")
+
+    save_all(tmp_path, {1: None, 2: None})
+    with opened(tmp_path) as checkpoints:
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.rmtree", remove_one_file)
+            checkpoints.save(3, make_state(3))
+            with pytest.raises(RunError, match="stopped here"):
+                checkpoints.wait()
+        assert checkpoints.steps() == [3, 2]
+        checkpoints.save(4, make_state(4))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "00000003",
+        "00000004",
+    ]
+
+
+def test_a_save_cut_short_is_no_checkpoint(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: None})
+    leftover = tmp_path / "checkpoints/00000009.tmp/state.orbax-checkpoint-tmp"
+    leftover.mkdir(parents=True)
+    with opened(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [1]
+        assert leftover.exists(), (
+            "another process may be writing: reading removes nothing"
+        )
+        checkpoints.save(2, make_state(2))
+        checkpoints.wait()
+        assert not leftover.parent.exists()
+    assert restored_steps(tmp_path) == (2, 2)
+
+
+def test_all_is_on_disk_before_it_has_its_name_and_before_others_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a power cut only the order of calls can be seen: flush, rename, flush, go."""
+    directory = tmp_path / "checkpoints"
+    save_all(tmp_path, {1: None, 2: None})
+    events: list[tuple[str, int]] = []
+
+    def note(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(path: Any, *arguments: Any) -> Any:
+            events.append((name, os.stat(path).st_ino))
+            return call(path, *arguments)
+
+        return noted
+
+    monkeypatch.setattr(os, "fsync", note("flush", os.fsync))
+    monkeypatch.setattr(Path, "rename", note("rename", Path.rename))
+    monkeypatch.setattr("shutil.rmtree", note("remove", shutil.rmtree))
+    save_all(tmp_path, {3: None})
+    newest = directory / "00000003"
+    kinds = [kind for kind, _ in events]
+    named = events.index(("rename", newest.stat().st_ino))
+    before = {inode for kind, inode in events[:named] if kind == "flush"}
+    assert {path.stat().st_ino for path in [newest, *newest.rglob("*")]} <= before
+    after = events[named + 1 : kinds.index("remove")]
+    for above in directory, tmp_path:
+        assert ("flush", above.stat().st_ino) in after
+
+
+SAVE_UNTIL_KILLED = """
+import sys
+from pathlib import Path
+from tests.helpers.checkpoints import abstract, assert_same, make_state, opened
+
+size = 50_000
+with opened(Path(sys.argv[1])) as checkpoints:
+    restored = checkpoints.restore(abstract(make_state(0, size=size)))
+    step = 0
+    if restored is not None:
+        state, step = restored
+        assert_same(state, make_state(step, size=size))
+    while True:
+        step += 1
+        checkpoints.save(step, make_state(step, size=size), {"accuracy": step % 7})
+        print(step, flush=True)
+"""
+
+
+def test_sigkill_at_any_moment_leaves_complete_checkpoints(tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoints"
+    expected = abstract(make_state(0, size=50_000))
+    moments = random.Random(0)
+    cut_short = reached = 0
+    for _ in range(3):
+        child = start(SAVE_UNTIL_KILLED, str(tmp_path), devices=1)
+        assert child.stdout is not None
+        first = child.stdout.readline()
+        assert first, child.communicate()[1]
+        assert int(first) > reached, "resumed from the latest complete checkpoint"
+        child.stdout.readline()  # the second save began, so the first is complete
+        time.sleep(moments.uniform(0.1, 0.6))
+        child.kill()
+        errors = child.communicate()[1]
+        assert child.returncode == -signal.SIGKILL, errors
+        names = [path.name for path in directory.iterdir()]
+        cut_short += any(name.endswith(".tmp") for name in names)
+        # Latest two, best, the one just completed, and one begun or being removed.
+        assert len(names) <= 5
+        with opened(tmp_path) as checkpoints:
+            for restore in checkpoints.restore, checkpoints.restore_best:
+                restored = restore(expected)
+                assert restored is not None
+                assert_same(restored[0], make_state(restored[1], size=50_000))
+            reached = checkpoints.steps()[0]
+    assert cut_short, "no kill fell inside a save"

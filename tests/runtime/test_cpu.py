@@ -1,0 +1,79 @@
+"""What prepare_cpu does to a process, seen from a process of its own."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PAGES = 128 << 20 >> 12  # of 4096 bytes, in 128 MiB
+GLIBC = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone is set up"
+)
+
+
+def faults_of_reuse(**environment: str) -> int:
+    """Page faults of filling 128 MiB that were filled and freed just before.
+
+    In a thread, as XLA does: threads have heaps of their own that keep little.
+    """
+    code = """
+import resource, threading
+from signjax.runtime.cpu import prepare_cpu
+prepare_cpu()
+
+def fill():
+    b"1" * (128 << 20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"1" * (128 << 20)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+thread = threading.Thread(target=fill)
+thread.start()
+thread.join()
+"""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GLIBC_TUNABLES", "MALLOC_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+@GLIBC
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    assert faults_of_reuse() < PAGES / 100
+
+
+@GLIBC
+def test_a_persons_own_malloc_settings_stay() -> None:
+    assert faults_of_reuse(MALLOC_MMAP_THRESHOLD_="65536") > PAGES / 2
+
+
+def test_a_step_is_over_when_the_next_one_starts() -> None:
+    """Steps in flight would each hold memory of their own."""
+    code = """
+import jax
+from signjax.runtime.cpu import prepare_cpu
+prepare_cpu()
+x = jax.numpy.ones((1500, 1500))
+product = jax.jit(lambda x: x @ x)
+product(x).block_until_ready()
+print(product(x).is_ready())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True\n"

@@ -1,0 +1,252 @@
+"""Training across processes: two of them on this machine against one alone."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from signjax.errors import InputError
+from signjax.runtime.distributed import distributed_session, require_same, sync_errors
+from tests.helpers.command_line import ROOT, command
+from tests.helpers.records import metrics
+
+COUNT = 2
+LIMIT = 600  # seconds for one command, on a machine that has other work too
+EPOCHS, STEPS = 3, 4
+TRAIN = (
+    "--config=configs/cnn.py:seed",
+    "--config.data.source=folder",
+    "--config.data.image_size=32",
+    "--config.augment.brightness=0.2",
+    "--config.train.batch_size=12",
+    "--config.run.eval_batch_size=9",
+    "--config.run.checkpoint_every_epochs=1",
+)
+
+
+class Done(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 training and 10 test images of noise, of three classes by brightness."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for split, counts in (("train", (16, 16, 16)), ("test", (4, 3, 3))):
+        for label, count in enumerate(counts):
+            folder = root / split / "abc"[label]
+            folder.mkdir(parents=True)
+            for i in range(count):
+                noise = rng.integers(0, 100, (32, 32, 3)) + 60 * label
+                Image.fromarray(noise.astype(np.uint8)).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache of compiled programs for all runs here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patch.setenv("JAX_PLATFORMS", "cpu")
+        yield
+
+
+def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_all(*arguments: str) -> "list[subprocess.Popen[str]]":
+    port = free_port()
+    where = [f"--distributed=localhost:{port},{COUNT},{i}" for i in range(COUNT)]
+    return [start(*arguments, words) for words in where]
+
+
+def start_all_as_slurm_does(*arguments: str) -> "list[subprocess.Popen[str]]":
+    cluster = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": str(COUNT),
+        "JAX_COORDINATOR_PORT": str(free_port()),
+    }
+    tasks = [{"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(COUNT)]
+    return [start(*arguments, "--distributed=auto", **cluster, **t) for t in tasks]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def finish(*processes: "subprocess.Popen[str]") -> list[Done]:
+    """Waits for all of them; none is left running, whatever happens."""
+    deadline = time.monotonic() + LIMIT
+    try:
+        texts = [p.communicate(timeout=deadline - time.monotonic()) for p in processes]
+        return [Done(p.returncode, *t) for p, t in zip(processes, texts, strict=True)]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def arguments(pictures: Path, workdir: Path, epochs: int = EPOCHS) -> tuple[str, ...]:
+    return (
+        *TRAIN,
+        f"--config.data.dir={pictures}",
+        f"--config.train.epochs={epochs}",
+        f"--workdir={workdir}",
+    )
+
+
+def assert_same_curve(workdir: Path, reference: Path) -> None:
+    """Equal records, each epoch once; the losses to float32 rounding."""
+    records, expected = metrics(workdir), metrics(reference)
+    assert [record["epoch"] for record in records] == [*range(1, EPOCHS + 1)]
+    for record, like in zip(records, expected, strict=True):
+        assert record.pop("data") == like.pop("data")
+        assert record == pytest.approx(like, rel=1e-4)
+
+
+def without_last_checkpoint(workdir: Path, copy: Path) -> Path:
+    """A copy in which the last epoch has not been saved, nor its result written."""
+    shutil.copytree(workdir, copy)
+    shutil.rmtree(copy / "checkpoints" / f"{EPOCHS * STEPS:08}")
+    (copy / "result.json").unlink()
+    return copy
+
+
+@pytest.fixture(scope="module")
+def by_one(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workdir of one process alone."""
+    workdir = tmp_path_factory.mktemp("one") / "run"
+    (done,) = finish(start(*arguments(pictures, workdir)))
+    assert done.status == 0, done.stderr
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def by_two(
+    pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Done]]:
+    """The workdir of two processes, and what they said."""
+    workdir = tmp_path_factory.mktemp("two") / "run"
+    return workdir, finish(*start_all(*arguments(pictures, workdir)))
+
+
+def test_two_processes_learn_what_one_does(
+    by_one: Path, by_two: tuple[Path, list[Done]]
+) -> None:
+    workdir, done = by_two
+    assert [each.status for each in done] == [0, 0], done
+    assert_same_curve(workdir, by_one)
+    result, expected = (
+        json.loads((path / "result.json").read_text()) for path in (workdir, by_one)
+    )
+    assert result["test"]["confusion"] == expected["test"]["confusion"]
+    assert result["test"]["loss"] == pytest.approx(expected["test"]["loss"], rel=1e-4)
+    assert "2 x cpu over 2 processes" in result["device"]
+
+
+def test_only_the_first_process_speaks(by_two: tuple[Path, list[Done]]) -> None:
+    workdir, (first, second) = by_two
+    assert first.stdout.count("epoch 1/") == 1
+    assert "test  accuracy" in first.stdout
+    said = [line for line in second.stdout.splitlines() if "Gloo" not in line]
+    assert said == []
+    assert "WARNING" not in second.stderr
+    assert not list(workdir.rglob("*.tmp"))
+
+
+def test_what_two_saved_one_goes_on_with(
+    by_one: Path, by_two: tuple[Path, list[Done]], pictures: Path, tmp_path: Path
+) -> None:
+    workdir = without_last_checkpoint(by_two[0], tmp_path / "run")
+    (done,) = finish(start(*arguments(pictures, workdir)))
+    assert done.status == 0, done.stderr
+    assert f"resumed after step {(EPOCHS - 1) * STEPS}" in done.stdout
+    assert_same_curve(workdir, by_one)
+
+
+def test_what_one_saved_two_go_on_with(
+    by_one: Path, pictures: Path, tmp_path: Path
+) -> None:
+    workdir = without_last_checkpoint(by_one, tmp_path / "run")
+    processes = start_all_as_slurm_does(*arguments(pictures, workdir))
+    first, second = finish(*processes)
+    assert (first.status, second.status) == (0, 0), (first, second)
+    assert f"resumed after step {(EPOCHS - 1) * STEPS}" in first.stdout
+    assert_same_curve(workdir, by_one)
+
+
+def test_a_refused_workdir_ends_all(by_one: Path, pictures: Path) -> None:
+    before = (by_one / "run.json").read_bytes()
+    first, second = finish(*start_all(*arguments(pictures, by_one, epochs=9)))
+    assert (first.status, second.status) == (2, 2), (first, second)
+    assert "config.train.epochs was 3 and is now 9" in first.stderr
+    assert "process 0 cannot go on" in second.stderr
+    assert (by_one / "run.json").read_bytes() == before
+
+
+def test_sigterm_to_one_process_saves_and_stops_all(
+    pictures: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "run"
+    processes = start_all(*arguments(pictures, workdir, epochs=100_000))
+    try:
+        deadline = time.monotonic() + LIMIT
+        while not (workdir / "metrics.jsonl").exists():
+            assert time.monotonic() < deadline
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.1)
+        processes[1].send_signal(signal.SIGTERM)
+    finally:
+        done = finish(*processes)
+    assert [each.status for each in done] == [1, 1], done
+    steps = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    for each in done:
+        assert f"stopped by SIGTERM after step {steps} of" in each.stderr
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["yes", "host,2,0", "host:1,2", "host:1,2,2", "host:99999,2,0", "a b:1,2,0"],
+)
+def test_a_malformed_flag_is_refused(where: str) -> None:
+    with pytest.raises(InputError, match="expected auto, or HOST:PORT,COUNT,INDEX"):
+        with distributed_session(where):
+            pytest.fail("it was taken")
+
+
+def test_a_malformed_flag_ends_the_command_with_status_2() -> None:
+    (done,) = finish(start("--config=configs/cnn.py", "--distributed=2"))
+    assert done.status == 2
+    assert done.stderr.startswith("error: --distributed=2: expected auto, or HOST:")
+    assert done.stderr.count("\n") == 1
+
+
+def test_one_process_agrees_with_itself() -> None:
+    require_same("nothing", object())
+    with pytest.raises(InputError, match="mine"), sync_errors():
+        raise InputError("mine")
