@@ -4,7 +4,7 @@ python main.py --config=configs/cnn.py
 python main.py --config=configs/cnn.py:seed
 
 SIGNS test, leak-free 0.911 ± 0.021; unseen signers 0.502 ± 0.109 (n = 5); 2 minutes on
-2 cores of an Intel Xeon. `:seed` 0.785 ± 0.032 and 0.482 ± 0.026 (n = 5). docs/results.md
+2 cores of an Intel Xeon. `:seed` 0.785 ± 0.032 and 0.482 ± 0.026 (n = 5).
 """
 
 from signjax.config import Config, default_config

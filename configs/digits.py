@@ -7,8 +7,8 @@ Both data sets and the ImageNet weights are downloaded into the user's cache;
 $SIGNJAX_DATA names SIGNS that is there already. The test images are those of both; 12
 of SIGNS are in its training set too (signjax/data/leaks.py).
 
-SIGNS test, leak-free 0.991 ± 0.009; unseen signers, 0 to 9, 0.986 ± 0.009 (n = 3); 23 to
-24 minutes on 1 core of an Intel Xeon. docs/results.md
+SIGNS test, leak-free 0.991 ± 0.009; unseen signers, 0 to 9, 0.986 ± 0.009 (n = 3); 23
+to 24 minutes on 1 core of an Intel Xeon.
 
 DIR is a folder of class-named folders to take in place of the Ankara digits: 0 to 5 and
 any others. Say who is in its images by --config.data.group; for classes that are no

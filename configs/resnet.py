@@ -4,7 +4,7 @@ python main.py --config=configs/resnet.py
 python main.py --config=configs/resnet.py:seed
 
 SIGNS test, leak-free 0.988 ± 0.011; unseen signers 0.935 ± 0.010 (n = 3); 38 to 40
-minutes on 1 core of an AMD EPYC. docs/results.md
+minutes on 1 core of an AMD EPYC.
 """
 
 from signjax.config import Config, default_config
@@ -33,8 +33,8 @@ def get_config(variant: str = "") -> Config:
     config.data.std = (0.25, 0.25, 0.25)
     # SIGNS shows a few people before one wall. Other backgrounds, color jitter and
     # synthetic hands make a network good for unseen signers too; once 60% of the epochs
-    # have taught what hands look like, SIGNS alone. Test-time augmentation: the mean over
-    # the image, rotated to either side, and the mirror images of the three.
+    # have taught what hands look like, SIGNS alone. An answer is the mean over the image,
+    # the image rotated to either side, and the mirror images of the three.
     config.data.synthetic_count = 270
     config.data.synthetic_pose_jitter = 1.0
     config.data.synthetic_epoch_fraction = 0.6

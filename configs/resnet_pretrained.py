@@ -4,7 +4,7 @@ python main.py --config=configs/resnet_pretrained.py
 python main.py --config=configs/resnet_pretrained.py --config.model.weights=FILE
 
 SIGNS test, leak-free 0.991 ± 0.000; unseen signers 0.976 ± 0.017 (n = 3); 26 minutes on
-2 cores of an AMD EPYC, 44 to 47 on 1. docs/results.md
+2 cores of an AMD EPYC, 44 to 47 on 1.
 """
 
 from configs import resnet
