@@ -33,8 +33,8 @@ def get_config(variant: str = "") -> Config:
     config.data.std = (0.25, 0.25, 0.25)
     # SIGNS shows a few people before one wall. Other backgrounds, color jitter and
     # synthetic hands make a network good for unseen signers too; once 60% of the epochs
-    # have taught what hands look like, SIGNS alone. An answer is the mean over the image,
-    # the image rotated to either side, and the mirror images of the three.
+    # have taught what hands look like, SIGNS alone. An answer is the mean over the
+    # image, the image rotated to either side, and the mirror images of the three.
     config.data.synthetic_count = 270
     config.data.synthetic_pose_jitter = 1.0
     config.data.synthetic_epoch_fraction = 0.6
