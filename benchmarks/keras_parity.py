@@ -20,9 +20,9 @@ import jax
 import numpy as np
 
 from benchmarks.rows import RESULTS, ROOT, sha256
-from signjax.benchmark.machine import git_commit
 from signjax.data.signs import read_signs_file
 from signjax.evaluation.metrics import predict_logits, softmax
+from signjax.runtime.machine import git_commit
 from signjax.workdir import load_trained, versions
 
 FILE = RESULTS / "keras_parity.json"

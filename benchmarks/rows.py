@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from signjax.benchmark.machine import core_count, git_commit, processor
 from signjax.config import default_config
+from signjax.runtime.machine import core_count, git_commit, processor
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

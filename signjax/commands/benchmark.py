@@ -16,12 +16,6 @@ from signjax.benchmark import programs
 from signjax.benchmark import table as report
 from signjax.benchmark.comparison import compare, has_partner, read_rows
 from signjax.benchmark.flops import train_flops
-from signjax.benchmark.machine import (
-    device_name,
-    git_commit,
-    load_average,
-    peak_memory_bytes,
-)
 from signjax.benchmark.peaks import known_peaks, measure_matmul, peak_flops
 from signjax.benchmark.programs import Program
 from signjax.benchmark.timing import compile_apart, profile, quartiles, time_steps
@@ -45,6 +39,12 @@ from signjax.runtime.devices import (
 )
 from signjax.runtime.distributed import replicated
 from signjax.runtime.files import write_json
+from signjax.runtime.machine import (
+    device_name,
+    git_commit,
+    load_average,
+    peak_memory_bytes,
+)
 from signjax.workdir import versions
 
 SIGNS_CLASSES, SIGNS_TRAIN = 6, 1080

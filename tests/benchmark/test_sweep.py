@@ -18,12 +18,12 @@ from PIL import Image
 from configs import cnn, resnet
 from signjax import build, step, train
 from signjax.benchmark import table as report
-from signjax.benchmark.machine import device_name, git_commit, peak_memory_bytes
 from signjax.benchmark.peaks import measure_matmul
 from signjax.commands import benchmark
 from signjax.commands.options import Options
 from signjax.errors import InputError, RunError
 from signjax.evaluation import plots
+from signjax.runtime.machine import device_name, git_commit, peak_memory_bytes
 
 ONE = jax.local_devices()[:1]
 MATMUL = 1e11  # FLOP/s; measuring it takes seconds

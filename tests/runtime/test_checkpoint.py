@@ -30,8 +30,7 @@ def test_round_trip_is_bit_equal(tmp_path: Path) -> None:
         checkpoints.save(3, state)
         restored = checkpoints.restore(abstract(state))
     assert restored is not None
-    assert_same(restored[0], state)
-    assert restored[1] == 3
+    assert_same(restored, state)
 
 
 def test_nothing_is_created_before_the_first_save(
@@ -65,7 +64,7 @@ def test_state_may_be_donated_while_it_is_saved(
         jax.block_until_ready(later)
         restored = checkpoints.restore(abstract(later))
     assert restored is not None
-    assert_same(restored[0], expected)
+    assert_same(restored, expected)
 
 
 def test_keeps_the_latest_two_and_the_best(tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ def test_a_step_saved_again_is_replaced(tmp_path: Path) -> None:
             checkpoints.save(2, {"w": jnp.float32(value)}, {"accuracy": 0.95})
         restored = checkpoints.restore_best(abstract({"w": jnp.float32(0)}))
         assert restored is not None
-        assert (float(restored[0]["w"]), restored[1]) == (3.0, 2)
+        assert float(restored["w"]) == 3.0
         assert checkpoints.steps() == [2, 1]
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
@@ -158,9 +157,9 @@ logging.use_absl_handler()
 logging.set_verbosity(logging.INFO)
 assert jax.device_count() == 1
 with opened(Path(sys.argv[1])) as checkpoints:
-    state, step = checkpoints.restore(abstract(make_state(0)))
+    state = checkpoints.restore(abstract(make_state(0)))
     assert_same(state, make_state(1))
-    checkpoints.save(step + 1, make_state(step + 1))
+    checkpoints.save(2, make_state(2))
 """
 
 
@@ -184,6 +183,6 @@ def test_restores_on_another_device_count(tmp_path: Path) -> None:
         assert errors == "", "nothing is logged below a warning"
         restored = checkpoints.restore(abstract(make_state(0), replicated))
     assert restored is not None
-    assert_same(restored[0], make_state(2))
-    for leaf in jax.tree.leaves(restored[0]):
+    assert_same(restored, make_state(2))
+    for leaf in jax.tree.leaves(restored):
         assert leaf.sharding == replicated

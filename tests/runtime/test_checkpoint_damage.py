@@ -60,8 +60,7 @@ def test_a_damaged_newest_is_named_passed_over_and_replaced(
     with opened(tmp_path, warnings.append) as checkpoints:
         restored = checkpoints.restore(abstract(make_state(0)))
         assert restored is not None
-        assert_same(restored[0], make_state(1))
-        assert restored[1] == 1
+        assert_same(restored, make_state(1))
         [warning] = warnings
         assert str(newest) in warning
         assert "damaged" in warning
@@ -89,7 +88,7 @@ def test_a_damaged_best_gives_way_to_the_next_best(tmp_path: Path) -> None:
     with opened(tmp_path, warnings.append) as checkpoints:
         restored = checkpoints.restore_best(abstract(make_state(0)))
     assert restored is not None
-    assert restored[1] == 2
+    assert int(restored.step) == 2
     assert len(warnings) == 1
 
 
@@ -179,8 +178,8 @@ with opened(Path(sys.argv[1])) as checkpoints:
     restored = checkpoints.restore(abstract(make_state(0, size=size)))
     step = 0
     if restored is not None:
-        state, step = restored
-        assert_same(state, make_state(step, size=size))
+        step = int(restored.step)
+        assert_same(restored, make_state(step, size=size))
     while True:
         step += 1
         checkpoints.save(step, make_state(step, size=size), {"accuracy": step % 7})
@@ -212,6 +211,6 @@ def test_sigkill_at_any_moment_leaves_complete_checkpoints(tmp_path: Path) -> No
             for restore in checkpoints.restore, checkpoints.restore_best:
                 restored = restore(expected)
                 assert restored is not None
-                assert_same(restored[0], make_state(restored[1], size=50_000))
+                assert_same(restored, make_state(int(restored.step), size=50_000))
             reached = checkpoints.steps()[0]
     assert cut_short, "no kill fell inside a save"
