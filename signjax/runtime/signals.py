@@ -52,6 +52,15 @@ def _heeded(signals: Iterable[signal.Signals]) -> list[signal.Signals]:
     ]
 
 
+def _leave_a_closed_terminal() -> None:
+    """Lets what is still printed vanish, where it would raise OSError."""
+    for output in (1, 2):
+        try:
+            os.write(output, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+
+
 class StopRequest:
     """While entered, the first of SIGNALS is only noted, in `received`.
 
@@ -81,6 +90,8 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.received = signal.Signals(number).name
+        if self.received == "SIGHUP":
+            _leave_a_closed_terminal()
         for each in self._old:
             order = each in (signal.SIGINT, signal.SIGTERM)
             signal.signal(each, signal.SIG_DFL if order else signal.SIG_IGN)
