@@ -1,6 +1,6 @@
 """The two ways a run ends early; main.py prints the one line and exits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class SignjaxError(Exception):
@@ -25,3 +25,38 @@ def listed(values: Iterable[object], limit: int = 10, separator: str = ", ") -> 
     named = separator.join(texts[:limit]) or "nothing"
     more = len(texts) - limit
     return f"{named} and {more} more" if more > 0 else named
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """`text` for a terminal: printable, on one line, of at most `limit` characters."""
+    printable = "".join(x if x.isprintable() else " " for x in str(text))
+    line = " ".join(printable.split())
+    return line if len(line) <= limit else f"{line[: limit - 4].rstrip()} ..."
+
+
+def leaf_differences(
+    found: Mapping[str, object],
+    wanted: Mapping[str, object],
+    *,
+    mismatched: str = "of another shape",
+    limit: int = 3,
+) -> str:
+    """What differs between two trees, as one line; empty where nothing does.
+
+    found, wanted: leaf path -> its shape, or whatever else has to agree. All missing,
+    unexpected and `mismatched` leaves are counted, the first `limit` of each named.
+    """
+    kinds = {
+        "missing": [f"{k} {v}" for k, v in wanted.items() if k not in found],
+        "unexpected": [f"{k} {v}" for k, v in found.items() if k not in wanted],
+        mismatched: [
+            f"{key} {found[key]} instead of {value}"
+            for key, value in wanted.items()
+            if key in found and found[key] != value
+        ],
+    }
+    return "; ".join(
+        f"{len(leaves)} {kind}: {listed(leaves, limit)}"
+        for kind, leaves in kinds.items()
+        if leaves
+    )

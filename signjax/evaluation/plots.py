@@ -52,7 +52,9 @@ def learning_curves_svg(records: Sequence[Mapping[str, Any]]) -> str:
             buffer, format="svg", transparent=True, metadata=nobody
         )
     svg = buffer.getvalue()
-    for name, color in COLORS.items() | {("ink", INK), ("faint", FAINT)}:
+    for name in ("train", "test"):  # validation is drawn as test is
+        svg = svg.replace(COLORS[name].lower(), f"var(--{name})")
+    for name, color in (("ink", INK), ("faint", FAINT)):
         svg = svg.replace(color.lower(), f"var(--{name})")
     return svg[svg.index("<svg") :]
 

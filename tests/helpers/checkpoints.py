@@ -14,6 +14,7 @@ import optax
 from flax import struct
 
 from signjax.runtime.checkpoint import Checkpoints
+from tests.helpers.command_line import ROOT
 
 
 @struct.dataclass
@@ -87,21 +88,21 @@ def restored_steps(directory: Path) -> tuple[int, int]:
     """Steps of the latest and of the best, with their content checked."""
     found = []
     with opened(directory) as checkpoints:
-        for restore in checkpoints.restore, checkpoints.restore_best:
-            restored = restore(abstract(make_state(0)))
+        for best in False, True:
+            restored = checkpoints.restore(abstract(make_state(0)), best=best)
             assert restored is not None
-            assert_same(restored[0], make_state(restored[1]))
-            found.append(restored[1])
+            step = int(restored.step)
+            assert_same(restored, make_state(step))
+            found.append(step)
     return found[0], found[1]
 
 
 def start(script: str, *arguments: str, devices: int) -> subprocess.Popen[str]:
     """`script` in a process of its own, which can import this module."""
-    tests = Path(__file__).parent
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
-        "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)]),
+        "PYTHONPATH": str(ROOT),
     }
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", script, *arguments],
