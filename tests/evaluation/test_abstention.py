@@ -239,7 +239,7 @@ def test_evaluate_and_predict_use_it(
     line, _ = predicted(stored)
     assert line.startswith(f"{photo}  unsure  0.") and "below 0.900" in line
     _, told = predicted(stored | {"risk": None})
-    assert "more than 5% of the answers may be wrong" in told
+    assert "over 5% of the answers may be wrong" in told
     for wrong in (
         {},
         stored | {"temperature": math.nan},
