@@ -19,11 +19,7 @@ from signjax.benchmark.flops import train_flops
 from signjax.benchmark.peaks import known_peaks, measure_matmul, peak_flops
 from signjax.benchmark.programs import Program
 from signjax.benchmark.timing import compile_apart, profile, quartiles, time_steps
-from signjax.commands.common import (
-    refuse_arguments,
-    require_config,
-)
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
 from signjax.config import Config, check, check_batch_size, default_config
 from signjax.data.dataset import Dataset
 from signjax.data.load import make_batches
@@ -91,8 +87,7 @@ def run(options: Options) -> None:
 
     Raises RunError where --compare finds a row slower than it was.
     """
-    refuse_arguments(options)
-    config = require_config(options)
+    config = options.config
     repeats, output = _repeats(options), _output(options)
     if options.trace and Path(options.trace).is_file():
         raise InputError(f"--trace={options.trace}: is a file; expected a folder")

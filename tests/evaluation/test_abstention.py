@@ -14,7 +14,8 @@ from PIL import Image
 
 from configs import cnn
 from signjax import build
-from signjax.commands import evaluate, run
+from signjax.commands import evaluate
+from signjax.commands.cli import Options, run
 from signjax.commands.evaluate import describe, score_calibrated
 from signjax.commands.predict import answers
 from signjax.data.dataset import Dataset
@@ -23,7 +24,6 @@ from signjax.evaluation.calibration import Calibration, read_calibration
 from signjax.evaluation.metrics import score, softmax
 from signjax.runtime.console import Console
 from signjax.workdir import read
-from tests.helpers.mode_options import options
 
 FITTED = Calibration(
     step=4,
@@ -108,7 +108,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     config.train.epochs, config.train.batch_size = 2, 24
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        run("train", options(config=config, workdir=str(directory)))
+        run(Options("train", config=config, workdir=str(directory)))
         yield directory
 
 
@@ -134,7 +134,7 @@ def test_a_report_compares_no_more_pictures_than_it_can(
     told = []
     for most in (120, 119):
         monkeypatch.setattr(evaluate, "_MOST_AUDITED", most)
-        run("evaluate", options(workdir=str(workdir), output=str(output)))
+        run(Options("evaluate", workdir=str(workdir), output=str(output)))
         page = output.with_name("report_scores.html").read_text()
         told.append("every two of 120 pictures" in page)
     assert told == [False, True]
@@ -144,8 +144,8 @@ def test_a_report_compares_no_more_pictures_than_it_can(
     for most, expected in ((8, False), (7, True)):
         monkeypatch.setattr(evaluate, "_MOST_AUDITED", most)
         data = str(tmp_path / "photos")
-        given = options(workdir=str(workdir), data=data, output=str(output))
-        run("evaluate", given)
+        given = Options("evaluate", workdir=str(workdir), data=data, output=str(output))
+        run(given)
         page = output.with_name("report_scores.html").read_text()
         assert ("every two of 8 pictures" in page) == expected
 
@@ -165,17 +165,17 @@ def test_the_page_of_other_data_leaves_that_of_the_own_test(
 ) -> None:
     photos = write_photos(tmp_path / "photos")
     own = (workdir / "report.html").read_bytes()
-    given = options(workdir=str(workdir), data=str(photos))
-    run("evaluate", given)
+    given = Options("evaluate", workdir=str(workdir), data=str(photos))
+    run(given)
     assert (workdir / "report.html").read_bytes() == own
     page = workdir / f"report_{tmp_path.name}_photos.html"
     assert f"{photos}: 4 images" in page.read_text()
     # Nor do pages of other data of that name, of the best model, or beside files.
     others = write_photos(tmp_path / "others" / "photos")
-    run("evaluate", options(workdir=str(workdir), data=str(others)))
-    run("evaluate", options(workdir=str(workdir), best=True))
+    run(Options("evaluate", workdir=str(workdir), data=str(others)))
+    run(Options("evaluate", workdir=str(workdir), best=True))
     for name in ("scores.a", "scores.b"):
-        run("evaluate", options(workdir=str(workdir), output=str(tmp_path / name)))
+        run(Options("evaluate", workdir=str(workdir), output=str(tmp_path / name)))
         assert (tmp_path / f"report_{name}.html").exists()
     assert (workdir / "report.html").read_bytes() == own
     assert f"{workdir}, step 6" in (workdir / "report_best.html").read_text()
@@ -185,7 +185,7 @@ def test_the_page_of_other_data_leaves_that_of_the_own_test(
     page.unlink()
     page.mkdir()
     capsys.readouterr()
-    run("evaluate", given)
+    run(given)
     told = capsys.readouterr()
     assert "accuracy" in told.out
     assert "no report: " in told.err and str(page) in told.err
@@ -197,7 +197,7 @@ def test_scores_are_not_written_where_the_page_goes(
 ) -> None:
     output = tmp_path / "scores.html"
     with pytest.raises(InputError, match=r"give --output=.*scores\.json"):
-        run("evaluate", options(workdir=str(workdir), output=str(output)))
+        run(Options("evaluate", workdir=str(workdir), output=str(output)))
     assert not output.exists()
 
 
@@ -212,10 +212,10 @@ def test_images_that_were_trained_on_are_told(
             Image.fromarray(part.images[i]).save(folder / f"{count}_{i}.png")
     output = tmp_path / "scores.json"
     data = str(tmp_path / "photos")
-    run("evaluate", options(workdir=str(workdir), data=data, output=str(output)))
+    run(Options("evaluate", workdir=str(workdir), data=data, output=str(output)))
     assert json.loads(output.read_text())["trained_on_count"] == 5
     assert "5 of the images were trained on, or held out" in capsys.readouterr().out
-    run("evaluate", options(workdir=str(workdir), output=str(output)))
+    run(Options("evaluate", workdir=str(workdir), output=str(output)))
     assert json.loads(output.read_text())["trained_on_count"] == 0
     assert "trained on:" not in capsys.readouterr().out
 
@@ -229,7 +229,7 @@ def test_own_data_that_are_gone_are_told_with_what_to_do(
     record["config"]["data"]["dir"] = str(tmp_path / "gone")
     (moved / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="gone: no such folder.*score by --data"):
-        run("evaluate", options(workdir=str(moved)))
+        run(Options("evaluate", workdir=str(moved)))
 
 
 def test_an_audit_that_cannot_be_is_told_on_the_page(
@@ -240,8 +240,8 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
     (tmp_path / "photos" / "val").mkdir()  # without class folders
     output = tmp_path / "scores.json"
     data = str(tmp_path / "photos")
-    given = options(workdir=str(workdir), data=data, output=str(output))
-    run("evaluate", given)
+    given = Options("evaluate", workdir=str(workdir), data=data, output=str(output))
+    run(given)
     assert json.loads(output.read_text())["count"] == 4
     page = output.with_name("report_scores.html").read_text()
     assert "left out: " in page and f"{tmp_path}/photos/val" in page
@@ -250,7 +250,7 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(evaluate, "count_pictures", refuse)
-    run("evaluate", given)
+    run(given)
     assert "Permission denied" in output.with_name("report_scores.html").read_text()
 
 
@@ -271,7 +271,7 @@ def test_evaluate_and_predict_use_it(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "scores.json"
-    run("evaluate", options(workdir=str(workdir), output=str(output)))
+    run(Options("evaluate", workdir=str(workdir), output=str(output)))
     scores = json.loads(output.read_text())
     stored = json.loads((workdir / "calibration.json").read_text())
     assert scores["calibrated"]["held_out"] == stored
@@ -283,8 +283,9 @@ def test_evaluate_and_predict_use_it(
     capsys.readouterr()
     for as_json in (True, False):
         run(
-            "predict",
-            options(workdir=str(workdir), json=as_json, arguments=[str(photo)]),
+            Options(
+                "predict", workdir=str(workdir), json=as_json, arguments=(str(photo),)
+            )
         )
     told = capsys.readouterr()
     assert "may be wrong oftener" not in told.err
@@ -293,7 +294,7 @@ def test_evaluate_and_predict_use_it(
     assert json.loads(answer)["confidence"] < 0.25
     assert line.startswith(f"{photo}  unsure  0.") and "below 0.900" in line
     (workdir / "calibration.json").write_text(json.dumps(stored | {"risk": None}))
-    run("predict", options(workdir=str(workdir), arguments=[str(photo)]))
+    run(Options("predict", workdir=str(workdir), arguments=(str(photo),)))
     assert "answers may be wrong oftener than in 5%" in capsys.readouterr().err
     for wrong in (
         {},
@@ -305,8 +306,8 @@ def test_evaluate_and_predict_use_it(
     ):
         (workdir / "calibration.json").write_text(json.dumps(wrong))
         with pytest.raises(InputError, match="calibration.json is not what training"):
-            run("evaluate", options(workdir=str(workdir)))
+            run(Options("evaluate", workdir=str(workdir)))
     (workdir / "calibration.json").unlink()
     (workdir / "trained_on.json").write_text("null")
     with pytest.raises(InputError, match="trained_on.json is not what training"):
-        run("evaluate", options(workdir=str(workdir)))
+        run(Options("evaluate", workdir=str(workdir)))
