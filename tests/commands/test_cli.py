@@ -173,7 +173,8 @@ def test_a_mistake_in_a_config_file_is_told(
     file = tmp_path / "mine.py"
     file.write_text(
         "from signjax.config import default_config\n"
-        f"def get_config():\n    config = default_config()\n    {body}\n    return config\n"
+        "def get_config():\n"
+        f"    config = default_config()\n    {body}\n    return config\n"
     )
     text = told([f"--config={file}"], capsys)
     assert line in text
