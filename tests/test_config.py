@@ -144,7 +144,7 @@ OUTLIERS = "train.outlier_fraction"
         (
             FINETUNED("frozen"),
             {"train.recalibrate_batch_norm": True},
-            r"train\.recalibrate_batch_norm is True, but config\.train\.freeze_backbone",
+            r"train\.recalibrate_batch_norm is True, but .*freeze_backbone",
             {"train.freeze_backbone": False},
         ),
         (

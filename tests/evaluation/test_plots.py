@@ -1,6 +1,7 @@
 """Learning curves as a picture: size, what is drawn where, no global state."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,7 +105,7 @@ assert plots.available() and "matplotlib" not in sys.modules
 plots.learning_curves({_records(3)!r}, {str(tmp_path / "a.png")!r}, title="t")
 assert "matplotlib.pyplot" not in sys.modules
 """
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
 
 
@@ -114,24 +115,10 @@ def test_absent_extra_is_told_with_how_to_get_it(monkeypatch):
     assert 'pip install "signjax[plots]"' in plots.HOW_TO_GET
 
 
-def test_a_confusion_of_many_classes_stays_a_small_picture(tmp_path):
-    sizes = []
-    for count in (40, 200):
-        classes = [f"class {i}" for i in range(count)]
-        file = tmp_path / f"{count}.png"
-        plots.confusion_matrix(np.eye(count, dtype=int).tolist(), classes, file)
-        with Image.open(file) as image:
-            sizes.append(image.size)
-    assert sizes[0] == sizes[1]
-
-
-def test_a_class_of_letters_that_the_font_lacks_is_no_warning(tmp_path):
-    plots.confusion_matrix([[1, 0], [0, 1]], ["\u624b", "b"], tmp_path / "hand.png")
-
-
-@pytest.mark.parametrize("name", ["caf\udce9", 200 * "long"])
-def test_a_class_whose_name_is_no_text_or_very_long_is_drawn(tmp_path, name):
-    file = tmp_path / "confusion.png"
-    plots.confusion_matrix([[1, 0], [0, 1]], [name, "b"], file)
-    with Image.open(file) as image:
-        assert (np.asarray(image.convert("L"))[:, 150:] < 200).any()  # the matrix
+def test_the_svg_takes_its_colors_from_the_page():
+    svg = plots.learning_curves_svg(_records(3))
+    assert svg.startswith("<svg") and "train, last 0.733" in svg
+    for name in ("ink", "faint", "train", "test"):
+        assert f"var(--{name})" in svg
+    assert set(re.findall("#[0-9a-f]{6}", svg)) <= {"#000000"}
+    assert svg == plots.learning_curves_svg(_records(3))
