@@ -30,14 +30,14 @@ def run(options: Options) -> None:
     data, left_out = match_classes(data, trained.run.classes)
     calibration = read_calibration(directory, trained.step, console.warning)
     evaluation = Evaluation(directory, trained, data, source, calibration, left_out)
-    scores = evaluation.scores()
+    scores = evaluation.scores
     for heading, text in describe_scores(scores).items():
         console.info(f"{heading:9} {text}")
     _print_classes(console, scores)
     if options.output:
         write_json(Path(options.output), scores)
     page = _report_path(options, directory)
-    write_report(page, evaluation, scores, console, audit=audit_lines)
+    write_report(page, evaluation, console, audit=audit_lines)
 
 
 def _refuse_page(output: str) -> None:

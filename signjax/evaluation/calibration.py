@@ -62,8 +62,8 @@ class Calibration:
     temperature: float
     threshold: float | None
     risk: float | None
-    loss: tuple[float, float]
-    ece: tuple[float, float]
+    loss: tuple[float, ...]
+    ece: tuple[float, ...]
     coverage: float = 1.0
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -79,11 +79,10 @@ class Calibration:
         """The calibration of `to_json`; KeyError or TypeError where it is none."""
         pairs: dict[str, Any] = {key: tuple(values[key]) for key in ("loss", "ece")}
         calibration = cls(**{**values, **pairs})
-        temperature, threshold = calibration.temperature, calibration.threshold
-        if not 0 < temperature < math.inf:
-            raise TypeError(f"temperature is {temperature!r}")
-        if threshold is not None and not -math.inf < threshold < math.inf:
-            raise TypeError(f"threshold is {threshold!r}")
+        for name, least in (("temperature", 0.0), ("threshold", -math.inf)):
+            value = getattr(calibration, name)
+            if (name, value) != ("threshold", None) and not least < value < math.inf:
+                raise TypeError(f"{name} is {value!r}")
         return calibration
 
 
@@ -123,8 +122,8 @@ def fit(
     confidence that all but this share of the images reach.
     """
     temperature = fit_temperature(logits, labels)
-    scaled = logits / temperature
-    probabilities = softmax(scaled)
+    before_and_after = (logits, logits / temperature)
+    probabilities = softmax(logits / temperature)
     correct = probabilities.argmax(axis=-1) == labels
     confidence = probabilities.max(axis=-1)
     threshold = choose_threshold(confidence, correct, risk)
@@ -138,14 +137,8 @@ def fit(
         temperature=temperature,
         threshold=threshold,
         risk=kept_risk,
-        loss=(
-            negative_log_likelihood(logits, labels),
-            negative_log_likelihood(scaled, labels),
-        ),
-        ece=(
-            calibration_error(softmax(logits), labels),
-            calibration_error(probabilities, labels),
-        ),
+        loss=tuple(negative_log_likelihood(x, labels) for x in before_and_after),
+        ece=tuple(calibration_error(softmax(x), labels) for x in before_and_after),
         coverage=float(np.mean(confidence >= (threshold or 0.0))),
     )
 
@@ -224,8 +217,7 @@ def why_no_abstention(calibration: Calibration | None) -> str | None:
         return f"it always answers: {_TOO_FEW} to set a threshold"
     if calibration.risk is None:
         return (
-            f"more than {RISK:.0%} of the answers may be wrong: {_TOO_FEW} to promise "
-            "less"
+            f"over {RISK:.0%} of the answers may be wrong: {_TOO_FEW} to promise less"
         )
     return None
 

@@ -71,7 +71,6 @@ def report_run(
     write_report(
         directory / FILE,
         test,
-        test.scores(),
         console,
         audit=lambda: audit_splits(trained, splits),
         augmented=augmented_images(trained, train),

@@ -5,7 +5,7 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def learning_curves(
     """
     figure = _curves(records)
     figure.suptitle(title, color=INK, fontsize=12, weight="bold", parse_math=False)
-    figure.savefig(path, format="png", facecolor="white")
+    figure.savefig(path, format="png")
 
 
 def learning_curves_svg(records: Sequence[Mapping[str, Any]]) -> str:
@@ -60,18 +60,31 @@ def learning_curves_svg(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _curves(records: Sequence[Mapping[str, Any]]) -> "Figure":
-    # A Figure without pyplot: no global state, no window system, nothing to close.
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12, wspace=0.04)
-    figure = Figure(figsize=(10, 4.5), dpi=150, layout=layout)
+    figure = _figure(4.5)
     loss, accuracy = figure.subplots(1, 2)
     _draw(loss, records, "loss")
     _draw(accuracy, records, "accuracy")
     _scale_loss(loss, records)
     accuracy.set_ylim(0, 1.02)
     return figure
+
+
+def _figure(height: float) -> "Figure":
+    """1500 pixels wide, `height` in units of 150."""
+    # A Figure without pyplot: no global state, no window system, nothing to close.
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12, wspace=0.04)
+    return Figure(figsize=(10, height), dpi=150, layout=layout, facecolor="white")
+
+
+def _style(axes: "Axes", grid: Literal["both", "x"]) -> None:
+    axes.grid(axis=grid, color=FAINT, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(which="both", colors=INK)
 
 
 def _draw(axes: "Axes", records: Sequence[Mapping[str, Any]], quantity: str) -> None:
@@ -88,11 +101,7 @@ def _draw(axes: "Axes", records: Sequence[Mapping[str, Any]], quantity: str) -> 
     axes.set_ylabel(quantity, color=INK)
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(color=FAINT, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(which="both", colors=INK)
+    _style(axes, "both")
     axes.legend(frameon=False, labelcolor=INK)
 
 
@@ -117,54 +126,6 @@ def _scale_loss(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def step_times(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Draws benchmark rows as bars of images a second into a PNG 1500 pixels wide.
-
-    rows: at least one, as --mode=benchmark writes them. A bar's length is by the median
-    step, the line at its end by the quartiles; beside it stands its share of the peak.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
-    size = (10, 1.6 + 0.35 * len(rows))
-    figure = Figure(figsize=size, dpi=150, layout=layout, facecolor="white")
-    title = f"{rows[0]['variant']} on {rows[0]['device']}"
-    figure.suptitle(title, color=INK, fontsize=12, weight="bold", parse_math=False)
-    axes = figure.subplots()
-    for place, row in enumerate(rows):
-        _draw_speed(axes, place, row)
-    axes.set_yticks(range(len(rows)), [_setting(row) for row in rows], color=INK)
-    axes.invert_yaxis()  # the first row on top
-    axes.set_xlabel("images a second", color=INK)
-    axes.margins(x=0.15)
-    axes.grid(axis="x", color=FAINT, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(which="both", colors=INK)
-    figure.savefig(path, format="png")
-
-
-def _draw_speed(axes: "Axes", place: int, row: Mapping[str, Any]) -> None:
-    step = row["step_ms"]
-    speed = row["images_per_second"]
-    fastest, slowest = (speed * step["median"] / step[p] for p in ("p25", "p75"))
-    color = COLORS["train"]
-    axes.barh(place, speed, height=0.6, color=color)
-    axes.plot([slowest, fastest], [place, place], color=INK, lw=1.6)
-    share = "" if row["mfu"] is None else f", {row['mfu']:.1%} of peak"
-    axes.annotate(
-        f"{step['median']:.4g} ms{share}",
-        (max(speed, fastest), place),
-        xytext=(6, 0),
-        textcoords="offset points",
-        va="center",
-        color=INK,
-    )
-
-
-def _setting(row: Mapping[str, Any]) -> str:
-    devices = row["device_count"]
-    return f"{row['program']} {row['batch_size']} {row['dtype']}" + (
-        f" x {devices}" if devices > 1 else ""
-    )
+def _sweep_point(row: Mapping[str, Any]) -> str:
+    devices = f" x {row['device_count']}" if row["device_count"] > 1 else ""
+    return f"{row['program']} {row['batch_size']} {row['dtype']}{devices}"

@@ -45,21 +45,21 @@ _MOST_AUDITED = 20_000
 def write_report(
     path: Path,
     evaluation: Evaluation,
-    scores: Mapping[str, Any],
     console: Console,
     *,
     audit: Callable[[], Sequence[str]],
     augmented: Sequence[np.ndarray] = (),
 ) -> None:
-    """Writes the page about an evaluation and its scores.
+    """Writes the page about an evaluation.
 
-    audit: lines about the data, asked for if needed. augmented: as `Report` has it.
-    Says where the page is, how to get what it needs, or why it cannot be written.
+    audit: lines about the data, asked for if needed. augmented: training images as the
+    train step sees them, each uint8 [S, S, 3]. Says where the page is, how to get what
+    it needs, or why it cannot be written.
     """
     if not plots.available():
         console.info(plots.HOW_TO_GET)
         return
-    report = gather(evaluation, scores, audit=audit(), augmented=augmented)
+    report = gather(evaluation, audit(), augmented)
     try:
         write_text(path, render(report))
     except InputError as error:  # the scores are told all the same
@@ -69,11 +69,7 @@ def write_report(
 
 
 def gather(
-    evaluation: Evaluation,
-    scores: Mapping[str, Any],
-    *,
-    audit: Sequence[str],
-    augmented: Sequence[np.ndarray],
+    evaluation: Evaluation, audit: Sequence[str], augmented: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     """All that the page says, by its template's names; no folder of this machine.
 
@@ -83,7 +79,7 @@ def gather(
     mistakes: see `_worst`. audit: lines. config: as JSON.
     """
     directory, trained = evaluation.directory, evaluation.trained
-    labels, run = evaluation.data.labels, trained.run
+    labels, run, scores = evaluation.data.labels, trained.run, evaluation.scores
     records = MetricsFile(directory / "metrics.jsonl").read()
     curves = {"as trained": softmax(evaluation.logits)}
     if evaluation.calibration:
@@ -140,11 +136,8 @@ def _accuracies(
     if not result.exists() or not records:
         return {}
     scores = read_json(result)
-    return {
-        "last_epoch": records[-1]["train_accuracy"],
-        "train": scores["train"]["accuracy"],
-        "test": scores["test"]["accuracy"],
-    }
+    finished = {split: scores[split]["accuracy"] for split in ("train", "test")}
+    return {"last_epoch": records[-1]["train_accuracy"]} | finished
 
 
 def confusion_list(scores: Mapping[str, Any]) -> list[tuple[str, str, int]]:

@@ -55,6 +55,7 @@ class Evaluation:
             return self.calibration.probabilities(self.logits)
         return softmax(self.logits)
 
+    @cached_property
     def scores(self) -> dict[str, Any]:
         """`score_logits`, where model and data come from, and an entry an image.
 

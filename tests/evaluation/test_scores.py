@@ -35,7 +35,7 @@ def scores_of(directory: Path, calibration: Calibration | None) -> dict[str, Any
     trained: Any = SimpleNamespace(run=run, step=4)
     evaluation = Evaluation(directory, trained, DATA, "photos", calibration)
     vars(evaluation)["logits"] = LOGITS
-    return evaluation.scores()
+    return evaluation.scores
 
 
 def test_the_scores_of_a_calibrated_model() -> None:
@@ -69,4 +69,4 @@ def test_they_are_told_with_why_the_model_cannot_abstain(tmp_path: Path) -> None
     unmet = dataclasses.replace(FITTED, risk=None)
     told = describe_scores(scores_of(tmp_path, unmet))
     assert told["coverage"].startswith("66.7% of the images")
-    assert "more than 5% of the answers may be wrong" in told["abstains"]
+    assert "over 5% of the answers may be wrong" in told["abstains"]
