@@ -126,32 +126,6 @@ def _scale_loss(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def step_times(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Draws benchmark rows as bars of images a second into a PNG 1500 pixels wide.
-
-    rows: at least one, as --mode=benchmark writes them. A bar's length is by the median
-    step, the line at its end by the quartiles; beside it stands its share of the peak.
-    """
-    figure = _figure(1.6 + 0.35 * len(rows))
-    title = f"{rows[0]['variant']} on {rows[0]['device']}"
-    figure.suptitle(title, color=INK, fontsize=12, weight="bold", parse_math=False)
-    axes = figure.subplots()
-    for place, row in enumerate(rows):
-        step, speed = row["step_ms"], row["images_per_second"]
-        fastest, slowest = (speed * step["median"] / step[p] for p in ("p25", "p75"))
-        bar = axes.barh(place, speed, height=0.6, color=COLORS["train"])
-        axes.plot([slowest, fastest], [place, place], color=INK, lw=1.6)
-        share = "" if row["mfu"] is None else f", {row['mfu']:.1%} of peak"
-        told = f"{step['median']:.4g} ms{share}"
-        axes.bar_label(bar, [told], padding=6, color=INK)
-    axes.set_yticks(range(len(rows)), [_sweep_point(row) for row in rows], color=INK)
-    axes.invert_yaxis()  # the first row on top
-    axes.set_xlabel("images a second", color=INK)
-    axes.margins(x=0.15)
-    _style(axes, "x")
-    figure.savefig(path, format="png")
-
-
 def _sweep_point(row: Mapping[str, Any]) -> str:
     devices = f" x {row['device_count']}" if row["device_count"] > 1 else ""
     return f"{row['program']} {row['batch_size']} {row['dtype']}{devices}"

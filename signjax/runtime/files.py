@@ -149,7 +149,8 @@ def _replace(path: Path, content: bytes) -> None:
             path.write_bytes(content)  # /dev/stdout or a named pipe must stay one
             return
         path = path.resolve()  # a link stays a link
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
         unfinished = path.with_name(path.name + ".tmp")
         unfinished.write_bytes(content)
         publish(unfinished, path)

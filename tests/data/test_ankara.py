@@ -247,7 +247,7 @@ def test_the_table_is_of_the_known_pictures(shared: Path) -> None:
 def test_the_table_is_written_by_the_committed_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks import ankara_signers
+    from experiments import ankara_signers
 
     for name, data in PICTURES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

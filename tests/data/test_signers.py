@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.ankara_signers import file_numbers, link_fold
+from experiments.ankara_signers import file_numbers, link_fold
 from signjax import build
 from signjax.config import check, default_config
 from signjax.data.dataset import Dataset
@@ -17,7 +17,7 @@ from signjax.data.splits import by_name, by_sequence, find_groups
 from signjax.errors import InputError
 
 PARTS = ("train", "test")
-TABLE = Path(__file__).parents[1] / "benchmarks" / "ankara_signers.csv"
+TABLE = Path(__file__).parents[2] / "experiments" / "ankara_signers.csv"
 
 
 def turns(*people: str) -> list[int]:

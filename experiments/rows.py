@@ -4,23 +4,13 @@ import ast
 import hashlib
 import importlib
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from signjax.config import default_config
-from signjax.runtime.machine import core_count, git_commit, processor
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-
-
-def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a row a line, for rows that hold many numbers."""
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    file.write_text(f"[\n{lines}\n]\n")
+RESULTS = Path(__file__).parent / "results"
 
 
 def recipe_sha256(config: str, overrides: Sequence[str] = ()) -> str:
@@ -62,23 +52,19 @@ def read_rows(file: Path, recipes: Collection[str]) -> list[dict[str, Any]]:
     if stale:
         raise SystemExit(
             f"{file}: rows of {', '.join(sorted(stale))} as it was before it changed; "
-            f"move them to {file.stem}_earlier.json and run its seeds anew"
+            "delete them, as git keeps them, and run its seeds anew"
         )
     return rows
+
+
+def add_row(file: Path, row: Mapping[str, Any]) -> None:
+    """Adds a row to a result file, which has one a line."""
+    rows = json.loads(file.read_text()) if file.exists() else []
+    lines = ",\n".join(json.dumps(each) for each in [*rows, row])
+    file.write_text(f"[\n{lines}\n]\n")
 
 
 def sha256(path: Path) -> str:
     """The digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def machine() -> dict[str, Any]:
-    """Where and of what commit something was measured."""
-    return {
-        "processor": processor(),
-        "cores": core_count(),
-        "load_average": round(os.getloadavg()[0], 2),
-        "git_commit": git_commit(),
-        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

@@ -1,13 +1,12 @@
 """Result files hold rows of the recipes as they are, and of no others."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.rows import read_rows, recipe_sha256
 from configs import resnet
+from experiments.rows import add_row, read_rows, recipe_sha256
 from signjax.config import default_config
 
 
@@ -43,7 +42,7 @@ def test_a_key_that_is_new_and_off_changes_no_recipe(
 
     found = recipe_sha256("resnet.py")
     monkeypatch.setattr(resnet, "default_config", with_new_key)
-    monkeypatch.setattr("benchmarks.rows.default_config", with_new_key)
+    monkeypatch.setattr("experiments.rows.default_config", with_new_key)
     assert recipe_sha256("resnet.py") == found
     on = recipe_sha256("resnet.py", ["--config.train.momentous=0.5"])
     assert on != found
@@ -56,7 +55,8 @@ def test_rows_of_a_recipe_that_changed_are_not_mixed_with_new_ones(
     assert read_rows(file, []) == []
     rows = [{"config": "a.py", "recipe_sha256": "1"}]
     rows += [{"config": "b.py", "recipe_sha256": "2"}]
-    file.write_text(json.dumps(rows))
+    for row in rows:
+        add_row(file, row)
     assert read_rows(file, ["1", "2"]) == rows
-    with pytest.raises(SystemExit, match=r"rows of b.py .*to scores_earlier.json"):
+    with pytest.raises(SystemExit, match=r"scores.json: rows of b.py .*delete them"):
         read_rows(file, ["1", "3"])

@@ -1,26 +1,20 @@
 """Trains every recipe over its seeds on SIGNS and records what each run reached.
 
-    SIGNJAX_DATA=folder-of-the-h5-files python -m benchmarks.accuracy
+    SIGNJAX_DATA=folder-of-the-h5-files python -m experiments.accuracy
 
 `--only=resnet.py` runs one config, `--only=resnet.py:seed` that variant;
 `--weights=FILE` is where the ImageNet weights of resnet_pretrained.py are (else they
-are downloaded), and `--others=FOLDER` a folder of class-named folders with other
-people's hands, to be scored too (ankara_signers.py makes it). Each run is the real
-command line in a fresh process, so its wall time counts imports, compilation, training,
-evaluation and saving.
-Called again, it goes on with the runs that have no row yet; no row is ever dropped or
-run twice. The rows of a recipe that has changed since are moved to
-results/accuracy_earlier.json, and its seeds are run anew. Rows go to
-results/accuracy.json, from which tables.py draws the README's table.
+are downloaded), and `--unseen_signers=FOLDER` holds hands of people who are not in
+SIGNS, to be scored too. Each run is the real command line in a fresh process, so its
+wall time counts imports, compilation, training, evaluation and saving. Called again,
+it goes on with the runs that have no row yet. Rows go to results/accuracy.json.
 """
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import RESULTS, read_rows, recipe_sha256
-from benchmarks.runs import evaluated, trained, uses_weights
+from experiments.rows import RESULTS, add_row, read_rows, recipe_sha256
+from experiments.runs import evaluated, make_parser, trained, weights_for
 
 FILE = RESULTS / "accuracy.json"
 RECALIBRATED = "--config.train.recalibrate_batch_norm=True"
@@ -36,12 +30,7 @@ RECIPES: list[tuple[str, tuple[str, ...], range]] = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    configs = dict.fromkeys(config for config, _, _ in RECIPES)
-    parser.add_argument("--only", default="", choices=["", *configs])
-    parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
-    parser.add_argument("--others", type=Path, help="other people's hands")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__, {config: 0 for config, *_ in RECIPES}).parse_args()
     done = {(row["recipe_sha256"], row["seed"]) for row in read()}
     for config, overrides, seeds in RECIPES:
         for seed in seeds:
@@ -49,9 +38,9 @@ def main() -> None:
                 continue
             if arguments.only not in ("", config):
                 continue
-            weights = arguments.weights if uses_weights(config) else None
-            row = train(config, overrides, seed, weights, arguments.others)
-            FILE.write_text(json.dumps([*read(), row], indent=1) + "\n")
+            weights = weights_for(config, arguments.weights)
+            row = train(config, overrides, seed, weights, arguments.unseen_signers)
+            add_row(FILE, row)
             print(
                 *(config, *overrides, "seed", f"{seed}:"),
                 f"train {row['train_accuracy']:.4f}, "
@@ -70,11 +59,11 @@ def train(
     overrides: tuple[str, ...],
     seed: int,
     weights: Path | None,
-    others: Path | None,
+    unseen: Path | None,
 ) -> dict[str, Any]:
     """The row of one run."""
     with trained(config, overrides, seed, weights) as run:
-        of_others = evaluated(run.workdir, others) if others else None
+        scores = evaluated(run.workdir, unseen) if unseen else None
         train, test = run.result["train"], run.result["test"]
         return {
             **run.row(config, seed, overrides=overrides, weights=weights),
@@ -82,8 +71,8 @@ def train(
             "test_accuracy": test["accuracy"],
             "test_interval95": test["interval95"],
             "leak_free_test_accuracy": test["leak_free"]["accuracy"],
-            "others_accuracy": of_others["accuracy"] if of_others else None,
-            "others_count": of_others["count"] if of_others else None,
+            "unseen_signers_accuracy": scores["accuracy"] if scores else None,
+            "unseen_signers_count": scores["count"] if scores else None,
             "train_loss": train["loss"],
             "test_loss": test["loss"],
             "train_seconds": round(run.result["train_seconds"], 1),

@@ -1,12 +1,12 @@
 """Trains configs/digits.py over its seeds and scores it on all it should stand up to.
 
-    SIGNJAX_DATA=folder-of-the-h5-files python -m benchmarks.recogniser \\
+    SIGNJAX_DATA=folder-of-the-h5-files python -m experiments.recogniser \\
         --weights=FILE --ankara=FOLDER --photographs=FOLDER
 
 Every seed is tested on the SIGNS test images, on a third of the Ankara people held out
 (see ankara_signers.py; no choice was compared on them, and the three seeds together
-test each once), and on pictures without a hand, how often they are answered `unsure`:
-the `--photographs` that photographs.py fetches. Called again, it goes on with the seeds
+test each once), and on pictures without a hand, how often `predict` says `unsure`: the
+`--photographs` that photographs.py fetches. Called again, it goes on with the seeds
 that have no row; rows go to results/recogniser.json.
 """
 
@@ -19,17 +19,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ankara_signers import FOLDS, link_fold
-from benchmarks.photographs import LIST
-from benchmarks.rows import (
-    RESULTS,
-    ROOT,
-    read_rows,
-    recipe_sha256,
-    sha256,
-    write_rows,
-)
-from benchmarks.runs import opened, probabilities_of, trained
+from experiments.ankara_signers import FOLDS, link_fold
+from experiments.photographs import LIST
+from experiments.rows import RESULTS, add_row, read_rows, recipe_sha256, sha256
+from experiments.runs import opened, probabilities_of, trained
+from signjax.runtime.machine import ROOT
 
 FILE = RESULTS / "recogniser.json"
 CONFIG = "digits.py"
@@ -37,7 +31,7 @@ SEEDS = range(FOLDS)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights")
     parser.add_argument("--ankara", type=Path, required=True)
     parser.add_argument("--photographs", type=Path, required=True)
@@ -48,7 +42,7 @@ def main() -> None:
         if seed in [row["seed"] for row in read()]:
             continue
         row = train(seed, **arguments)
-        write_rows(FILE, [*read(), row])
+        add_row(FILE, row)
         print("seed", seed, "no hand", row["no_hand_unsure"], flush=True)
 
 
@@ -90,8 +84,8 @@ def are_unsure(workdir: Path, folder: Path) -> list[bool]:
         capture_output=True,
         text=True,
     )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    return [answer["label"] is None for answer in answers]
+    predictions = [json.loads(line) for line in done.stdout.splitlines()]
+    return [prediction["label"] is None for prediction in predictions]
 
 
 if __name__ == "__main__":

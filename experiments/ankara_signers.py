@@ -1,18 +1,16 @@
 """The signers of the Ankara digits, half of them for development, half held out.
 
-python -m benchmarks.ankara_signers DATA                 writes ankara_signers.csv
-python -m benchmarks.ankara_signers DATA --links=FOLDER  makes FOLDER/development and
-                                                         FOLDER/held-out of links
-python -m benchmarks.ankara_signers DATA --fold=K --links=FOLDER  makes FOLDER/train and
-                                                         FOLDER/test of links
-python -m benchmarks.ankara_signers DATA --digests       writes the table of sha256 that
-                                                         vouches for a download
+    python -m experiments.ankara_signers DATA [FLAGS]
+
+Without flags it writes ankara_signers.csv; with --links=FOLDER it makes
+FOLDER/development and FOLDER/held-out of links, with --fold=K too FOLDER/train and
+FOLDER/test; with --digests it writes the table of sha256 that vouches for a download.
 
 The pictures bear no names, but each person showed 0 to 9 in turn, so the order of the
-file numbers tells them apart (`signjax.data.splits.by_sequence`). Turns that begin with
-every second 0 are for development, and so is a person with any picture in such a turn;
-the others are held out. Neighbours share camera, wall and light, so both halves hold
-the like of every session, and none holds a hand of the other. Every third of the
+file numbers tells them apart (`signjax.data.splits.by_sequence`). Sequences that begin
+with every second 0 are for development, and so is a person with any picture in one of
+them; the others are held out. Neighbours share camera, wall and light, so both halves
+hold the like of every session, and none holds a hand of the other. Every third of the
 signers held out is the test of a fold K, 0 to 2, and all others are trained on.
 """
 
@@ -73,9 +71,9 @@ def find_held_out(
 ) -> np.ndarray:
     """Whether each signer is held out, bool [signers]."""
     order = np.argsort(numbers)
-    turns = np.empty(len(numbers), int)
-    turns[order] = np.cumsum(labels[order] == 0) - 1
-    developed = signers[turns % 2 == 0]
+    sequences = np.empty(len(numbers), int)
+    sequences[order] = np.cumsum(labels[order] == 0) - 1
+    developed = signers[sequences % 2 == 0]
     return ~np.isin(np.arange(signers.max() + 1), developed)
 
 

@@ -1,6 +1,6 @@
 """Gathers 271 pictures without a hand, which came with packages of the Python index.
 
-    python -m benchmarks.photographs FOLDER
+    python -m experiments.photographs FOLDER
 
 photographs.csv lists them: scenes, animals, buildings, faces and photographed textures,
 each looked at, none used to choose anything, none a second of another. The packages are

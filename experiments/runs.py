@@ -1,11 +1,12 @@
 """One run of the real command line on SIGNS, and what is asked of what it trained."""
 
+import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks.rows import ROOT, machine, recipe_sha256, sha256
+from experiments.rows import recipe_sha256, sha256
 from signjax.commands.evaluate import match_classes
-from signjax.data import load as sources
+from signjax.data.load import load_labelled
 from signjax.evaluation.calibration import Calibration, read_calibration
 from signjax.evaluation.metrics import logits_of
+from signjax.runtime.machine import ROOT, provenance
 from signjax.workdir import TrainedModel, load_trained
 
 _DIGITS = 5  # of a probability that is kept
@@ -53,7 +55,7 @@ class Run(NamedTuple):
             "data_sha256": self.result["data"]["sha256"],
             "weights_sha256": sha256(weights) if weights else None,
             "versions": self.result["versions"],
-            **machine(),
+            **provenance(),
         }
 
 
@@ -109,10 +111,10 @@ def probabilities_of(
     model: TrainedModel, calibration: Calibration, data: Path
 ) -> dict[str, Any]:
     """labels, and the calibrated probabilities of the images of `data`, rounded."""
-    network = model.network
-    images = sources.load_labelled(data, network.image_size, network.crop_resize)
+    experiment = model.experiment
+    images = load_labelled(data, experiment.image_size, experiment.crop_resize)
     images, _ = match_classes(images, model.run.classes)
-    logits = logits_of(network, model.state.variables, images.images)
+    logits = logits_of(experiment, model.state.variables, images.images)
     probabilities = calibration.probabilities(logits)
     return {
         "labels": images.labels.tolist(),
@@ -128,6 +130,22 @@ def opened(workdir: Path) -> tuple[TrainedModel, Calibration]:
     return model, calibration
 
 
-def uses_weights(config: str) -> bool:
-    """Whether a config starts from pretrained weights."""
-    return config.startswith("resnet_pretrained")
+def make_parser(
+    description: str | None, configs: Iterable[str]
+) -> argparse.ArgumentParser:
+    """The flags that the studies of SIGNS' recipes share."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=formatter)
+    parser.add_argument("--only", default="", choices=["", *configs])
+    parser.add_argument("--weights", type=Path, help="of resnet_pretrained.py")
+    parser.add_argument(
+        "--unseen_signers",
+        type=Path,
+        help="a folder of class-named folders, as ankara_signers.py makes it",
+    )
+    return parser
+
+
+def weights_for(config: str, weights: Path | None) -> Path | None:
+    """The `weights` for a config that starts from pretrained ones, None for others."""
+    return weights if config.startswith("resnet_pretrained") else None
