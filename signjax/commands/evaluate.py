@@ -12,7 +12,7 @@ from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration
 from signjax.evaluation.report import FILE as REPORT_FILE
 from signjax.evaluation.report import audit_path, audit_splits, write_report
-from signjax.evaluation.scores import Evaluation, describe_scores, format_share
+from signjax.evaluation.scores import Evaluation, format_share
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json
 from signjax.workdir import TrainedModel
@@ -31,7 +31,7 @@ def run(options: Options) -> None:
     calibration = read_calibration(directory, trained.step, console.warning)
     evaluation = Evaluation(directory, trained, data, source, calibration, left_out)
     scores = evaluation.scores
-    for heading, text in describe_scores(scores).items():
+    for heading, text in evaluation.describe().items():
         console.info(f"{heading:9} {text}")
     _print_classes(console, scores)
     if options.output:

@@ -26,7 +26,7 @@ from signjax.errors import InputError
 from signjax.evaluation import plots
 from signjax.evaluation.metrics import coverage_curve, reliability, softmax
 from signjax.evaluation.occlusion import occlusion_maps, overlay
-from signjax.evaluation.scores import Evaluation, describe_scores
+from signjax.evaluation.scores import Evaluation
 from signjax.runtime.console import Console
 from signjax.runtime.devices import describe_devices
 from signjax.runtime.files import MetricsFile, cache_directory, read_json, write_text
@@ -88,7 +88,7 @@ def gather(
     return {
         "title": f"{trained.experiment.name} on {hide(evaluation.source)}",
         "facts": hide(_facts(evaluation, records)),
-        "numbers": hide(describe_scores(scores)),
+        "numbers": hide(evaluation.describe()),
         "scores": scores,
         "curves": plots.learning_curves_svg(records) if records else "",
         "accuracies": _accuracies(directory, records),
@@ -183,11 +183,10 @@ def _worst(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
     """A function that takes the folders out of the paths in texts, however nested."""
-    data = evaluation.trained.run.config.data
-    named = [evaluation.directory, evaluation.source, data.dir, cache_directory()]
-    parents = {str(Path(path).parent) for path in named if str(path)}
-    parents |= {str(Path(path).resolve().parent) for path in named if str(path)}
-    parents |= {os.getcwd(), str(Path.home())}
+    named = [evaluation.directory, evaluation.source, cache_directory(), "here"]
+    named += [evaluation.trained.run.config.data.dir, Path.home() / "file"]
+    parents = {str(Path(path).parent) for path in named}
+    parents |= {str(Path(path).resolve().parent) for path in named}
     # With spaces in it only a known folder can be told from the words around it.
     known = sorted((p for p in parents if len(p) > 1), key=len, reverse=True)
     folders = re.compile(
@@ -229,14 +228,12 @@ def _png(image: np.ndarray) -> str:
 
 def audit_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
     """The lines of an audit of a run's own data; why not, if it cannot be had."""
-
-    def audited() -> dict[str, Any]:
-        train, held_out = hold_out_validation(trained.run.config, splits.train)
-        validation = {} if held_out is None else {"validation": held_out}
-        parts = {"train": train, **validation, "test": splits.test}
-        return audit_parts(splits.origin, parts)
-
-    return _audited(lambda: len(splits.train) + len(splits.test), audited)
+    train, validation = hold_out_validation(trained.run.config, splits.train)
+    found = {"train": train, "validation": validation, "test": splits.test}
+    parts = {name: part for name, part in found.items() if part is not None}
+    return _audited(
+        lambda: sum(map(len, parts.values())), lambda: audit_parts(splits.origin, parts)
+    )
 
 
 def audit_path(path: str, console: Console) -> Sequence[str]:
