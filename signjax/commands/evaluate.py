@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from signjax.commands.common import open_model, refuse_arguments, require_workdir
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
+from signjax.commands.common import open_model
 from signjax.data.dataset import Dataset, match_classes
 from signjax.data.load import load_labelled, load_splits
 from signjax.errors import InputError
@@ -22,10 +22,9 @@ _MOST_PRINTED = 20  # classes
 
 def run(options: Options) -> None:
     """Prints a table; writes it as JSON to --output, and a report as HTML."""
-    refuse_arguments(options)
     _refuse_page(options.output)
     console = Console()
-    directory = require_workdir(options)
+    directory = Path(options.workdir)
     trained = open_model(options, console)
     data, source, audit_lines = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)

@@ -3,12 +3,13 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from signjax.commands.common import open_model, require_workdir
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
+from signjax.commands.common import open_model
 from signjax.data.image import CropResize, list_images, load_image
 from signjax.errors import InputError
 from signjax.evaluation.calibration import (
@@ -25,11 +26,6 @@ def run(options: Options) -> None:
 
     Raises InputError at the end if any was bad.
     """
-    if not options.arguments:
-        raise InputError(
-            "no image is named: expected files or folders, as in --mode=predict "
-            "--workdir=runs/resnet photo.jpg"
-        )
     console = Console()
     trained = open_model(options, console)
     if trained.run.data["source"] == "synthetic":
@@ -46,7 +42,7 @@ def run(options: Options) -> None:
             _batch_size(len(paths), experiment.eval_batch_size, experiment.mesh.size),
         )
         calibration = read_calibration(
-            require_workdir(options), trained.step, console.warning
+            Path(options.workdir), trained.step, console.warning
         )
         if missing := why_no_abstention(calibration):
             console.warning(missing)

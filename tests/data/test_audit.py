@@ -1,6 +1,5 @@
 """The audit finds planted copies, leaks and odd pictures, and those of real data."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -13,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signjax.commands import Options, run
 from signjax.commands.audit import audit as audit_path
 from signjax.commands.audit import describe
+from signjax.commands.cli import Options, run
 from signjax.data import audit
 from signjax.data.audit import Pictures, alike_sets, summarise
 from signjax.data.leaks import SIGNS_TEST_TWINS
@@ -247,7 +246,5 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
     ("path", "told"), [("", "--data is missing"), ("nowhere", "nowhere")]
 )
 def test_a_wrong_path_is_an_input_error(path: str, told: str) -> None:
-    names = [field.name for field in dataclasses.fields(Options)]
-    values = dict.fromkeys(names, "") | {"config": None, "data": path}
     with pytest.raises(InputError, match=told):
-        run("audit", Options.of(values, []))
+        run(Options("audit", data=path))

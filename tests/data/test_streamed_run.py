@@ -19,7 +19,7 @@ import pytest
 from configs import cnn
 from signjax import train
 from signjax.commands import evaluate
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
 from signjax.config import check
 from signjax.data import stream
 from signjax.data.stream import ReadAhead
@@ -62,13 +62,7 @@ def config_of(folder: Path, **changes: Any) -> Any:
 
 
 def options_of(workdir: Path, config: Any = None, **changes: Any) -> Options:
-    texts = ("data", "output", "weights", "require_device", "distributed", "sweep")
-    return Options(
-        **{name: "" for name in (*texts, "compare", "trace")}
-        | {"config": config, "workdir": str(workdir), "repeats": 0, "arguments": ()}
-        | {"best": False, "json": False, "deterministic": False}
-        | changes
-    )
+    return Options(config=config, workdir=str(workdir), **changes)
 
 
 @pytest.fixture(scope="module", autouse=True)
