@@ -11,7 +11,8 @@ import numpy as np
 
 from signjax.commands.cli import Options
 from signjax.commands.common import open_model
-from signjax.data.image import CropResize, list_images, load_image
+from signjax.data.image import CropResize, load_image
+from signjax.data.listing import list_images
 from signjax.errors import InputError
 from signjax.evaluation.calibration import (
     Calibration,

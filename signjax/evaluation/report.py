@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from signjax.data.audit import audit, audit_parts, count_pictures, describe_audit
+from signjax.data.audit import audit, audit_parts, count_images, describe_audit
 from signjax.data.dataset import Splits
 from signjax.data.load import hold_out_validation
 from signjax.errors import InputError
@@ -213,7 +213,7 @@ def audit_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
 def audit_path(path: str, console: Console) -> Sequence[str]:
     """The lines of an audit of the data at `path`; why not, if it cannot be had."""
     with console.if_slow("looking over the data for the report; the scores are above"):
-        return _audited(lambda: count_pictures(path), lambda: audit(path))
+        return _audited(lambda: count_images(path), lambda: audit(path))
 
 
 def _audited(

@@ -199,7 +199,7 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
     def refuse(path: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(report, "count_pictures", refuse)
+    monkeypatch.setattr(report, "count_images", refuse)
     assert "Permission denied" in report.audit_path(data, Console())[0]
 
 
