@@ -115,11 +115,14 @@ def audit(path: str) -> dict[str, Any]:
 def audit_parts(origin: str, parts: Mapping[str, Dataset]) -> dict[str, Any]:
     """What `audit` returns, of splits in memory: name -> images as the network has it.
 
-    An image is called by its split and index, as `test[3]`.
+    An image without a name is called by its split and index, as `test[3]`.
     """
     samples = [
         make_sample(
-            f"{split}[{index}]", split, data.classes[data.labels[index]], pixels
+            data.names[index] if data.names else f"{split}[{index}]",
+            split,
+            data.classes[data.labels[index]],
+            pixels,
         )
         for split, data in parts.items()
         for index, pixels in enumerate(data.images)
