@@ -62,6 +62,8 @@ class Options:
         "port!", example="keras-imagenet")
     best: bool = _flag(False, "the best checkpoint, not the last", "evaluate predict")
     json: bool = _flag(False, "one JSON object a line", "predict")
+    sheet: str = _flag("", "page.html or picture.png: answers and where it looked",
+        "predict")
     sweep: str = _flag("", 'what to vary, as "batch_size=32,128 program=step"',
         "benchmark")
     repeats: int = _flag(0, "samples a row, 30 by default", "benchmark")

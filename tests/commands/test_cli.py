@@ -11,6 +11,7 @@ from PIL import Image
 
 import main as program
 from configs import cnn
+from docs import generate
 from signjax import __version__
 from signjax.commands.cli import FLAGS, MODES, Options, run
 from signjax.commands.parse import parse
@@ -66,6 +67,12 @@ def test_the_help_of_config_lists_every_key(capsys: pytest.CaptureFixture[str]) 
     assert all(f"--config.{name}=" in text for name in KEYS)
     part = printed(["--help=config.tta"], capsys)
     assert "--config.tta.flip=False" in part and "--config.train" not in part
+
+
+def test_the_reference_pages_are_those_of_the_tables() -> None:
+    for name, text in generate.pages().items():
+        page = (generate.REFERENCE / name).read_text("utf-8")
+        assert page == text, f"{name} is stale: python -m docs.generate"
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def test_an_answer_has_a_label_or_a_reason(threshold: str | None) -> None:
         calibration = dataclasses.replace(FITTED, threshold=None)
     elif threshold == "not calibrated":
         calibration = None
-    found = list(answers(["x", "y", "z"], LOGITS, ("a", "b", "c"), calibration))
+    found = answers(["x", "y", "z"], LOGITS, ("a", "b", "c"), calibration)
     abstains = threshold == "fitted"
     reason = "confidence below 0.600" if abstains else None
     labels = ["a", None if abstains else "a", "c"]
@@ -199,7 +199,7 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
     def refuse(path: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(report, "count_pictures", refuse)
+    monkeypatch.setattr(report, "count_images", refuse)
     assert "Permission denied" in report.audit_path(data, Console())[0]
 
 
@@ -240,8 +240,10 @@ def test_evaluate_and_predict_use_it(
     assert json.loads(answer)["label"] is None
     assert json.loads(answer)["confidence"] < 0.25
     assert "may be wrong" not in told
-    line, _ = predicted(stored)
+    sheet = tmp_path / "sheet.html"
+    line, told = predicted(stored, sheet=str(sheet))[0].splitlines()
     assert line.startswith(f"{photo}  unsure  0.") and "below 0.900" in line
+    assert told == f"sheet: {sheet}" and "photo.png<br>" in sheet.read_text()
     _, told = predicted(stored | {"risk": None})
     assert "over 5% of the answers may be wrong" in told
     with pytest.raises(InputError, match="calibration.json is not what training"):
