@@ -15,8 +15,6 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("*s/README.md"), *ROOT.glob("docs/**/*.md")]
 )
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
-# The rows of a table of two columns: file, what it is.
-READING_PATH = re.compile(r"^\| `([\w/]+\.py)` \| [^|]*\|$", re.MULTILINE)
 UNLEARNED = (
     "drawn hands", "given up", "no class", "stranger", "other people", "twins",
     "relight", "framing", "nearly a point", "taken for none", "peer",
@@ -50,14 +48,6 @@ def test_the_readme_is_short(root: Path) -> None:
     text = (root / "README.md").read_text("utf-8")
     assert len(text.splitlines()) <= 150
     assert len(text.split()) <= 1300
-
-
-def test_the_reading_path_is_short(root: Path) -> None:
-    text = (root / "README.md").read_text("utf-8")
-    files = READING_PATH.findall(text)
-    assert 8 <= len(files) <= 9
-    lines = [len((root / name).read_text("utf-8").splitlines()) for name in files]
-    assert sum(lines) <= 900, dict(zip(files, lines, strict=True))
 
 
 def test_links_resolve(page: Path) -> None:
