@@ -6,8 +6,7 @@ from pathlib import Path
 from signjax.benchmark import peaks, sweep, table
 from signjax.benchmark.comparison import Row, compare, has_partner, read_rows
 from signjax.benchmark.measure import identity, measure
-from signjax.commands.common import refuse_arguments, require_config
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
 from signjax.errors import InputError, RunError
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
@@ -22,8 +21,7 @@ def run(options: Options) -> None:
 
     Raises RunError where --compare finds a row slower than it was.
     """
-    refuse_arguments(options)
-    config = require_config(options)
+    config = options.config
     output = Path(options.output) if options.output else None
     _check(options, output)
     old = read_rows(options.compare) if options.compare else []

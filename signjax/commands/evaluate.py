@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from signjax.commands.common import open_model, refuse_arguments, require_workdir
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
+from signjax.commands.common import open_model
 from signjax.data.dataset import Dataset, match_classes
 from signjax.data.load import load_labelled, load_splits
 from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration
 from signjax.evaluation.report import FILE as REPORT_FILE
 from signjax.evaluation.report import audit_path, audit_splits, write_report
-from signjax.evaluation.scores import Evaluation, describe_scores, format_share
+from signjax.evaluation.scores import Evaluation, format_share
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json
 from signjax.workdir import TrainedModel
@@ -22,17 +22,16 @@ _MOST_PRINTED = 20  # classes
 
 def run(options: Options) -> None:
     """Prints a table; writes it as JSON to --output, and a report as HTML."""
-    refuse_arguments(options)
     _refuse_page(options.output)
     console = Console()
-    directory = require_workdir(options)
+    directory = Path(options.workdir)
     trained = open_model(options, console)
     data, source, audit_lines = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)
     calibration = read_calibration(directory, trained.step, console.warning)
     evaluation = Evaluation(directory, trained, data, source, calibration, left_out)
     scores = evaluation.scores
-    for heading, text in describe_scores(scores).items():
+    for heading, text in evaluation.describe().items():
         console.info(f"{heading:9} {text}")
     _print_classes(console, scores)
     if options.output:

@@ -16,17 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from signjax.data.dataset import Dataset
 from signjax.errors import InputError
 from signjax.evaluation.metrics import (
     calibration_error,
-    logits_of,
     negative_log_likelihood,
     softmax,
     wilson_interval,
 )
-from signjax.runtime.files import read_json, write_json
-from signjax.workdir import TrainedModel
+from signjax.runtime.files import read_json
 
 FILE = "calibration.json"
 NOT_CALIBRATED = (
@@ -84,28 +81,6 @@ class Calibration:
             if (name, value) != ("threshold", None) and not least < value < math.inf:
                 raise TypeError(f"{name} is {value!r}")
         return calibration
-
-
-def calibrate(
-    directory: Path,
-    trained: TrainedModel,
-    validation: Dataset,
-    *,
-    abstain_fraction: float,
-) -> Calibration:
-    """Fits the trained model to the validation images and writes calibration.json.
-
-    abstain_fraction: as `fit` has it.
-    """
-    variables = trained.state.variables
-    calibration = fit(
-        logits_of(trained.experiment, variables, validation.images),
-        validation.labels,
-        step=trained.step,
-        abstain_fraction=abstain_fraction,
-    )
-    write_json(directory / FILE, calibration.to_json())
-    return calibration
 
 
 def fit(

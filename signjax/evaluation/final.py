@@ -11,13 +11,9 @@ from signjax.augment import augment
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.load import hold_out_validation
 from signjax.evaluation import plots
-from signjax.evaluation.calibration import (
-    ABSTAIN_FRACTION,
-    Calibration,
-    calibrate,
-    describe_calibration,
-)
-from signjax.evaluation.metrics import score_images, score_logits
+from signjax.evaluation.calibration import ABSTAIN_FRACTION, describe_calibration, fit
+from signjax.evaluation.calibration import FILE as CALIBRATION_FILE
+from signjax.evaluation.metrics import logits_of, score_logits
 from signjax.evaluation.report import FILE, audit_splits, write_report
 from signjax.evaluation.scores import Evaluation
 from signjax.runtime.console import Console
@@ -41,12 +37,21 @@ def report_run(
     """
     config, experiment = trained.run.config, trained.experiment
     train, validation = hold_out_validation(config, splits.train)
-    calibration = _calibrate(directory, trained, validation, console)
+    variables, calibration = trained.state.variables, None
+    if validation is not None:
+        calibration = fit(
+            logits_of(experiment, variables, validation.images),
+            validation.labels,
+            step=trained.step,
+            abstain_fraction=ABSTAIN_FRACTION if config.train.outlier_fraction else 0.0,
+        )
+        write_json(directory / CALIBRATION_FILE, calibration.to_json())
+        console.info(f"calibration: {describe_calibration(calibration)}")
     test = Evaluation(
         directory, trained, splits.test, f"{splits.source} test", calibration
     )
     scores = {
-        "train": score_images(experiment, trained.state.variables, train),
+        "train": score_logits(logits_of(experiment, variables, train.images), train),
         "test": score_logits(test.logits, splits.test),
     }
     _print_scores(scores, splits.source, console)
@@ -62,7 +67,10 @@ def report_run(
             **scores,
         },
     )
-    if records and plots.available():  # none where metrics.jsonl was deleted
+    if not plots.available():
+        console.info(plots.HOW_TO_GET)
+        return
+    if records:  # none where metrics.jsonl was deleted
         path = directory / "learning_curves.png"
         plots.learning_curves(
             records, path, title=f"{experiment.name} on {splits.source}"
@@ -84,26 +92,6 @@ def augmented_images(trained: TrainedModel, train: Dataset) -> list[np.ndarray]:
     images = np.asarray(train.images[:_AUGMENTED], np.float32) / 255
     changed = np.asarray(change(images, trained.experiment.key))
     return list(np.clip(np.rint(255 * changed), 0, 255).astype(np.uint8))
-
-
-def _calibrate(
-    directory: Path,
-    trained: TrainedModel,
-    validation: Dataset | None,
-    console: Console,
-) -> Calibration | None:
-    """The calibration by the held-out images, written into the workdir, if any are."""
-    if validation is None:
-        return None
-    exposed = trained.run.config.train.outlier_fraction > 0
-    calibration = calibrate(
-        directory,
-        trained,
-        validation,
-        abstain_fraction=ABSTAIN_FRACTION if exposed else 0.0,
-    )
-    console.info(f"calibration: {describe_calibration(calibration)}")
-    return calibration
 
 
 def _print_scores(

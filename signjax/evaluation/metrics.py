@@ -16,18 +16,12 @@ from signjax.state import TrainState
 BINS = 10
 
 
-def score_images(
-    experiment: Experiment, variables: Any, data: Dataset
-) -> dict[str, Any]:
-    """`score_logits` of a model on `data`, whose labels are its outputs."""
-    return score_logits(logits_of(experiment, variables, data.images), data)
-
-
 def score_split(
     experiment: Experiment, name: str, data: Dataset, state: TrainState
 ) -> dict[str, float]:
     """`<name>_loss` and `<name>_accuracy` of a state on `data`, for a record."""
-    scores = score_images(experiment, state.variables, data)
+    logits = logits_of(experiment, state.variables, data.images)
+    scores = score_logits(logits, data)
     return {f"{name}_{key}": scores[key] for key in ("loss", "accuracy")}
 
 

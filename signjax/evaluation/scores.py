@@ -59,14 +59,15 @@ class Evaluation:
     def scores(self) -> dict[str, Any]:
         """`score_logits`, where model and data come from, and an entry an image.
 
-        calibrated: see `score_calibrated`, null where the model is not.
         trained_on_count: images that the model was trained on, null where not known.
+        calibrated: null where the model is not; else its temperature; loss and ece as
+        in `score`, of the calibrated probabilities; selective, see
+        `selective_accuracy`, null without a threshold; held_out, what it was fitted to.
         """
-        logits, data, trained = self.logits, self.data, self.trained
-        return score_logits(logits, data) | {
-            "calibrated": self.calibration
-            and score_calibrated(self.calibration, logits, data),
-            "images": self.answers(),
+        trained, data = self.trained, self.data
+        return score_logits(self.logits, data) | {
+            "calibrated": self.calibration and self._calibrated(self.calibration),
+            "images": self._answers(),
             "model": str(self.directory),
             "trained_on": trained.run.data["source"],
             "trained_on_count": count_trained_on(self.directory, data.images),
@@ -75,7 +76,20 @@ class Evaluation:
             "left_out": dict(self.left_out),
         }
 
-    def answers(self) -> list[dict[str, Any]]:
+    def _calibrated(self, calibration: Calibration) -> dict[str, Any]:
+        labels, threshold = self.data.labels, calibration.threshold
+        scaled = self.logits / calibration.temperature
+        return {
+            "temperature": calibration.temperature,
+            "loss": negative_log_likelihood(scaled, labels),
+            "ece": calibration_error(self.probabilities, labels),
+            "selective": None
+            if threshold is None
+            else selective_accuracy(self.probabilities, labels, threshold),
+            "held_out": calibration.to_json(),
+        }
+
+    def _answers(self) -> list[dict[str, Any]]:
         """Of each image: index, true and predicted class, and its confidence."""
         classes, probabilities = self.data.classes, self.probabilities
         return [
@@ -90,78 +104,48 @@ class Evaluation:
             )
         ]
 
-
-def score_calibrated(
-    calibration: Calibration, logits: np.ndarray, data: Dataset
-) -> dict[str, Any]:
-    """How well calibrated confidences hold, on logits [N, C] of `data`.
-
-    temperature; loss and ece as in `score`, of the calibrated probabilities; selective:
-    see `selective_accuracy`, null without a threshold; held_out: what it was fitted
-    to.
-    """
-    probabilities = calibration.probabilities(logits)
-    threshold = calibration.threshold
-    scaled = logits / calibration.temperature
-    return {
-        "temperature": calibration.temperature,
-        "loss": negative_log_likelihood(scaled, data.labels),
-        "ece": calibration_error(probabilities, data.labels),
-        "selective": None
-        if threshold is None
-        else selective_accuracy(probabilities, data.labels, threshold),
-        "held_out": calibration.to_json(),
-    }
-
-
-def describe_scores(scores: Mapping[str, Any]) -> dict[str, str]:
-    """The scores but for the table of classes: heading -> text."""
-    low, high = scores["interval95"]
-    lines = {
-        "model": f"{scores['model']}, step {scores['step']}",
-        "data": f"{scores['data']}: {scores['count']} images",
-    }
-    if scores["trained_on"] == "synthetic":
-        lines["model"] += ", trained on synthetic hands"
-    if scores["left_out"]:
-        names = ", ".join(scores["left_out"])
-        count = sum(scores["left_out"].values())
-        lines["left out"] = f"{count} images of classes not known: {names}"
-    if scores["trained_on_count"]:
-        lines["KNOWN"] = (
-            f"{scores['trained_on_count']} of the images were trained on, or held out "
-            "for validation: of these the scores say nothing about new ones"
+    def describe(self) -> dict[str, str]:
+        """The scores but for the table of classes: heading -> text."""
+        scores = self.scores
+        low, high = scores["interval95"]
+        lines = {
+            "model": f"{self.directory}, step {scores['step']}",
+            "data": f"{self.source}: {scores['count']} images",
+        }
+        if scores["trained_on"] == "synthetic":
+            lines["model"] += ", trained on synthetic hands"
+        if self.left_out:
+            count, names = sum(self.left_out.values()), ", ".join(self.left_out)
+            lines["left out"] = f"{count} images of classes not known: {names}"
+        if known := scores["trained_on_count"]:
+            lines["KNOWN"] = (
+                f"{known} of the images were trained on, or held out for validation: "
+                "of these the scores say nothing about new ones"
+            )
+        lines["accuracy"] = (
+            f"{scores['accuracy']:.4f}, 95% interval {low:.3f} to {high:.3f}"
         )
-    lines["accuracy"] = (
-        f"{scores['accuracy']:.4f}, 95% interval {low:.3f} to {high:.3f}"
-    )
-    if "leak_free" in scores:
-        rest = scores["leak_free"]
-        lines["leak-free"] = (
-            f"{rest['accuracy']:.4f} on the {rest['count']} images that are not in "
-            "SIGNS' training set too"
-        )
-    lines["loss"] = f"{scores['loss']:.4f}"
-    lines["ece"] = f"{scores['ece']:.4f}, the expected calibration error"
-    return lines | _describe_calibrated(scores["calibrated"])
-
-
-def _describe_calibrated(calibrated: Mapping[str, Any] | None) -> dict[str, str]:
-    if not calibrated:
-        return {"abstains": why_no_abstention(None) or ""}
-    lines = {
-        "calibrated": f"ece {calibrated['ece']:.4f}, loss {calibrated['loss']:.4f} at "
-        f"temperature {calibrated['temperature']:.3f}"
-    }
-    if given := calibrated["selective"]:
-        lines["coverage"] = (
-            f"{given['coverage']:.1%} of the images, those of confidence "
-            f"{given['threshold']:.3f} or more; selective accuracy "
-            f"{format_share(given['accuracy'])}"
-        )
-    if why := why_no_abstention(Calibration.from_json(calibrated["held_out"])):
-        lines["abstains"] = why
-    return lines
+        if rest := scores.get("leak_free"):
+            lines["leak-free"] = (
+                f"{rest['accuracy']:.4f} on the {rest['count']} images that are not in "
+                "SIGNS' training set too"
+            )
+        lines["loss"] = f"{scores['loss']:.4f}"
+        lines["ece"] = f"{scores['ece']:.4f}, the expected calibration error"
+        if calibrated := scores["calibrated"]:
+            lines["calibrated"] = (
+                f"ece {calibrated['ece']:.4f}, loss {calibrated['loss']:.4f} at "
+                f"temperature {calibrated['temperature']:.3f}"
+            )
+        if given := calibrated and calibrated["selective"]:
+            lines["coverage"] = (
+                f"{given['coverage']:.1%} of the images, those of confidence "
+                f"{given['threshold']:.3f} or more; selective accuracy "
+                f"{format_share(given['accuracy'])}"
+            )
+        if why := why_no_abstention(self.calibration):
+            lines["abstains"] = why
+        return lines
 
 
 def format_share(value: float | None) -> str:

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from configs import cnn
-from signjax.commands import evaluate, run
+from signjax.commands import evaluate
+from signjax.commands.cli import Options, run
 from signjax.commands.predict import answers
 from signjax.data.load import load_splits
 from signjax.errors import InputError
@@ -23,7 +24,6 @@ from signjax.evaluation.metrics import score, softmax
 from signjax.runtime.console import Console
 from signjax.workdir import read
 from tests.evaluation.test_scores import FITTED, LOGITS
-from tests.helpers.mode_options import options
 
 
 @pytest.mark.parametrize("threshold", ["fitted", None, "not calibrated"])
@@ -33,7 +33,7 @@ def test_an_answer_has_a_label_or_a_reason(threshold: str | None) -> None:
         calibration = dataclasses.replace(FITTED, threshold=None)
     elif threshold == "not calibrated":
         calibration = None
-    found = list(answers(["x", "y", "z"], LOGITS, ("a", "b", "c"), calibration))
+    found = answers(["x", "y", "z"], LOGITS, ("a", "b", "c"), calibration)
     abstains = threshold == "fitted"
     reason = "confidence below 0.600" if abstains else None
     labels = ["a", None if abstains else "a", "c"]
@@ -57,13 +57,13 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     config.train.epochs, config.train.batch_size = 2, 24
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        run("train", options(config=config, workdir=str(directory)))
+        run(Options("train", config=config, workdir=str(directory)))
         yield directory
 
 
 def evaluated(workdir: Path, output: Path, **flags: Any) -> tuple[dict[str, Any], str]:
     """What --mode=evaluate --output writes: the scores, and the page beside them."""
-    run("evaluate", options(workdir=str(workdir), output=str(output), **flags))
+    run(Options("evaluate", workdir=str(workdir), output=str(output), **flags))
     page = output.with_name(f"report_{output.stem}.html").read_text()
     return json.loads(output.read_text()), page
 
@@ -99,7 +99,9 @@ def test_each_evaluation_has_a_page_of_its_own(workdir: Path, tmp_path: Path) ->
     output = tmp_path / "scores.a"
     output.touch()
     names = [
-        evaluate._report_path(options(workdir=str(workdir), **flags), workdir).name
+        evaluate._report_path(
+            Options("evaluate", workdir=str(workdir), **flags), workdir
+        ).name
         for flags in (
             {},
             {"best": True},
@@ -121,8 +123,8 @@ def test_a_page_of_other_data_tells_no_folder_and_may_be_impossible(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = write_photos(tmp_path / "photos")
-    given = options(workdir=str(workdir), data=str(photos), best=True)
-    run("evaluate", given)
+    given = Options("evaluate", workdir=str(workdir), data=str(photos), best=True)
+    run(given)
     page = workdir / f"report_best_{tmp_path.name}_photos.html"
     text = page.read_text()
     assert "photos: 4 images" in text and f"{workdir.name}, step 6" in text
@@ -133,7 +135,7 @@ def test_a_page_of_other_data_tells_no_folder_and_may_be_impossible(
     page.unlink()
     page.mkdir()
     capsys.readouterr()
-    run("evaluate", given)
+    run(given)
     told = capsys.readouterr()
     assert "accuracy" in told.out
     assert "no report: " in told.err and str(page) in told.err
@@ -145,7 +147,7 @@ def test_scores_are_not_written_where_the_page_goes(
 ) -> None:
     output = tmp_path / "scores.html"
     with pytest.raises(InputError, match=r"give --output=.*scores\.json"):
-        run("evaluate", options(workdir=str(workdir), output=str(output)))
+        run(Options("evaluate", workdir=str(workdir), output=str(output)))
     assert not output.exists()
 
 
@@ -174,7 +176,7 @@ def test_own_data_that_are_gone_are_told_with_what_to_do(
     record["config"]["data"]["dir"] = str(tmp_path / "gone")
     (moved / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="gone: no such folder.*score by --data"):
-        run("evaluate", options(workdir=str(moved)))
+        run(Options("evaluate", workdir=str(moved)))
 
 
 def test_an_audit_that_cannot_be_is_told_on_the_page(
@@ -197,7 +199,7 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
     def refuse(path: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(report, "count_pictures", refuse)
+    monkeypatch.setattr(report, "count_images", refuse)
     assert "Permission denied" in report.audit_path(data, Console())[0]
 
 
@@ -230,7 +232,7 @@ def test_evaluate_and_predict_use_it(
         """What --mode=predict says of the photo on stdout and stderr."""
         (workdir / "calibration.json").write_text(json.dumps(calibration))
         capsys.readouterr()
-        run("predict", options(workdir=str(workdir), arguments=[str(photo)], **flags))
+        run(Options("predict", workdir=str(workdir), arguments=(str(photo),), **flags))
         return capsys.readouterr()
 
     stored |= {"temperature": 50.0, "threshold": 0.9}
@@ -238,8 +240,10 @@ def test_evaluate_and_predict_use_it(
     assert json.loads(answer)["label"] is None
     assert json.loads(answer)["confidence"] < 0.25
     assert "may be wrong" not in told
-    line, _ = predicted(stored)
+    sheet = tmp_path / "sheet.html"
+    line, told = predicted(stored, sheet=str(sheet))[0].splitlines()
     assert line.startswith(f"{photo}  unsure  0.") and "below 0.900" in line
+    assert told == f"sheet: {sheet}" and "photo.png<br>" in sheet.read_text()
     _, told = predicted(stored | {"risk": None})
     assert "over 5% of the answers may be wrong" in told
     with pytest.raises(InputError, match="calibration.json is not what training"):
@@ -247,4 +251,4 @@ def test_evaluate_and_predict_use_it(
     (workdir / "calibration.json").unlink()
     (workdir / "trained_on.json").write_text("null")
     with pytest.raises(InputError, match="trained_on.json is not what training"):
-        run("evaluate", options(workdir=str(workdir)))
+        run(Options("evaluate", workdir=str(workdir)))

@@ -1,7 +1,5 @@
 """Every image is scored once, and scores are what textbooks say."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,26 +15,6 @@ from signjax.evaluation.metrics import (
     softmax,
     wilson_interval,
 )
-from signjax.models.cnn import CNN
-from signjax.runtime.distributed import make_mesh
-from signjax.step import eval_step, jit_inference
-
-
-def images(count: int) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
-
-
-def test_batches_of_32_give_the_logits_of_one_batch_of_120() -> None:
-    model = CNN(6)
-    init = jax.jit(partial(model.init, train=False))
-    variables = init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    mesh = make_mesh(jax.devices()[:1])
-    step = jit_inference(mesh, partial(eval_step, model=model, normalize=lambda x: x))
-    whole = step(variables, images(120))
-    parts = predict_logits(step, variables, images(120), 32)
-    assert parts.shape == (120, 6)
-    np.testing.assert_allclose(parts, whole, 1e-5, 1e-6)
 
 
 def test_each_image_goes_through_once_in_order_and_in_full_batches() -> None:

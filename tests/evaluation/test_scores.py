@@ -11,7 +11,7 @@ import pytest
 from signjax.data.dataset import Dataset
 from signjax.evaluation.calibration import Calibration
 from signjax.evaluation.metrics import softmax
-from signjax.evaluation.scores import Evaluation, describe_scores, score_calibrated
+from signjax.evaluation.scores import Evaluation
 
 FITTED = Calibration(
     step=4,
@@ -29,17 +29,17 @@ DATA = Dataset(
 )
 
 
-def scores_of(directory: Path, calibration: Calibration | None) -> dict[str, Any]:
+def evaluation_of(directory: Path, calibration: Calibration | None) -> Evaluation:
     """Of a model that answers LOGITS, in a workdir that says nothing of its data."""
     run = SimpleNamespace(data={"source": "signs"})
     trained: Any = SimpleNamespace(run=run, step=4)
     evaluation = Evaluation(directory, trained, DATA, "photos", calibration)
     vars(evaluation)["logits"] = LOGITS
-    return evaluation.scores
+    return evaluation
 
 
-def test_the_scores_of_a_calibrated_model() -> None:
-    scores = score_calibrated(FITTED, LOGITS, DATA)
+def test_the_scores_of_a_calibrated_model(tmp_path: Path) -> None:
+    scores = evaluation_of(tmp_path, FITTED).scores["calibrated"]
     assert scores["temperature"] == 2.0
     likelihoods = [3 / 4, 1 / 2, 1 / 11]
     assert scores["loss"] == pytest.approx(-np.mean(np.log(likelihoods)))
@@ -50,23 +50,23 @@ def test_the_scores_of_a_calibrated_model() -> None:
 
 
 def test_each_image_has_an_entry(tmp_path: Path) -> None:
-    told = scores_of(tmp_path, FITTED)["images"]
+    told = evaluation_of(tmp_path, FITTED).scores["images"]
     assert [image["index"] for image in told] == [0, 1, 2]
     assert [image["true"] for image in told] == ["a", "a", "b"]
     assert [image["predicted"] for image in told] == ["a", "a", "c"]
     confidences = [image["confidence"] for image in told]
     assert confidences == pytest.approx([3 / 4, 1 / 2, 9 / 11])
-    (first, *_) = scores_of(tmp_path, None)["images"]
+    (first, *_) = evaluation_of(tmp_path, None).scores["images"]
     assert first["confidence"] == pytest.approx(softmax(LOGITS)[0, 0])
 
 
 def test_they_are_told_with_why_the_model_cannot_abstain(tmp_path: Path) -> None:
-    told = describe_scores(scores_of(tmp_path, FITTED))
+    told = evaluation_of(tmp_path, FITTED).describe()
     assert told["coverage"].startswith("66.7% of the images")
     assert "abstains" not in told
-    told = describe_scores(scores_of(tmp_path, None))
+    told = evaluation_of(tmp_path, None).describe()
     assert "validation_fraction" in told["abstains"]
     unmet = dataclasses.replace(FITTED, risk=None)
-    told = describe_scores(scores_of(tmp_path, unmet))
+    told = evaluation_of(tmp_path, unmet).describe()
     assert told["coverage"].startswith("66.7% of the images")
     assert "over 5% of the answers may be wrong" in told["abstains"]
