@@ -185,7 +185,7 @@ def test_the_state_is_donated_and_the_data_are_not(cnn: Setup) -> None:
     new, _ = cnn.train_step(state, images, labels, batch(*range(8)), KEY)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
     assert not images.is_deleted()
-    cnn.eval_step(new.variables, ROWS[:8])
+    cnn.eval_step(new.variables, IMAGES[:8])
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new))
 
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from signjax.commands.common import refuse_arguments, require_config
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.runtime.distributed import distributed_session, is_primary
@@ -14,10 +13,8 @@ from signjax.workdir import default_workdir
 def run(options: Options) -> None:
     """Trains --config in its workdir to the end, or to where it is interrupted."""
     with distributed_session(options.distributed):
-        refuse_arguments(options)
-        config = require_config(options)
         enable_compilation_cache()
         devices = require_devices(options.require_device)
         console = Console(quiet=not is_primary())
-        directory = Path(options.workdir or default_workdir(config))
-        train(config, directory, devices, console)
+        directory = Path(options.workdir or default_workdir(options.config))
+        train(options.config, directory, devices, console)

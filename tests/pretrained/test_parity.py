@@ -33,7 +33,7 @@ skimage_data = pytest.importorskip(
     "skimage.data", reason="the extra parity is not installed"
 )
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "peers"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "baselines"))
 
 import golden_port  # noqa: E402  (found by the line above)
 import keras_reference  # noqa: E402

@@ -1,6 +1,6 @@
 """Ported weights compute what Keras and PyTorch compute with them.
 
-tests/golden/ holds samples of their results; benchmarks/peers/golden_port.py wrote it.
+tests/golden/ holds samples of their results (benchmarks/baselines/golden_port.py).
 """
 
 import gzip
