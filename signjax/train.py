@@ -45,9 +45,7 @@ def train(
     with (
         memory_advice(config.train.batch_size, experiment.image_size),
         workdir.create_or_resume(directory, run, console) as checkpoints,
-        Recorder(
-            directory, splits.source, console, config.run.tensorboard
-        ) as recorder,
+        Recorder(directory, splits.source, console, config.run.tensorboard) as recorder,
         make_batches(config, train_set, experiment.mesh) as batches,
     ):
         restored = checkpoints.restore(experiment.abstract_state())
