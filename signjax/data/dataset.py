@@ -85,6 +85,30 @@ class Splits(NamedTuple):
         """That of `fingerprint`."""
         return self.fingerprint()[0]
 
+    def describe(
+        self, train_set: Dataset, validation: Dataset | None
+    ) -> dict[str, str]:
+        """What a run reads and what it leaves out, heading -> text.
+
+        train_set: all that is trained on. validation: the images held out, if any.
+        """
+        classes = self.train.classes
+        counts = (
+            np.bincount(part.labels, minlength=len(classes)).tolist()
+            for part in (self.train, self.test)
+        )
+        each = (f"{name} {a}/{b}" for name, a, b in zip(classes, *counts, strict=True))
+        held_out = f"{len(validation)} validation, " if validation is not None else ""
+        lines = {
+            "data": f"{self.source}: {self.origin}; {len(train_set)} train, {held_out}"
+            f"{len(self.test)} test images",
+            "classes": f"{len(classes)}, train/test images: {listed(each, 20)}",
+        }
+        if self.left_out:
+            reasons = (f"{count} {reason}" for reason, count in self.left_out.items())
+            lines["left out"] = listed(reasons, 20)
+        return lines
+
     def fingerprint(self) -> tuple[str, list[str]]:
         """(hex digest of pixels, labels and class names, `image_keys` of train).
 
