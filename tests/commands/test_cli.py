@@ -42,7 +42,7 @@ def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return out
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
 def test_nothing_and_help_print_all_modes_and_flags(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,13 +87,13 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["evalute", "--workdir=x"], "'evalute': a mode is chosen by --mode=evaluate"),
         (["--mode=trian"], "--mode=trian: expected train or evaluate"),
         (["--mode=trian"], "(train is one)"),
-        (["--confg=x"], "--confg: no such flag (--config is one); --help"),
-        (["--epochs=5"], "the config is --config.train.epochs=5"),
-        (["--batch-size=5"], "the config is --config.train.batch_size=5"),
-        (["--tta.flip"], "the config is --config.tta.flip\n"),
-        (["--flip=True"], "--config.augment.flip=True or --config.tta.flip=True"),
-        (["--learning_rat=1"], "the config is --config.optimizer.learning_rate=1"),
-        (["--xyzzy"], "--xyzzy: no such flag; --help lists all flags"),
+        (["--confg=x"], "--confg: no such flag (--config=x is one); --help"),
+        (["--epochs=5"], "--epochs: no such flag (--config.train.epochs=5 is one)"),
+        (["--batch-size=5"], "(--config.train.batch_size=5 is one)"),
+        (["--tta.flip"], "(--config.tta.flip is one)"),
+        (["--flip=True"], "--config.augment.flip=True or --config.tta.flip=True is"),
+        (["--learning_rat=1"], "(--config.optimizer.learning_rate=1 is one)"),
+        (["--xyzzy"], "--xyzzy: no such flag; --help and --help=config list all"),
         # Values.
         (["--repeats=many"], "--repeats=many: expected a whole number"),
         (["--best=maybe"], "--best=maybe: expected True or False"),
@@ -103,12 +103,12 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["--config=configs/cnn"], "no such file (configs/cnn.py is one)"),
         (["--config=cnn"], "--config=cnn: no such file (configs/cnn.py is one)"),
         (["--config=configs/resnt.py"], "no such file (configs/resnet.py is one)"),
-        (["--config=nothing/like.it"], "no such file; expected a config file, as"),
+        (["--config=nothing/like.it"], "no such file; expected a file, as --config="),
         (
             ["--config", "configs"],
-            "configs: is a folder; expected a file, as --config=",
+            "--config=configs: a folder; expected a file, as --config=",
         ),
-        (["--config=README.md"], "--config=README.md: README.md is no Python file"),
+        (["--config=README.md"], "--config=README.md: no Python file; expected one"),
         ([f"{CNN}:sed"], "cnn.py:sed: cnn.py has no variant 'sed': it has seed"),
         # Config keys.
         (["--config.train.epochs=3"], "the config of --config, which is missing"),
@@ -116,10 +116,19 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
             ["--mode=predict", "--workdir=x", "--config.data.crop=1.0", "x.jpg"],
             "that of a --workdir cannot be changed",
         ),
-        ([CNN, "--config.train.epoch=3"], "no such key (--config.train.epochs is one)"),
-        ([CNN, "--config.epochs=3"], "no such key (--config.train.epochs is one)"),
-        ([CNN, "--config.data.mean.red=3"], "data.mean.red: a config has no such key"),
-        ([CNN, "--config.train=3"], "a group of keys: set one of them"),
+        (
+            [CNN, "--config.train.epoch=3"],
+            "no such flag (--config.train.epochs=3 is one)",
+        ),
+        ([CNN, "--config.epochs=3"], "no such flag (--config.train.epochs=3 is one)"),
+        (
+            [CNN, "--config.data.mean.red=3"],
+            "data.mean.red: no such flag (--config.data.mean=3 is one)",
+        ),
+        (
+            [CNN, "--config.train=3"],
+            "a group of keys; set one, as --config.train.KEY=VALUE",
+        ),
         (
             [CNN, "--config.train.epochs=many"],
             "epochs=many: expected a whole number of",
@@ -157,10 +166,13 @@ def test_a_mistake_is_one_line_that_says_what_was_meant(
     [
         (
             "config.train.epoch = 1",
-            "sets epoch, but a config has no such key (epochs is",
+            "sets epoch, which is no key (epochs is one)",
         ),
-        ("config.train.update(epoch=1)", "sets epoch, but a config has no such key"),
-        ("config.augment.rotaton = 3.0", "sets rotaton, but a config has no such key"),
+        ("config.train.update(epoch=1)", "sets epoch, which is no key"),
+        (
+            "config.augment.rotaton = 3.0",
+            "sets rotaton, which is no key (rotation is one)",
+        ),
         (
             "config.train.epochs = 'ten'",
             "sets epochs to 'ten': expected a whole number",
@@ -169,7 +181,7 @@ def test_a_mistake_is_one_line_that_says_what_was_meant(
             "config.train.batch_size = True",
             "batch_size is True: expected a whole number",
         ),
-        ("return None", "its get_config() returns no config: return config"),
+        ("return None", "its get_config() returns no config"),
         ("raise KeyError('abc')", "KeyError: 'abc'"),
         ("return config config", "SyntaxError: invalid syntax"),
     ],
