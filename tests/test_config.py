@@ -217,7 +217,7 @@ def test_every_conflict_names_a_key() -> None:
             {"batch_size": 64},
             60,
             1,
-            r"batch_size is 64 and there are 60 training images",
+            r"batch_size is 64, but there are 60 training images",
         ),
         ({"drop_remainder": False}, 1080, 1, r"drop_remainder is False.*BatchNorm"),
     ],

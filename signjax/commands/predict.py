@@ -34,19 +34,20 @@ def run(options: Options) -> None:
         options.arguments, trained.experiment.image_size, trained.experiment.crop_resize
     )
     if paths:
-        experiment = trained.experiment
+        experiment, devices = trained.experiment, trained.experiment.mesh.size
         logits = predict_logits(
             experiment.eval_step,
             trained.state.variables,
             np.stack(images),
-            _batch_size(len(paths), experiment.eval_batch_size, experiment.mesh.size),
+            # Just enough for them, a multiple of the devices.
+            min(experiment.eval_batch_size, -(-len(paths) // devices) * devices),
         )
         calibration = read_calibration(
             Path(options.workdir), trained.step, console.warning
         )
         if missing := why_no_abstention(calibration):
             console.warning(missing)
-        line = _json_line if options.json else _line
+        line = json.dumps if options.json else _line
         for answer in answers(paths, logits, trained.run.classes, calibration):
             console.info(line(answer))
     if bad:
@@ -77,11 +78,6 @@ def _load(
     return paths, images, bad
 
 
-def _batch_size(count: int, largest: int, device_count: int) -> int:
-    """Just enough for `count` images, a multiple of device_count, up to largest."""
-    return min(largest, -(-count // device_count) * device_count)
-
-
 def answers(
     paths: Sequence[str],
     logits: np.ndarray,
@@ -109,10 +105,6 @@ def answers(
             "calibrated": calibration is not None,
             "probabilities": dict(zip(classes, row.tolist(), strict=True)),
         }
-
-
-def _json_line(answer: dict[str, Any]) -> str:
-    return json.dumps(answer)
 
 
 def _line(answer: dict[str, Any]) -> str:
