@@ -121,7 +121,7 @@ def _define(
 
 def _unknown(name: str, argument: str) -> str:
     """What is wrong with a flag that there is not, and which one was meant."""
-    word = name.removeprefix("config.").replace("-", "_")
+    word = name.removeprefix("config.")
     if any(key.startswith(f"{word}.") for key in KEYS):
         return f"--{name}: a group of keys; set one, as --config.{word}.KEY=VALUE"
     meant = [f"config.{key}" for key in KEYS if f".{key}".endswith(f".{word}")]
