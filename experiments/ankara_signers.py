@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from signjax.data.ankara import DIGESTS
-from signjax.data.folder import list_labelled
+from signjax.data.listing import list_folder
 from signjax.data.splits import by_sequence
 
 TABLE = Path(__file__).parent / "ankara_signers.csv"
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.fold is not None and not options.links:
         parser.error("--fold needs --links")
-    folders = list_labelled(options.data)["all"]
+    folders = list_folder(options.data).splits["all"]
     files = [file for paths in folders.values() for file in paths]
     if options.digests:
         return write_digests(files)
@@ -79,7 +79,7 @@ def find_held_out(
 
 def link_fold(data: Path, fold: int, target: Path) -> None:
     """target/train and target/test, whose people are a third of those held out."""
-    folders = list_labelled(data)["all"]
+    folders = list_folder(data).splits["all"]
     files = [file for paths in folders.values() for file in paths]
     signers, held_out = find_signers(files)
     tested = np.flatnonzero(held_out)[fold::FOLDS]

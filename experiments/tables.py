@@ -16,7 +16,7 @@ from experiments import ablation as ablations
 from experiments import accuracy as accuracies
 from experiments import calibration as calibrations
 from experiments import recogniser as recognisers
-from signjax.data.leaks import SIGNS_TEST_TWINS
+from signjax.data.leaks import SIGNS_TEST_LEAKS
 from signjax.evaluation.metrics import calibration_error
 from signjax.runtime.machine import ROOT
 
@@ -110,7 +110,7 @@ def calibration() -> str:
         runs = [row for row in rows if row["config"] == config]
         for words, name, left_out in (
             ("SIGNS test", "signs", ()),
-            ("SIGNS test, leak-free", "signs", SIGNS_TEST_TWINS),
+            ("SIGNS test, leak-free", "signs", SIGNS_TEST_LEAKS),
             ("unseen signers", "unseen_signers", ()),
         ):
             about = (f"`configs/{config}`", runs[0]["epochs"], len(runs), words)
@@ -135,7 +135,7 @@ def recogniser() -> str:
     n, photographs = len(rows), rows[0]["no_hand_count"]
     abstained = mean(row["no_hand_unsure"] / row["no_hand_count"] for row in rows)
     people = sum(len(row["ankara"]["labels"]) for row in rows)
-    leak_free = _selective(rows, "signs", SIGNS_TEST_TWINS)
+    leak_free = _selective(rows, "signs", SIGNS_TEST_LEAKS)
     unseen = f"Ankara, 0 to 9, unseen signers, {people}"
     without = f"photographs without a hand, {n} x {photographs}"
     lines = [
@@ -255,7 +255,7 @@ def readme_accuracy() -> str:
         lines.append((f"`configs/{config}`", *scores, _minutes(runs), len(runs)))
     runs = [
         {
-            "signs": float(_selective([row], "signs", SIGNS_TEST_TWINS)[0]),
+            "signs": float(_selective([row], "signs", SIGNS_TEST_LEAKS)[0]),
             "ankara": float(_selective([row], "ankara")[0]),
         }
         for row in recognisers.read()

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.data.download import obtain
-from signjax.data.image import list_images
+from signjax.data.listing import list_images
 from signjax.errors import RunError
 from signjax.runtime.files import publish
 

@@ -1,5 +1,6 @@
 """The order of a run's images, and its batches, in memory or read from disk."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
@@ -22,7 +23,7 @@ from signjax.runtime.distributed import (
 # Batches read ahead of the step that needs them.
 _AHEAD = 2
 
-# images uint8 [N, H, W, 3], labels int32 [N], indices int32 [B] into them, -1: padding.
+# Rows of images uint8 [N, S * S * 3], labels int32 [N], indices int32 [B], -1: padding.
 Batch = tuple[Any, Any, Any]
 
 
@@ -86,7 +87,7 @@ class Batches:
         self.order: Callable[[int], np.ndarray] = partial(
             epoch_order, count=len(data.labels), batch_size=batch_size, **order
         )
-        self._placed: tuple[Any, Any] | None = None
+        self._placed: Any = None
         self._reader: tuple[int, Any] | None = None
         if isinstance(data.images, ImagesOnDisk):
             _require_streaming()
@@ -100,7 +101,7 @@ class Batches:
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, without the first `skip`.
 
-        Raises InputError naming a picture on disk that cannot be read.
+        Raises InputError naming an image on disk that cannot be read.
         """
         order = self.order(epoch)
         if isinstance(self._data.images, ImagesOnDisk):
@@ -110,28 +111,30 @@ class Batches:
                 indices, images = next(reader)
                 self._reader = (epoch * len(order) + step + 1, reader)
                 batch = np.where(indices < 0, -1, rows)
-                yield images, self._data.labels[indices], batch
+                yield as_rows(images), self._data.labels[indices], batch
             return
-        if self._placed is None:
-            whole = replicated(self._mesh)
-            self._placed = device_put_global(
-                (self._data.images, self._data.labels), whole
-            )
+        self._placed = self._placed or device_put_global(
+            (as_rows(self._data.images), self._data.labels),
+            replicated(self._mesh),
+        )
+        images, labels = self._placed
         for indices in order[skip:]:
-            yield *self._placed, shard_batch(self._mesh, indices)
+            yield images, labels, shard_batch(self._mesh, indices)
 
     def count_images(self, epoch: int, start: int, end: int) -> int:
         """How many images the run's steps from `start` to `end`, of one epoch, have."""
         order = self.order(epoch)
         first = epoch * len(order)
-        return np.count_nonzero(order[start - first : end - first] >= 0)  # -1: padding
+        return int(np.sum(order[start - first : end - first] >= 0))  # -1: padding
 
     def shapes(self) -> Batch:
         """What a step is compiled for: the shapes and dtypes of a batch."""
         size, on_disk = self._batch_size, isinstance(self._data.images, ImagesOnDisk)
         count = size if on_disk else len(self._data.labels)
         return (
-            jax.ShapeDtypeStruct((count, *self._data.images.shape[1:]), np.uint8),
+            jax.ShapeDtypeStruct(
+                (count, math.prod(self._data.images.shape[1:])), np.uint8
+            ),
             jax.ShapeDtypeStruct((count,), np.int32),
             jax.ShapeDtypeStruct((size,), np.int32),
         )
@@ -149,6 +152,11 @@ class Batches:
         if self._reader is not None:
             self._reader[1].close()
             self._reader = None
+
+
+def as_rows(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, H, W, 3] -> [N, H * W * 3], as a train step takes images."""
+    return images.reshape(len(images), -1)
 
 
 def read_ahead(
@@ -206,6 +214,6 @@ def _require_streaming() -> None:
         import grain  # noqa: F401
     except ImportError as error:
         raise InputError(
-            "config.data.stream is True, which needs grain: pip install "
-            '"signjax[stream]", or leave it out to hold all images in memory'
+            "config.data.stream is True, which needs grain: pip install grain, or "
+            "leave it out to hold all images in memory"
         ) from error

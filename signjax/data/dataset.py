@@ -1,14 +1,16 @@
 """What every data source returns: uint8 images with named integer labels."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from signjax.data.duplicates import image_keys
 from signjax.data.stream import Images, in_parts
-from signjax.errors import InputError
+from signjax.errors import InputError, listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +20,15 @@ class Dataset:
     images: uint8 [N, H, W, 3], RGB, 0-255, in memory or on disk. labels: int32 [N],
     each in [0, len(classes)). classes: the class names; a label is an index into them.
     groups: int32 [N], >= 0, equal for images that no split may part, or None where any
-    may.
+    may. names: where each image is found, as `3/hand.png` in a folder or
+    `test_signs.h5[7]`, or None where they are of no file.
     """
 
     images: Images
     labels: np.ndarray
     classes: tuple[str, ...]
     groups: np.ndarray | None = None
+    names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,14 +36,15 @@ class Dataset:
     def take(self, indices: np.ndarray) -> "Dataset":
         """The images at `indices` (int [M]), in that order."""
         groups = None if self.groups is None else self.groups[indices]
+        names = self.names and tuple(self.names[i] for i in indices)
         images = self.images.take(indices, axis=0)
-        return Dataset(images, self.labels[indices], self.classes, groups)
+        return Dataset(images, self.labels[indices], self.classes, groups, names)
 
     def join(self, other: "Dataset") -> "Dataset":
         """These images, then `other`'s, of the same size and classes.
 
         Groups stay whole and those of the two apart. Where only one has groups, each
-        image of the other is a group of its own.
+        image of the other is a group of its own; where only one has names, none has.
         """
         groups = None
         if self.groups is not None or other.groups is not None:
@@ -50,6 +55,7 @@ class Dataset:
             np.concatenate([self.labels, other.labels]),
             self.classes,
             groups,
+            self.names and other.names and self.names + other.names,
         )
 
     def _groups_or_single(self) -> np.ndarray:
@@ -62,18 +68,46 @@ class Splits(NamedTuple):
     """A training and a test set over the same classes, and where they came from.
 
     source: signs, folder, digits or synthetic, the word that labels every result.
-    origin: the path or rule the images came from, for people to read.
+    origin: the path or rule the images came from, for people to read. validation: where
+    the data have one of their own. left_out: reason -> number of files that are there
+    and not used.
     """
 
     train: Dataset
     test: Dataset
     source: str
     origin: str
+    validation: Dataset | None = None
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     @property
     def sha256(self) -> str:
         """That of `fingerprint`."""
         return self.fingerprint()[0]
+
+    def describe(
+        self, train_set: Dataset, validation: Dataset | None
+    ) -> dict[str, str]:
+        """What a run reads and what it leaves out, heading -> text.
+
+        train_set: all that is trained on. validation: the images held out, if any.
+        """
+        classes = self.train.classes
+        counts = (
+            np.bincount(part.labels, minlength=len(classes)).tolist()
+            for part in (self.train, self.test)
+        )
+        each = (f"{name} {a}/{b}" for name, a, b in zip(classes, *counts, strict=True))
+        held_out = f"{len(validation)} validation, " if validation is not None else ""
+        lines = {
+            "data": f"{self.source}: {self.origin}; {len(train_set)} train, {held_out}"
+            f"{len(self.test)} test images",
+            "classes": f"{len(classes)}, train/test images: {listed(each, 20)}",
+        }
+        if self.left_out:
+            reasons = (f"{count} {reason}" for reason, count in self.left_out.items())
+            lines["left out"] = listed(reasons, 20)
+        return lines
 
     def fingerprint(self) -> tuple[str, list[str]]:
         """(hex digest of pixels, labels and class names, `image_keys` of train).
@@ -83,7 +117,8 @@ class Splits(NamedTuple):
         """
         digest = hashlib.sha256()
         keys: list[str] = []
-        for part in (self.train, self.test):
+        parts = (self.train, self.test, self.validation)
+        for part in (part for part in parts if part is not None):
             digest.update("\0".join(part.classes).encode(errors="surrogateescape"))
             digest.update(repr(part.images.shape).encode())
             for images in in_parts(part.images):
@@ -99,26 +134,21 @@ def match_classes(
     """`data` relabelled to a model's classes by name, and what was left out.
 
     Images of classes that the model does not know are dropped and counted by class.
-    Raises InputError where no class is known.
+    Raises InputError where none is left.
     """
-    known = [name in classes for name in data.classes]
-    if not any(known):
-        raise InputError(
-            f"the data's classes ({', '.join(data.classes)}) are none of the model's "
-            f"({', '.join(classes)}): give data with at least one of them"
-        )
-    relabel = np.array([classes.index(c) if c in classes else -1 for c in data.classes])
+    index = {name: i for i, name in enumerate(classes)}
+    relabel = np.array([index.get(name, -1) for name in data.classes], np.int32)
     labels = relabel[data.labels]
+    kept = np.flatnonzero(labels >= 0)
+    if not len(kept):
+        raise InputError(
+            f"no image of a class that the model knows: the data's classes are "
+            f"{listed(data.classes)}, the model's {listed(classes)}: give data with at "
+            "least one of them"
+        )
     left_out = {
         name: int(np.sum(data.labels == label))
         for label, name in enumerate(data.classes)
-        if not known[label]
+        if relabel[label] < 0
     }
-    kept = labels >= 0
-    if not kept.any():
-        raise InputError(
-            f"no image of a class that the model knows ({', '.join(classes)}): give "
-            "data with at least one"
-        )
-    images = data.take(np.flatnonzero(kept)).images
-    return Dataset(images, labels[kept].astype(np.int32), classes), left_out
+    return replace(data.take(kept), labels=labels[kept], classes=classes), left_out

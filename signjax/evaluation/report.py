@@ -1,11 +1,9 @@
 """One HTML page about a trained model, whole in itself: gathered, then rendered.
 
-report.html.jinja holds its words and its looks. Images are in the page as data
-addresses, nothing is loaded from anywhere, and no path of this machine is told.
+report.html.jinja holds its words. No folder of this machine is told, as the page is
+made to be sent.
 """
 
-import base64
-import io
 import json
 import os
 import re
@@ -17,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from signjax.data.audit import audit, audit_parts, count_pictures, describe_audit
+from signjax.data.audit import audit, audit_parts, count_images, describe_audit
 from signjax.data.dataset import Splits
 from signjax.data.load import hold_out_validation
 from signjax.errors import InputError
 from signjax.evaluation import plots
 from signjax.evaluation.metrics import coverage_curve, reliability, softmax
-from signjax.evaluation.occlusion import occlusion_maps, overlay
+from signjax.evaluation.occlusion import occlusion_maps
+from signjax.evaluation.page import render
 from signjax.evaluation.scores import Evaluation
 from signjax.runtime.console import Console
 from signjax.runtime.devices import describe_devices
@@ -37,7 +35,6 @@ FILE = "report.html"
 
 _WORST = 9  # mistakes shown
 _MOST_CLASSES = 20  # of a confusion matrix; of more, the most frequent confusions
-_SHOWN = 128  # pixels a side at least of an image
 # Images that a report's audit compares in half a minute and half a gigabyte.
 _MOST_AUDITED = 20_000
 
@@ -61,7 +58,7 @@ def write_report(
         return
     report = gather(evaluation, audit(), augmented)
     try:
-        write_text(path, render(report))
+        write_text(path, render("report", report))
     except InputError as error:  # the scores are told all the same
         console.warning(f"no report: {error}")
         return
@@ -169,7 +166,7 @@ def _worst(evaluation: Evaluation) -> list[dict[str, Any]]:
     maps = occlusion_maps(evaluation.logits_of, images, predicted[wrong])
     return [
         {
-            "name": f"image {i}",
+            "name": data.names[i] if data.names else f"image {i}",
             "image": image,
             "heat": heat,
             "true": data.classes[data.labels[i]],
@@ -203,43 +200,21 @@ def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
     return hide
 
 
-def render(report: Mapping[str, Any]) -> str:
-    """The page of what `gather` returns. Needs the plots extra."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"png": _png, "overlay": overlay}
-    template = environment.get_template(f"{FILE}.jinja")
-    return template.render(report, shown=_SHOWN)
-
-
-def _png(image: np.ndarray) -> str:
-    """The data address of an image, uint8 [H, W, 3]."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def audit_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
     """The lines of an audit of a run's own data; why not, if it cannot be had."""
-    train, validation = hold_out_validation(trained.run.config, splits.train)
+    train, validation = hold_out_validation(trained.run.config, splits)
     found = {"train": train, "validation": validation, "test": splits.test}
     parts = {name: part for name, part in found.items() if part is not None}
     return _audited(
-        lambda: sum(map(len, parts.values())), lambda: audit_parts(splits.origin, parts)
+        lambda: sum(map(len, parts.values())),
+        lambda: audit_parts(splits.origin, parts, splits.left_out),
     )
 
 
 def audit_path(path: str, console: Console) -> Sequence[str]:
     """The lines of an audit of the data at `path`; why not, if it cannot be had."""
     with console.if_slow("looking over the data for the report; the scores are above"):
-        return _audited(lambda: count_pictures(path), lambda: audit(path))
+        return _audited(lambda: count_images(path), lambda: audit(path))
 
 
 def _audited(

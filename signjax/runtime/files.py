@@ -86,7 +86,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
     What a file name holds that is no text is written as an escape.
     """
-    _replace(Path(path), text.encode(errors="backslashreplace"))
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file as `write_json` writes its own."""
+    _replace(Path(path), content)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

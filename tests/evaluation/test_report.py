@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from signjax.evaluation.metrics import score, selective_accuracy, softmax
-from signjax.evaluation.report import confusion_list, render
+from signjax.evaluation.page import render
+from signjax.evaluation.report import confusion_list
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -100,7 +101,7 @@ def report(mistakes: int = 2, epochs: int = 3) -> dict[str, Any]:
 
 def test_the_page_is_whole_and_says_everything() -> None:
     told = report()
-    page = Page(render(told))
+    page = Page(render("report", told))
     text = " ".join(page.text.split())
     for wanted in (
         "cnn <b> & co",
@@ -134,7 +135,7 @@ def test_the_page_is_whole_and_says_everything() -> None:
 def test_without_mistakes_curves_or_calibration_it_says_so() -> None:
     told = report(mistakes=0, epochs=0) | {"augmented": [], "accuracies": {}}
     told["scores"] |= {"calibrated": None}
-    page = Page(render(told))
+    page = Page(render("report", told))
     assert "There is none" in page.text
     assert "holds no metrics" in page.text
     assert page.images == []
@@ -146,7 +147,7 @@ def test_many_classes_are_told_by_their_most_frequent_confusions() -> None:
     scores = {"classes": [f"n{i}" for i in range(30)], "confusion": counts.tolist()}
     listed = confusion_list(scores)
     assert listed[:2] == [("n9", "n2", 8), ("n4", "n7", 5)]
-    page = Page(render(report() | {"confusions": listed}))
+    page = Page(render("report", report() | {"confusions": listed}))
     assert "n4n75" in "".join(page.text.split())
     assert confusion_list({"classes": ["a"], "confusion": [[1]]}) == []
 
@@ -158,7 +159,7 @@ def test_a_browser_shows_it_without_an_error(tmp_path: Path, width: int) -> None
     told["facts"]["command"] = "x" * 300
     told["scores"]["classes"][0] = "a very long name of a class"
     # In a frame, as a window of Chromium is never as narrow as a phone.
-    frame = html.escape(render(told).encode(errors="replace").decode())
+    frame = html.escape(render("report", told).encode(errors="replace").decode())
     measure = "document.title = this.contentDocument.documentElement.scrollWidth"
     page = tmp_path / "report.html"
     page.write_text(

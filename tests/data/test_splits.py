@@ -1,26 +1,80 @@
-"""Groups come from file names as documented, and no split ever parts one."""
+"""What is held out, and the groups that no split parts, as file names tell them."""
 
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from experiments.ankara_signers import file_numbers, link_fold
-from signjax import build
 from signjax.config import check, default_config
 from signjax.data.dataset import Dataset
-from signjax.data.folder import read_folder
-from signjax.data.splits import by_name, by_sequence, find_groups
+from signjax.data.load import hold_out_validation, load_splits
+from signjax.data.splits import (
+    by_name,
+    by_sequence,
+    find_groups,
+    grouped_split,
+    stratified_holdout,
+)
 from signjax.errors import InputError
+from tests.helpers.datasets import paint
 
-PARTS = ("train", "test")
 TABLE = Path(__file__).parents[2] / "experiments" / "ankara_signers.csv"
 
 
-def turns(*people: str) -> list[int]:
+def seeded(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_holdout_takes_its_share_of_each_class() -> None:
+    labels = seeded().permutation(np.repeat([0, 1, 2], [50, 30, 20]))
+    kept, held_out = stratified_holdout(labels, fraction=0.2, rng=seeded())
+    assert np.bincount(labels[held_out]).tolist() == [10, 6, 4]
+    assert sorted([*kept, *held_out]) == list(range(100))
+    assert (np.diff(kept) > 0).all() and (np.diff(held_out) > 0).all()
+    again, other = (
+        stratified_holdout(labels, fraction=0.2, rng=seeded(seed))[1] for seed in (0, 1)
+    )
+    assert np.array_equal(held_out, again) and not np.array_equal(held_out, other)
+    few = np.repeat([0, 1], [2, 40])
+    for fraction in (0.01, 0.99):
+        for part in stratified_holdout(few, fraction=fraction, rng=seeded()):
+            assert set(few[part]) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
+def test_a_split_parts_no_group_and_keeps_every_class(
+    seed: int, fraction: float
+) -> None:
+    rng = seeded(seed)
+    groups = rng.integers(0, 40, 400) * 3
+    labels = rng.integers(0, 4, 400)
+    kept, held_out = grouped_split(labels, groups, fraction=fraction, rng=rng)
+    assert sorted([*kept, *held_out]) == list(range(400))
+    assert not set(groups[kept]) & set(groups[held_out])
+    assert set(labels[kept]) == set(labels[held_out]) == {0, 1, 2, 3}
+    assert abs(len(held_out) - 400 * fraction) < 20
+
+
+def test_a_rare_class_is_put_on_both_sides_or_the_split_refused() -> None:
+    groups = np.repeat(np.arange(20), 5)
+    labels = np.zeros(100, int)
+    labels[[0, 99]] = 1  # shown by two of 20 people
+    for seed in range(20):
+        rng = seeded(seed)
+        kept, held_out = grouped_split(labels, groups, fraction=0.5, rng=rng)
+        assert set(labels[kept]) == set(labels[held_out]) == {0, 1}
+    labels[99] = 0
+    for wrong in (groups, np.zeros(100, int)):
+        with pytest.raises(InputError, match="more people"):
+            grouped_split(labels, wrong, fraction=0.5, rng=seeded(0))
+
+
+def persons(*people: str) -> list[int]:
     """The groups of pictures numbered in order, whose classes are the digits given."""
     labels = np.array([int(digit) for digits in people for digit in digits])
     # Listed by class, as folders are; numbers that only natural order sorts.
@@ -45,7 +99,7 @@ def turns(*people: str) -> list[int]:
 )
 def test_a_person_ends_where_a_class_comes_again(people: list[str]) -> None:
     expected = [i for i, digits in enumerate(people) for _ in digits]
-    assert turns(*people) == expected
+    assert persons(*people) == expected
 
 
 def test_names_are_grouped_by_what_the_pattern_finds() -> None:
@@ -63,59 +117,29 @@ def test_names_are_grouped_by_what_the_pattern_finds() -> None:
     )
 
 
-def write(path: Path, person: int, label: int, shade: int = 0) -> None:
-    """A picture that says who shows what in it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4), (person, label, shade)).save(path)
-
-
-def people(data: Dataset) -> set[int]:
+def people(data: Dataset | None) -> set[int]:
+    assert data is not None
     return set(data.images[:, 0, 0, 0].tolist())
 
 
 def test_a_folder_is_split_by_person_for_test_and_validation(tmp_path: Path) -> None:
     for person in range(20):
         for label in range(3):
-            write(tmp_path / str(label) / f"p{person}_{label}.png", person, label)
-    config = default_config()
+            paint(tmp_path / str(label) / f"p{person}_{label}.png", person, label)
+    config: Any = default_config()
     config.data.source, config.data.dir = "folder", str(tmp_path)
     config.data.image_size = 32
     config.data.group = "^(p[0-9]+)_"
     config.data.validation_fraction = 0.25
     check(config)
-    splits = build.load_splits(config, pytest.fail)
-    train, validation = build.hold_out_validation(config, splits.train)
-    assert validation is not None
+    splits = load_splits(config, pytest.fail)
+    train, validation = hold_out_validation(config, splits)
     parts = [people(part) for part in (train, validation, splits.test)]
     assert list(map(len, parts)) == [12, 4, 4]
     assert set.union(*parts) == set(range(20))
     assert len(train.labels) == 36
     assert train.images[:, 0, 0, 1].tolist() == train.labels.tolist()
     assert np.count_nonzero(np.diff(splits.train.labels)) > 10  # classes mixed
-
-
-def test_a_pair_that_shares_a_person_is_refused(tmp_path: Path) -> None:
-    for part, persons in (("train", (0, 1)), ("test", (2, 3))):
-        for person in persons:
-            for label in range(2):
-                write(tmp_path / part / str(label) / f"{person}.png", person, label)
-    options = {"image_size": 4, "test_fraction": 0.5, "seed": 0, "group": r"^\d+"}
-    train, test = read_folder(tmp_path, **options)
-    assert (people(train), people(test)) == ({0, 1}, {2, 3})
-    write(tmp_path / "test" / "1" / "0.png", 0, 1)
-    with pytest.raises(InputError, match="1 images of test/ belong to groups"):
-        read_folder(tmp_path, **options)
-
-
-@pytest.mark.parametrize(
-    ("rule", "source", "told"),
-    [("(", "folder", "regular expression"), ("sequence", "auto", "only folders")],
-)
-def test_rules_that_cannot_be_meant(rule: str, source: str, told: str) -> None:
-    config = default_config()
-    config.data.group, config.data.source = rule, source
-    with pytest.raises(InputError, match=rf"config.data.group is .*{told}"):
-        check(config)
 
 
 def table() -> list[dict[str, str]]:
@@ -141,7 +165,9 @@ def test_each_signer_held_out_is_tested_by_one_fold_alone(
     tested: list[int] = []
     for fold in range(3):
         link_fold(folder, fold, tmp_path / str(fold))
-        parts = [sorted((tmp_path / str(fold) / p).glob("*/*")) for p in PARTS]
+        parts = [
+            sorted((tmp_path / str(fold) / p).glob("*/*")) for p in ("train", "test")
+        ]
         assert sum(map(len, parts)) == 1032
         train, test = (file_numbers(files) for files in parts)
         assert not set(train) & set(test)
