@@ -26,7 +26,8 @@ def information(argv: Sequence[str]) -> str:
     beside them for a mode's, --help=config for the config keys.
     """
     words = argv[1:] if len(argv) == 2 else [w for w in argv[1:] if w.startswith("-")]
-    given = dict(word.lstrip("-").partition("=")[::2] for word in words)
+    parts = [word.lstrip("-").partition("=") for word in words]
+    given = {name: value for name, _, value in parts}
     if "version" in given:
         jax = f"jax {version('jax')}, Python {python_version()}"
         return f"signjax {signjax.__version__}, {jax}"
