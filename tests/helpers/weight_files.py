@@ -1,10 +1,12 @@
 """Files of weights as Keras and PyTorch write them, small or sparse on disk."""
 
+import gzip
 import io
 import json
 import struct
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,24 @@ import h5py
 import numpy as np
 from safetensors.numpy import save_file
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+@cache
+def golden_json() -> dict[str, Any]:
+    """`shapes`: case -> leaf -> shape, as the peers gave them; `model_config`."""
+    return json.loads(gzip.decompress((GOLDEN / "port.json.gz").read_bytes()))
+
+
+def shapes_of(case: str, *, counters: bool = True) -> dict[str, tuple[int, ...]]:
+    """A source's leaves by its own names; counters: with PyTorch's of batches."""
+    shapes = {name: tuple(s) for name, s in golden_json()["shapes"][case].items()}
+    if counters:
+        return shapes
+    return {k: v for k, v in shapes.items() if not k.endswith("num_batches_tracked")}
 
 
 def zeros(shapes: Shapes, dtype: Any = np.float32) -> dict[str, np.ndarray]:

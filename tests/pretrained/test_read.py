@@ -1,12 +1,10 @@
 """Files of weights are told apart by what is in them, and wrong ones get one line."""
 
-import gzip
 import io
 import json
 import pickle
 import zipfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import h5py
@@ -18,6 +16,8 @@ from signjax.errors import InputError
 from signjax.pretrained import names
 from signjax.pretrained.read import read_weights
 from tests.helpers.weight_files import (
+    golden_json,
+    shapes_of,
     write_keras_3,
     write_keras_h5,
     write_keras_zip,
@@ -25,17 +25,6 @@ from tests.helpers.weight_files import (
     write_sparse_safetensors,
     zeros,
 )
-
-GOLDEN = Path(__file__).parent / "golden"
-
-
-@cache
-def golden() -> dict:
-    return json.loads(gzip.decompress((GOLDEN / "port.json.gz").read_bytes()))
-
-
-def shapes_of(case: str) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(shape) for name, shape in golden()["shapes"][case].items()}
 
 
 def message(path: Path) -> str:
@@ -56,7 +45,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
         path, zeros(shapes_of("keras_applications_old"))
     ),
     "keras_model": lambda path: write_keras_h5(
-        path, zeros(shapes_of("keras_model")), golden()["model_config"]
+        path, zeros(shapes_of("keras_model")), golden_json()["model_config"]
     ),
     "torchvision": lambda path: write_sparse_safetensors(
         path, shapes_of("torchvision")
@@ -70,7 +59,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_file_is_recognised_whatever_its_name(kind: str, tmp_path: Path) -> None:
     for name in ("resnet50.h5", "model.safetensors", "weights.pth", "x"):
-        assert read_weights(WRITERS[kind](tmp_path / name)).kind == kind
+        assert read_weights(WRITERS[kind](tmp_path / name)).layout.kind == kind
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -91,7 +80,7 @@ def test_the_sha256_is_of_the_file(tmp_path: Path) -> None:
 
 def test_the_published_file_is_read_whole(shared: Path) -> None:
     source = read_weights(shared / "weights" / "resnet50_imagenet_keras.h5")
-    assert source.kind == "keras_applications"
+    assert source.layout.kind == "keras_applications"
     found = {name: array.shape for name, array in source.arrays.items()}
     assert found == shapes_of("keras_applications")
 
@@ -101,16 +90,16 @@ def test_keras_3_weights_are_read_by_the_names_in_them(tmp_path: Path) -> None:
     with h5py.File(path, "w") as root:
         write_keras_3(root, zeros(shapes_of("keras_applications")))
     source = read_weights(path)
-    assert source.kind == "keras_applications"
+    assert source.layout.kind == "keras_applications"
     found = {name: array.shape for name, array in source.arrays.items()}
     assert found == shapes_of("keras_applications")
 
 
 def test_a_keras_zip_is_a_model(tmp_path: Path) -> None:
     arrays = zeros(shapes_of("keras_model"))
-    path = write_keras_zip(tmp_path / "x", arrays, golden()["model_config"])
+    path = write_keras_zip(tmp_path / "x", arrays, golden_json()["model_config"])
     source = read_weights(path)
-    assert source.kind == "keras_model"
+    assert source.layout.kind == "keras_model"
     assert source.network is not None
     assert source.network.image_size == 64
     assert source.arrays.keys() == arrays.keys()
@@ -144,7 +133,7 @@ def test_other_safetensors_are_named(tmp_path: Path) -> None:
 
 
 def test_a_keras_resnet101_is_told_by_its_blocks(tmp_path: Path) -> None:
-    model = json.loads(golden()["model_config"])
+    model = json.loads(golden_json()["model_config"])
     layers = model["config"]["layers"]
     add = next(layer for layer in layers if layer["class_name"] == "Add")
     model["config"]["layers"] = layers + 17 * [add]
@@ -153,14 +142,14 @@ def test_a_keras_resnet101_is_told_by_its_blocks(tmp_path: Path) -> None:
 
 
 def change_layer(name: str, **settings: object) -> str:
-    model = json.loads(golden()["model_config"])
+    model = json.loads(golden_json()["model_config"])
     (layer,) = [x for x in model["config"]["layers"] if x["name"] == name]
     layer["config"] |= settings
     return json.dumps(model)
 
 
 def layer_names(kind: str) -> list[str]:
-    layers = json.loads(golden()["model_config"])["config"]["layers"]
+    layers = json.loads(golden_json()["model_config"])["config"]["layers"]
     return [layer["name"] for layer in layers if layer["class_name"] == kind]
 
 
@@ -204,7 +193,7 @@ def test_a_truncated_download_is_named(kind: str, tmp_path: Path) -> None:
 
 def test_a_truncated_keras_zip_is_named(tmp_path: Path) -> None:
     arrays = zeros(shapes_of("keras_model"))
-    path = write_keras_zip(tmp_path / "x", arrays, golden()["model_config"])
+    path = write_keras_zip(tmp_path / "x", arrays, golden_json()["model_config"])
     path.write_bytes(path.read_bytes()[:100_000])
     assert "a damaged zip archive" in message(path)
 
