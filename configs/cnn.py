@@ -2,6 +2,9 @@
 
 python main.py --config=configs/cnn.py
 python main.py --config=configs/cnn.py:seed
+
+SIGNS test, leak-free 0.911 ± 0.021; unseen signers 0.502 ± 0.109 (n = 5); 2 minutes on
+2 cores of an Intel Xeon. `:seed` 0.785 ± 0.032 and 0.482 ± 0.026 (n = 5).
 """
 
 from signjax.config import Config, default_config
@@ -21,15 +24,15 @@ def get_config(variant: str = "") -> Config:
     if variant:
         raise ValueError(f"cnn.py has no variant {variant!r}: it has seed")
     config.name = "cnn"
-    # What was compared, on held-out data, stands in docs/recipes.md. So few parameters
-    # have no room for mirrored hands or drawn ones.
+    # Compared in docs/lab-notebook.md. So few parameters have no room for mirrored or
+    # synthetic hands.
     config.data.mean = (0.5, 0.5, 0.5)
     config.data.std = (0.25, 0.25, 0.25)
     config.augment.rotation = 8.0
     config.augment.scale = 0.08
     config.augment.translation = 0.05
-    # SIGNS shows a few people before one wall; other backgrounds and other light help
-    # with other people.
+    # SIGNS shows a few people before one wall: other backgrounds and color jitter help
+    # with unseen signers.
     config.augment.background = 0.2
     config.augment.brightness = 0.15
     config.augment.contrast = 0.15

@@ -7,9 +7,12 @@ Both data sets and the ImageNet weights are downloaded into the user's cache;
 $SIGNJAX_DATA names SIGNS that is there already. The test images are those of both; 12
 of SIGNS are in its training set too (signjax/data/leaks.py).
 
+SIGNS test, leak-free 0.991 ± 0.009; unseen signers, 0 to 9, 0.986 ± 0.009 (n = 3); 23
+to 24 minutes on 1 core of an Intel Xeon.
+
 DIR is a folder of class-named folders to take in place of the Ankara digits: 0 to 5 and
-any others. Say who is in its pictures by --config.data.group, and for classes that are
-no signed digits --config.data.synthetic_count=0 --config.augment.background=0.
+any others. Say who is in its images by --config.data.group; for classes that are no
+signed digits add --config.data.synthetic_count=0 --config.augment.background=0.
 """
 
 from configs import resnet_pretrained
@@ -25,18 +28,18 @@ def get_config(variant: str = "") -> Config:
     # Each person of the Ankara digits showed 0 to 9 in turn; none may be on both sides
     # of a split.
     config.data.group = "sequence"
-    # Held out to fit the temperature and the limit below which `predict` is unsure.
+    # Held out to fit the temperature and the threshold below which `predict` abstains.
     config.data.validation_fraction = 0.1
-    # What resnet_pretrained.py has gained since was not compared where other people are
-    # learned from; the figures are those of this.
+    # What resnet_pretrained.py has gained since was not compared where more signers are
+    # trained on; the figures are those of this.
     config.augment.perspective = 0.0
     config.data.image_size = 96
     config.data.synthetic_epoch_fraction = 1.0
-    # So that it can tell that a picture shows no hand; 3 images in 32.
+    # So that it can tell that an image shows no hand; 3 images in 32.
     config.train.outlier_fraction = 0.09
     config.train.epochs = 10
-    # In single development runs of resnet_pretrained.py a rate of 0.02 lost what the
-    # weights knew within an epoch; this keeps a distance.
+    # In a development run of resnet_pretrained.py a rate of 0.02 lost what the weights
+    # knew within an epoch; this keeps a distance.
     config.optimizer.learning_rate = 0.005
     config.optimizer.warmup_epochs = 1.0
     return config

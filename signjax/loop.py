@@ -4,8 +4,6 @@ import math
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 from signjax.data.batches import Batches
 from signjax.errors import RunError
 from signjax.experiment import Experiment
@@ -54,15 +52,16 @@ def train_loop(
             state = _train_epoch(
                 state, experiment, batches, train_step, epoch, progress, stop
             )
-            step, end = int(state.step), (epoch + 1) * experiment.steps_per_epoch
             seconds = time.perf_counter() - started
-            trained = state.metrics
-            if int(trained.bad_step) >= 0:
-                bad = int(trained.bad_step) + 1
-                raise _diverged(f"the loss of step {bad}", bad, experiment, checkpoints)
-            if step < end:
+            step, trained = int(state.step), state.metrics
+            if (bad_step := int(trained.bad_step)) >= 0:
+                what = f"the loss of step {bad_step + 1}"
+                raise _diverged(what, bad_step + 1, experiment, checkpoints)
+            if step < (epoch + 1) * experiment.steps_per_epoch:
                 raise _stopped(state, stop, total, checkpoints)
-            state = state.replace(metrics=_zero_like(trained))
+            # Placed like those of before: another placement would compile it again.
+            zero = device_put_global(Metrics.zero(), trained.count.sharding)
+            state = state.replace(metrics=zero)
             if step == total:
                 state = finish(state)
             scores = evaluate(state)
@@ -70,7 +69,7 @@ def train_loop(
                 # Ruined by the epoch's last update, which no loss has seen yet.
                 what = f"after step {step} the held-out loss"
                 raise _diverged(what, step, experiment, checkpoints)
-            images = _count_images(batches, epoch, start, step)
+            images = batches.count_images(epoch, start, step)
             record = {
                 "epoch": epoch + 1,
                 "step": step,
@@ -82,7 +81,7 @@ def train_loop(
             }
             # The record comes before the checkpoint: a kill between the two repeats
             # the epoch and drops the record, and loses neither.
-            recorder.add(record)
+            recorder.add(record, epochs=experiment.epochs)
             due = step == total or (epoch + 1) % checkpoint_every_epochs == 0
             # Only those that every run has may be the best, stopped or not.
             metrics = {"accuracy": record[best_metric]} if due else None
@@ -115,29 +114,13 @@ def _train_epoch(
             # Several processes would not all stop here after the same step.
             if int(previous.bad_step) >= 0 and single_process():
                 break  # the state's sums know the first such step
-            progress.update(
-                step,
-                **previous.compute(),
-                images_per_second=_count_images(batches, epoch, first, step)
-                / (now - started),
-            )
+            rate = batches.count_images(epoch, first, step) / (now - started)
+            progress.update(step, **previous.compute(), images_per_second=rate)
             shown = now
         previous, step = metrics, step + 1
         if stop.is_due(step):
             break
     return state
-
-
-def _count_images(batches: Batches, epoch: int, start: int, end: int) -> int:
-    """How many images the steps from `start` to `end` of an epoch trained on."""
-    order = batches.order(epoch)
-    first = epoch * len(order)
-    return np.count_nonzero(order[start - first : end - first] >= 0)  # -1 is padding
-
-
-def _zero_like(metrics: Metrics) -> Metrics:
-    """Placed like `metrics`, as another placement would compile the step again."""
-    return device_put_global(Metrics.zero(), metrics.count.sharding)
 
 
 def _diverged(
@@ -148,10 +131,9 @@ def _diverged(
     saved = checkpoints.steps()
     kept = f"the checkpoint of step {saved[0]} is kept" if saved else "none saved"
     return RunError(
-        f"{what} is not finite, at learning rate "
-        f"{float(experiment.schedule(step - 1)):.3g}; {kept}. Lower "
-        "config.optimizer.learning_rate or lengthen config.optimizer.warmup_epochs, "
-        "with a new --workdir"
+        f"{what} is not finite, at learning rate {experiment.schedule(step - 1):.3g}; "
+        f"{kept}. Lower config.optimizer.learning_rate or lengthen "
+        "config.optimizer.warmup_epochs, with a new --workdir"
     )
 
 
@@ -163,10 +145,9 @@ def _stopped(
     metrics: dict[str, float] | None = None,
 ) -> RunError:
     """The error that ends a run on request, once its state is saved."""
-    step = int(state.step)
-    checkpoints.save(step, state, metrics)
+    checkpoints.save(int(state.step), state, metrics)
     checkpoints.wait()
     return RunError(
-        f"stopped by {stop.received} after step {step} of {total_steps}; the state is "
-        "saved, and the same command goes on from here"
+        f"stopped by {stop.received} after step {int(state.step)} of {total_steps}; "
+        "the state is saved, and the same command goes on from here"
     )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from signjax.augment.geometry import rotate
 from signjax.runtime.distributed import batched, replicated, shard_batch
@@ -22,11 +22,6 @@ from signjax.state import Metrics, TrainState, trainable
 
 # The label of an image that shows none of the classes.
 OUT_OF_DISTRIBUTION = -1
-
-# float [B, H, W, 3] in [0, 1] and a key -> the same, changed at random.
-Augment = Callable[[jax.Array, jax.Array], jax.Array]
-# float [B, H, W, 3] in [0, 1] -> the model's input.
-Normalize = Callable[[jax.Array], jax.Array]
 
 
 def train_step(
@@ -38,8 +33,8 @@ def train_step(
     *,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    augment: Augment,
-    normalize: Normalize,
+    augment: Callable[[jax.Array, jax.Array], jax.Array],
+    normalize: Callable[[jax.Array], jax.Array],
     label_smoothing: float,
     freeze_backbone: bool = False,
     outlier_count: int = 0,
@@ -48,10 +43,12 @@ def train_step(
 
     images: uint8 [N, H, W, 3]. labels: int32 [N]. indices: int32 [B], -1 is padding
     (it enters no loss; a model with BatchNorm must not be given any, as its statistics
-    would count it). key: the run's key; the step number is folded in, so a resumed run
-    draws what it would have drawn. freeze_backbone: only `head` learns; all else,
-    BatchNorm's statistics included, keeps its bits. outlier_count: the first images of
-    the batch, which `augment` makes out-of-distribution; no metric counts them.
+    would count it). key: the run's; the step number is folded in, so a resumed run
+    draws what it would have drawn. augment: float [B, H, W, 3] in [0, 1] and a key ->
+    the same, changed at random. normalize: that -> the model's input. freeze_backbone:
+    only `head` learns; all else, BatchNorm's statistics too, keeps its bits.
+    outlier_count: so many images, the first, `augment` makes out-of-distribution; no
+    metric counts them.
     """
     key = jax.random.fold_in(key, state.step)
     batch = images[indices].astype(jnp.float32) / 255.0
@@ -60,7 +57,7 @@ def train_step(
     counted = mask & (jnp.arange(len(indices)) >= outlier_count)
     targets = jnp.where(counted, labels[indices], OUT_OF_DISTRIBUTION)
 
-    def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array, jax.Array]]:
+    def loss_fn(params: Any) -> tuple[jax.Array, Any]:
         logits, updates = model.apply(
             {"params": {**state.params, **params}, "batch_stats": state.batch_stats},
             inputs,
@@ -108,7 +105,7 @@ def eval_step(
     images: jax.Array,
     *,
     model: nn.Module,
-    normalize: Normalize,
+    normalize: Callable[[jax.Array], jax.Array],
     flip: bool = False,
     rotation: float = 0.0,
 ) -> jax.Array:
@@ -130,26 +127,17 @@ def eval_step(
     return logits.reshape(len(images), len(views), -1).mean(axis=1)
 
 
-def jit_training(
-    mesh: Mesh, function: Callable[..., Any], *, batch_axis: int = 0
-) -> Any:
+def jit_training(mesh: Mesh, function: Any, *, batch_axis: int = 0) -> Any:
     """`function` of (state, images, labels, indices, key), jitted; donates the state.
 
     The indices are split over the mesh along batch_axis; all else is on each device.
     """
-    whole = replicated(mesh)
-    split = NamedSharding(mesh, PartitionSpec(*[None] * batch_axis, "data"))
-    return jax.jit(
-        function,
-        in_shardings=(whole, whole, whole, split, whole),
-        out_shardings=whole,
-        donate_argnums=0,
-    )
+    whole, split = replicated(mesh), batched(mesh, batch_axis)
+    inputs = (whole, whole, whole, split, whole)
+    return jax.jit(function, in_shardings=inputs, out_shardings=whole, donate_argnums=0)
 
 
-def jit_inference(
-    mesh: Mesh, function: Callable[[Any, jax.Array], Any]
-) -> Callable[[Any, np.ndarray], Any]:
+def jit_inference(mesh: Mesh, function: Any) -> Callable[[Any, np.ndarray], Any]:
     """`function` of (variables, images), jitted over the mesh; donates nothing."""
     whole, split = replicated(mesh), batched(mesh)
     jitted = jax.jit(function, in_shardings=(whole, split), out_shardings=whole)

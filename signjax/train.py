@@ -1,13 +1,12 @@
 """One run, from its config to its report; called again, it resumes."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from signjax import workdir
 from signjax.config import Config, check_batch_size
-from signjax.data.batches import Batches
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.load import (
     add_synthetic,
@@ -16,7 +15,7 @@ from signjax.data.load import (
     make_batches,
 )
 from signjax.evaluation.final import report_run
-from signjax.evaluation.metrics import score_images
+from signjax.evaluation.metrics import score_split
 from signjax.experiment import Experiment, make_experiment
 from signjax.loop import train_loop
 from signjax.pretrained.load import open_weights, start_from
@@ -47,30 +46,33 @@ def train(
         memory_advice(config.train.batch_size, experiment.image_size),
         workdir.create_or_resume(directory, run, console) as checkpoints,
         Recorder(
-            directory,
-            console,
-            source=splits.source,
-            epochs=config.train.epochs,
-            tensorboard=config.run.tensorboard,
+            directory, splits.source, console, config.run.tensorboard
         ) as recorder,
         make_batches(config, train_set, experiment.mesh) as batches,
     ):
         restored = checkpoints.restore(experiment.abstract_state())
-        first_step = int(restored.step) if restored else 0
+        first_step = int(restored.step) if restored is not None else 0
         console.header(_header(experiment, directory, splits, train_set, first_step))
         state = restored or _initial_state(config, experiment, run.classes, console)
         recorder.resume_after(first_step)
         if first_step == experiment.total_steps:
             console.info("this run is finished; evaluating it")
         else:
+            # Before the loop, so that the first epoch's rate is that of its steps, and
+            # Ctrl-C, which has nothing to save yet, is obeyed at once.
+            with console.if_slow("compiling the train step (kept for later runs)"):
+                step = experiment.compile_train_step(state, batches.shapes())
+            held_out = "validation" if validation else "test"
             state = train_loop(
                 state,
                 experiment,
                 batches,
-                train_step=compile_train_step(experiment, state, batches, console),
-                finish=lambda state: experiment.finish(state, train_part.images),
-                evaluate=_make_evaluate(experiment, splits.test, validation),
-                best_metric=f"{'validation' if validation else 'test'}_accuracy",
+                train_step=step,
+                finish=partial(experiment.finish, images=train_part.images),
+                evaluate=partial(
+                    score_split, experiment, held_out, validation or splits.test
+                ),
+                best_metric=f"{held_out}_accuracy",
                 checkpoint_every_epochs=config.run.checkpoint_every_epochs,
                 checkpoints=checkpoints,
                 recorder=recorder,
@@ -82,30 +84,14 @@ def train(
                 report_run(directory, trained, splits, recorder.read(), console)
 
 
-def compile_train_step(
-    experiment: Experiment, state: TrainState, batches: Batches, console: Console
-) -> Any:
-    """The experiment's train step, compiled for this state and these batches.
-
-    Before the loop, so that the first epoch's rate is that of its steps, and Ctrl-C,
-    which has nothing to save yet, is obeyed at once.
-    """
-    with console.if_slow("compiling the train step (kept for later runs)"):
-        step = experiment.train_step
-        return step.lower(state, *batches.shapes(), experiment.key).compile()
-
-
 def _initial_state(
     config: Config, experiment: Experiment, classes: tuple[str, ...], console: Console
 ) -> TrainState:
     """A new state, from pretrained weights if the config names some."""
-    given = config.model.weights
-    # First, as what is wrong with them is told before the compiler's wait.
-    weights = (
-        open_weights(given, devices=experiment.devices, warn=console.warning)
-        if given
-        else None
-    )
+    given, weights = config.model.weights, None
+    if given:  # first, as what is wrong with them is told before the compiler's wait
+        devices = experiment.devices
+        weights = open_weights(given, devices=devices, warn=console.warning)
     with console.if_slow("compiling the initial weights (kept for later runs)"):
         state = experiment.initial_state()
     if weights is None:
@@ -113,17 +99,6 @@ def _initial_state(
     head = "theirs" if weights.ported.classes == classes else "new"
     console.info(f"weights from {given}; the classifier is {head}")
     return start_from(config, experiment, state, weights.ported, classes)
-
-
-def _make_evaluate(experiment: Experiment, test: Dataset, validation: Dataset | None):
-    """state -> its scores on the held-out images: the validation's, else the test's."""
-    name, split = ("validation", validation) if validation else ("test", test)
-
-    def evaluate(state: TrainState) -> dict[str, float]:
-        scores = score_images(experiment, state.variables, split)
-        return {f"{name}_{key}": scores[key] for key in ("loss", "accuracy")}
-
-    return evaluate
 
 
 def _header(

@@ -19,6 +19,7 @@ from platform import python_version
 from typing import Any
 
 import jax
+from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
 
 import signjax
@@ -98,7 +99,7 @@ def create_or_resume(
         with sync_errors():
             if is_primary():
                 stack.enter_context(lock(workdir))
-                if replaced := begin(workdir, run):
+                if replaced := record_run(workdir, run):
                     console.info(replaced)
         directory = workdir / "checkpoints"
         checkpoints = stack.enter_context(Checkpoints(directory, warn=console.warning))
@@ -111,77 +112,66 @@ def lock(workdir: Path) -> Iterator[None]:
     """Makes the directory and keeps it for this process while the block runs.
 
     Two processes that train in one place would remove each other's checkpoints. The
-    lock goes with the process, however it ends; Windows and some network file systems
-    have none, and there nothing is kept.
-    Raises InputError where another process holds it.
+    lock goes with the process, however it ends; on a file system that has no locks
+    nothing is kept. Raises InputError where another process holds it.
     """
-    if workdir.is_file():
-        raise InputError(f"--workdir {workdir} is a file: expected a directory")
+    # Its substitute for missing locks, a file that is there, would outlive a kill.
+    held = FileLock(workdir / "lock", blocking=False, fallback_to_soft=False)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / "lock").open("a")
-    except OSError as error:
+        held.acquire()
+    except Timeout as error:
         raise InputError(
-            f"--workdir {workdir} cannot be written: {error.strerror}; give another"
+            f"--workdir {workdir} is in use by another process that trains there: "
+            "wait for its end, stop it, or give another --workdir"
         ) from error
-    with file:
-        try:
-            _lock(file.fileno())
-        except BlockingIOError as error:
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise InputError(
-                f"--workdir {workdir} is in use by another process that trains there: "
-                "wait for its end, stop it, or give another --workdir"
+                f"--workdir {workdir} cannot be written: {error.strerror}; expected a "
+                "directory, new or of this run"
             ) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise
+    try:
         yield
+    finally:
+        held.release()
 
 
-def _lock(file: int) -> None:
-    if os.name == "posix":
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def begin(workdir: Path, run: Run) -> str:
+def record_run(workdir: Path, run: Run) -> str:
     """Writes run.json, or checks that the one there is of the same run.
 
     The run.json of another run that has saved nothing, not even one epoch's metrics,
     is replaced; the line returned says so, and is empty else.
     Raises InputError with the keys that differ, if any of them changes results: all
-    of the config but `name`, `run`, `data.dir`, `data.source` and `data.stream` (where
-    the data were found, and the pixels themselves, are compared).
+    of the config but NEUTRAL_KEYS and `run` (where the data were found, and the pixels
+    themselves, are compared).
     """
     path = workdir / "run.json"
     if not path.exists():
-        if workdir.is_file():
-            raise InputError(f"--workdir {workdir} is a file: expected a directory")
         _write(path, run)
         return ""
     old = read(workdir)
     before, now = _result_keys(old), _result_keys(run)
-    changed = [
+    changed = "; ".join(
         f"{key} was {before.get(key)!r} and is now "
         + (repr(now[key]) if key in now else "not known to this version")
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
-    ]
+    )
     if not changed:
-        if _flatten(_record(old)["config"]) != _flatten(_record(run)["config"]):
+        if _flatten(old.config.to_dict()) != _flatten(_stored_config(run.config)):
             # Where the data are now and how they are used is what evaluate goes by.
-            write_json(path, read_json(path) | _record(run))
+            write_json(path, read_json(path) | {"config": _stored_config(run.config)})
         return ""
     if has_results(workdir):
         raise InputError(
-            f"{workdir} holds another run: {'; '.join(changed)}. Give the old values "
-            "to go on with it, or another --workdir to begin anew"
+            f"{workdir} holds another run: {changed}. Give the old values to go on "
+            "with it, or another --workdir to begin anew"
         )
     _write(path, run)
     return (
         f"{workdir} held another run, stopped before it saved anything, which this one "
-        f"replaces: {'; '.join(changed)}"
+        f"replaces: {changed}"
     )
 
 
@@ -203,16 +193,14 @@ def count_trained_on(workdir: Path, images: Images) -> int | None:
 def _write(path: Path, run: Run) -> None:
     if run.trained_on:
         write_json(path.parent / _TRAINED_ON, sorted(run.trained_on))
-    write_json(path, _record(run) | {"versions": versions()})
-
-
-def _record(run: Run) -> dict[str, Any]:
-    return {
+    record = {
         "config": _stored_config(run.config),
-        "classes": list(run.classes),
+        "classes": run.classes,
         "data": run.data,
         "train_size": run.train_size,
+        "versions": versions(),
     }
+    write_json(path, record)
 
 
 def _stored_config(config: Config) -> dict[str, Any]:
@@ -236,27 +224,27 @@ def has_results(workdir: Path) -> bool:
 
 def _result_keys(run: Run) -> dict[str, Any]:
     """Flat key -> value of all that decides a run's result."""
-    flat = {
+    config = {
+        f"config.{key}": value
+        for key, value in _flatten(run.config.to_dict()).items()
+        if key not in NEUTRAL_KEYS and not key.startswith("run.")
+    }
+    return config | {
         "data's source": run.data["source"],
         "data's sha256": run.data["sha256"],
         "classes": list(run.classes),
     }
-    for key, value in _flatten(run.config.to_dict()):
-        if key not in NEUTRAL_KEYS and not key.startswith("run."):
-            flat[f"config.{key}"] = value
-    return flat
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value, tuples as the lists that JSON has for them."""
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            pairs += _flatten(value, f"{prefix}{name}.")
+            flat |= _flatten(value, f"{prefix}{name}.")
         else:
-            # JSON knows no tuples.
-            value = list(value) if isinstance(value, tuple) else value
-            pairs.append((prefix + name, value))
-    return pairs
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
 
 
 def read(workdir: Path) -> Run:
@@ -339,8 +327,7 @@ def load_trained(
     check(run.config)
     experiment = make_experiment(run.config, len(run.classes), run.train_size, devices)
     with Checkpoints(workdir / "checkpoints", warn=warn) as checkpoints:
-        restore = checkpoints.restore_best if best else checkpoints.restore
-        state = restore(experiment.abstract_state())
+        state = checkpoints.restore(experiment.abstract_state(), best=best)
     if state is None:
         raise InputError(
             f"{workdir} holds no finished checkpoint yet: train it with "

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,23 +15,24 @@ import numpy as np
 import optax
 import pytest
 
+from configs import cnn
 from signjax import loop as loop_module
-from signjax.data.batches import epoch_batches
+from signjax.data.batches import Batches
+from signjax.data.dataset import Dataset
 from signjax.errors import RunError
-from signjax.evaluation.metrics import predict_logits, score
-from signjax.loop import Loop, memory_advice
-from signjax.models.cnn import CNN
+from signjax.evaluation.metrics import score_split
+from signjax.experiment import Experiment, make_experiment
+from signjax.loop import train_loop
+from signjax.models import CNN
 from signjax.optim import make_schedule
 from signjax.runtime.checkpoint import Checkpoints
 from signjax.runtime.console import Console
+from signjax.runtime.devices import memory_advice
+from signjax.runtime.distributed import make_mesh
 from signjax.runtime.files import MetricsFile
+from signjax.runtime.recorder import Recorder
 from signjax.state import TrainState, create_state
-from signjax.step import (
-    compile_eval_step,
-    compile_train_step,
-    make_mesh,
-    replicated,
-)
+from signjax.step import eval_step, jit_inference, jit_training, train_step
 from tests.helpers.records import metrics
 
 EPOCHS, STEPS, BATCH, SIZE = 3, 4, 16, 32
@@ -44,52 +46,51 @@ IMAGES = (
     + 60 * LABELS[:, None, None, None]
 ).astype(np.uint8)
 
-Step = Callable[[TrainState, np.ndarray], Any]
-
 
 class Setup(NamedTuple):
-    """compiled: the jitted train step, to ask how often it was compiled."""
+    """experiment: of a small CNN with jitted steps, which tests share.
 
-    compiled: Any
-    train_step: Step
+    make_state: a new, equal state at each call.
+    """
+
+    experiment: Experiment
     evaluate: Callable[[TrainState], dict[str, float]]
     make_state: Callable[[], TrainState]
 
 
 @pytest.fixture(scope="module")
 def setup() -> Setup:
-    model = CNN(3, conv_impl="matmul")
-    optimizer = optax.sgd(SCHEDULE, momentum=0.9, nesterov=True)
+    network = {"model": CNN(3, conv_impl="matmul"), "normalize": lambda images: images}
     mesh = make_mesh(jax.devices()[:1])
-    compiled = compile_train_step(
-        mesh,
-        model=model,
-        optimizer=optimizer,
+    step = partial(
+        train_step,
+        **network,
+        optimizer=optax.sgd(SCHEDULE, momentum=0.9, nesterov=True),
         augment=lambda images, key: (
             images + 0.01 * jax.random.normal(key, images.shape)
         ),
-        normalize=lambda images: images,
         label_smoothing=0.1,
     )
-    eval_step = compile_eval_step(mesh, model=model, normalize=lambda images: images)
-    create = jax.jit(
-        partial(create_state, model, optimizer, image_size=SIZE),
-        out_shardings=replicated(mesh),
-    )
-    images, labels = jax.device_put((IMAGES, LABELS), replicated(mesh))
-
-    def evaluate(state: TrainState) -> dict[str, float]:
-        logits = predict_logits(eval_step, state.variables, IMAGES, 32)
-        scores = score(logits, LABELS, "abc")
-        return {f"test_{name}": scores[name] for name in ("loss", "accuracy")}
-
-    return Setup(
-        compiled,
-        lambda state, indices: compiled(
-            state, images, labels, indices, jax.random.key(1)
+    config = cnn.get_config()
+    config.train.epochs, config.train.batch_size = EPOCHS, BATCH
+    config.data.image_size = SIZE
+    experiment = replace(
+        make_experiment(config, 3, len(LABELS), jax.devices()[:1]),
+        train_step=jit_training(mesh, step),
+        eval_step=jit_inference(mesh, partial(eval_step, **network)),
+        schedule=SCHEDULE,
+        create_state=partial(
+            create_state,
+            model=network["model"],
+            optimizer=step.keywords["optimizer"],
+            image_size=SIZE,
         ),
-        evaluate,
-        lambda: create(jax.random.key(0)),
+    )
+    data = Dataset(IMAGES, LABELS, ("a", "b", "c"))
+    return Setup(
+        experiment,
+        partial(score_split, experiment, "test", data),
+        experiment.initial_state,
     )
 
 
@@ -103,43 +104,45 @@ class Workdir:
         self.metrics_file = MetricsFile(directory / "metrics.jsonl")
         self.checkpoints = Checkpoints(directory / "checkpoints", warn=pytest.fail)
 
-    def loop(self, **changes: Any) -> Loop:
+    def train(self, state: TrainState, **changes: Any) -> TrainState:
+        """Trains on from `state`; changes: arguments, or fields of the experiment."""
+        experiment = self.setup.experiment
+        names = {field.name for field in fields(experiment)} - {"train_step"}
+        changed = {k: v for k, v in changes.items() if k in names}
+        order = changes.pop("order", None)
+        data = Dataset(IMAGES, LABELS, ("a", "b", "c"))
+        batches = Batches(
+            data,
+            experiment.mesh,
+            epochs=EPOCHS,
+            batch_size=BATCH,
+            seed=0,
+            shuffle=True,
+            drop_remainder=True,
+        )
+        if order:
+            batches.order = order
+        console = Console()
         parts: dict[str, Any] = {
-            "train_step": self.setup.train_step,
-            "batches": lambda epoch: epoch_batches(
-                len(LABELS),
-                BATCH,
-                seed=0,
-                epoch=epoch,
-                shuffle=True,
-                drop_remainder=True,
-            ),
+            "train_step": experiment.train_step,
             "finish": lambda state: state,
             "evaluate": self.setup.evaluate,
             "best_metric": "test_accuracy",
-            "schedule": SCHEDULE,
-            "epochs": EPOCHS,
-            "steps_per_epoch": STEPS,
             "checkpoint_every_epochs": 1,
             "checkpoints": self.checkpoints,
-            "metrics_file": self.metrics_file,
-            "tensorboard": None,
-            "console": Console(),
-            "constants": {"data": "synthetic"},
+            "recorder": Recorder(self.directory, "synthetic", console, False),
+            "console": console,
         }
-        return Loop(**(parts | changes))
+        experiment = replace(experiment, **changed)
+        parts |= {k: v for k, v in changes.items() if k in parts}
+        return train_loop(state, experiment, batches, **parts)
 
     def restore(self, best: bool = False) -> TrainState:
-        abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-            self.setup.make_state(),
-        )
+        abstract = self.setup.experiment.abstract_state()
         checkpoints = self.checkpoints
         restore = checkpoints.restore_best if best else checkpoints.restore
-        restored = restore(abstract)
-        assert restored is not None
-        state, step = restored
-        assert int(state.step) == step
+        state = restore(abstract)
+        assert state is not None
         return state
 
 
@@ -156,15 +159,15 @@ def make(tmp_path: Path, setup: Setup) -> Iterator[Callable[[str], Workdir]]:
         workdir.checkpoints.close()
 
 
-def before_step(number: int, action: Callable[[TrainState], Any], setup: Setup) -> Step:
+def before_step(number: int, action: Callable[[TrainState], Any], setup: Setup) -> Any:
     """The train step; `action` sees, and may replace, the state of step `number`."""
 
-    def train_step(state: TrainState, indices: np.ndarray) -> Any:
+    def stepping(state: TrainState, *batch: Any) -> Any:
         if int(state.step) + 1 == number:
             state = action(state) or state
-        return setup.train_step(state, indices)
+        return setup.experiment.train_step(state, *batch)
 
-    return train_step
+    return stepping
 
 
 def interrupt(_: TrainState) -> None:
@@ -183,7 +186,7 @@ def test_a_run_trains_records_and_saves(
     make: Callable[[str], Workdir], setup: Setup, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workdir = make("run")
-    state = workdir.loop().run(setup.make_state())
+    state = workdir.train(setup.make_state())
     assert int(state.step) == EPOCHS * STEPS
     records = workdir.metrics_file.read()
     assert [record["epoch"] for record in records] == [1, 2, 3]
@@ -206,9 +209,9 @@ def test_the_step_is_compiled_once(
     make: Callable[[str], Workdir], setup: Setup
 ) -> None:
     workdir = make("run")
-    workdir.loop(epochs=2).run(setup.make_state())
-    workdir.loop().run(workdir.restore())
-    assert setup.compiled._cache_size() == 1
+    workdir.train(setup.make_state(), epochs=2)
+    workdir.train(workdir.restore())
+    assert setup.experiment.train_step._cache_size() == 1
 
 
 @pytest.mark.parametrize("stopped_in", [2, 4, 6, 8])
@@ -216,15 +219,15 @@ def test_a_stopped_and_resumed_run_ends_as_one_never_stopped(
     make: Callable[[str], Workdir], setup: Setup, stopped_in: int
 ) -> None:
     whole, parted = make("whole"), make("parted")
-    expected = whole.loop().run(setup.make_state())
+    expected = whole.train(setup.make_state())
     stopping = before_step(stopped_in, interrupt, setup)
     with pytest.raises(RunError) as stop:
-        parted.loop(train_step=stopping).run(setup.make_state())
+        parted.train(setup.make_state(), train_step=stopping)
     assert f"SIGTERM after step {stopped_in} of 12" in str(stop.value)
     state = parted.restore()
     assert int(state.step) == stopped_in
     parted.metrics_file.truncate_after(stopped_in)
-    found = parted.loop().run(state)
+    found = parted.train(state)
     assert bits(found) == bits(expected)
     assert metrics(parted.directory) == metrics(whole.directory)
 
@@ -234,7 +237,7 @@ def test_a_signal_in_the_last_step_lets_the_run_finish(
 ) -> None:
     workdir = make("run")
     stopping = before_step(EPOCHS * STEPS, interrupt, setup)
-    workdir.loop(train_step=stopping).run(setup.make_state())
+    workdir.train(setup.make_state(), train_step=stopping)
     assert len(metrics(workdir.directory)) == EPOCHS
     assert int(workdir.restore().step) == EPOCHS * STEPS
 
@@ -243,9 +246,9 @@ def test_a_finished_run_has_nothing_left_to_do(
     make: Callable[[str], Workdir], setup: Setup
 ) -> None:
     workdir = make("run")
-    workdir.loop().run(setup.make_state())
+    workdir.train(setup.make_state())
     state = workdir.restore()
-    again = workdir.loop().run(state)
+    again = workdir.train(state)
     assert again is state
     assert len(metrics(workdir.directory)) == EPOCHS
 
@@ -256,10 +259,11 @@ def test_checkpoints_are_saved_when_due_and_at_the_end(
 ) -> None:
     workdir = make("run")
     falling = iter([0.3, 0.6, 0.9])
-    workdir.loop(
+    workdir.train(
+        setup.make_state(),
         checkpoint_every_epochs=every,
         evaluate=lambda _: {"test_accuracy": next(falling), "test_loss": 1.0},
-    ).run(setup.make_state())
+    )
     assert workdir.checkpoints.steps() == expected
 
 
@@ -277,8 +281,9 @@ def test_the_best_checkpoint_is_that_of_the_best_metric(
             "other_accuracy": other,
         }
 
-    loop = workdir.loop(evaluate=evaluate, best_metric="validation_accuracy")
-    loop.run(setup.make_state())
+    workdir.train(
+        setup.make_state(), evaluate=evaluate, best_metric="validation_accuracy"
+    )
     assert int(workdir.restore(best=True).step) == 4
     assert int(workdir.restore().step) == 12
 
@@ -289,7 +294,7 @@ def test_where_a_run_is_stopped_has_no_say_in_which_is_the_best(
     workdir = make("run")
     falling = iter([0.9, 0.5, 0.6])
 
-    def changes(train_step: Step) -> dict[str, Any]:
+    def changes(train_step: Any) -> dict[str, Any]:
         return {
             "train_step": train_step,
             "checkpoint_every_epochs": 2,
@@ -298,8 +303,8 @@ def test_where_a_run_is_stopped_has_no_say_in_which_is_the_best(
 
     stopping = before_step(STEPS, interrupt, setup)  # the last one of an epoch
     with pytest.raises(RunError, match="after step 4 of 12"):
-        workdir.loop(**changes(stopping)).run(setup.make_state())
-    workdir.loop(**changes(setup.train_step)).run(workdir.restore())
+        workdir.train(setup.make_state(), **changes(stopping))
+    workdir.train(workdir.restore(), **changes(setup.experiment.train_step))
     assert int(workdir.restore(best=True).step) == 12
 
 
@@ -308,7 +313,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(
 ) -> None:
     workdir = make("run")
     with pytest.raises(RunError) as error:
-        workdir.loop(train_step=before_step(6, ruin, setup)).run(setup.make_state())
+        workdir.train(setup.make_state(), train_step=before_step(6, ruin, setup))
     message = str(error.value)
     assert "loss of step 6 is not finite" in message
     assert f"learning rate {float(SCHEDULE(5)):.3g}" in message
@@ -325,7 +330,7 @@ def test_before_the_first_checkpoint_it_says_that_none_is_kept(
 ) -> None:
     workdir = make("run")
     with pytest.raises(RunError, match=r"step 1 is not finite.*none saved"):
-        workdir.loop(train_step=before_step(1, ruin, setup)).run(setup.make_state())
+        workdir.train(setup.make_state(), train_step=before_step(1, ruin, setup))
 
 
 def test_parameters_ruined_by_an_epochs_last_step_are_not_saved(
@@ -333,14 +338,14 @@ def test_parameters_ruined_by_an_epochs_last_step_are_not_saved(
 ) -> None:
     workdir = make("run")
 
-    def train_step(state: TrainState, indices: np.ndarray) -> Any:
-        state, sums = setup.train_step(state, indices)
+    def stepping(state: TrainState, *batch: Any) -> Any:
+        state, sums = setup.experiment.train_step(state, *batch)
         return (ruin(state) if int(state.step) == 8 else state), sums
 
     with pytest.raises(
         RunError, match=r"after step 8 .*not finite.*checkpoint of step 4"
     ):
-        workdir.loop(train_step=train_step).run(setup.make_state())
+        workdir.train(setup.make_state(), train_step=stepping)
     assert workdir.checkpoints.steps() == [4]
     assert len(metrics(workdir.directory)) == 1
 
@@ -356,25 +361,30 @@ def test_the_first_bad_step_is_named_though_progress_is_read_later(
     longer = {
         "epochs": 1,
         "steps_per_epoch": steps,
-        "batches": lambda _: np.arange(steps * BATCH).reshape(steps, BATCH) % 64,
+        "order": lambda _: np.arange(steps * BATCH).reshape(steps, BATCH) % 64,
     }
     for bad in (2, 3, 4, 5):
         workdir = make(f"run{bad}")
-        loop = workdir.loop(train_step=before_step(bad, ruin, setup), **longer)
+        stepping = before_step(bad, ruin, setup)
         with pytest.raises(RunError, match=f"loss of step {bad} is not finite"):
-            loop.run(setup.make_state())
+            workdir.train(setup.make_state(), train_step=stepping, **longer)
 
 
 def test_the_rate_counts_images_and_not_padding(
-    make: Callable[[str], Workdir], setup: Setup
+    make: Callable[[str], Workdir], setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls = iter(range(10_000))
+    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: 0.1 * next(calls))
     workdir, real = make("run"), 40
     padded = np.append(np.arange(real), np.full(STEPS * BATCH - real, -1))
-    loop = workdir.loop(epochs=1, batches=lambda _: padded.reshape(STEPS, BATCH))
     # As an epoch that is resumed: the images of before were another process's work.
     state = setup.make_state()
     before = state.metrics.replace(count=state.metrics.count + 1000)
-    loop.run(state.replace(metrics=before))
+    workdir.train(
+        state.replace(metrics=before),
+        epochs=1,
+        order=lambda _: padded.reshape(STEPS, BATCH),
+    )
     (record,) = workdir.metrics_file.read()
     counted = record["images_per_second"] * record["seconds"]
     assert counted == pytest.approx(real, rel=0.1)
@@ -382,7 +392,7 @@ def test_the_rate_counts_images_and_not_padding(
 
 def test_records_are_strict_json(make: Callable[[str], Workdir], setup: Setup) -> None:
     workdir = make("run")
-    workdir.loop(epochs=1).run(setup.make_state())
+    workdir.train(setup.make_state(), epochs=1)
     (line,) = workdir.metrics_file.path.read_text().splitlines()
     record = json.loads(line, parse_constant=pytest.fail)
     assert re.fullmatch(r"\d+(\.\d+)?", str(record["images_per_second"]))

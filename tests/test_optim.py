@@ -29,21 +29,26 @@ def tree(seed: int) -> dict[str, Any]:
     }
 
 
-def two_steps(
-    name: Any, rates: list[float], *, momentum: float = 0.9, weight_decay: float = 0.0
-) -> dict[str, Any]:
-    """Parameters after two steps with the gradients tree(1) and tree(2)."""
-    optimizer = make_optimizer(
-        name,
-        lambda step: (
-            np.asarray(rates)[step]
-            if isinstance(step, int)
-            else jax.numpy.asarray(rates)[step]
-        ),
-        momentum=momentum,
+def make(name: Any, **changes: Any) -> tuple[optax.GradientTransformation, Any]:
+    keys: dict[str, Any] = dict(
+        learning_rate=RATE,
+        schedule="cosine",
+        warmup_epochs=0.0,
+        layer_decay=1.0,
+        head_epochs=0.0,
+        weight_decay=0.0,
+        momentum=0.9,
         epsilon=1e-3,
-        weight_decay=weight_decay,
+        epochs=1,
+        steps_per_epoch=2,
+        depth_below_head=len,
     )
+    return make_optimizer(name, **(keys | changes))
+
+
+def two_steps(name: Any, **changes: Any) -> dict[str, Any]:
+    """Parameters after the gradients tree(1) and tree(2), at rates 0.1 and 0.05."""
+    optimizer, _ = make(name, **changes)
     params = tree(0)
     state = optimizer.init(params)
     for seed in (1, 2):
@@ -93,6 +98,12 @@ def test_a_warm_up_longer_than_the_run_still_climbs() -> None:
     assert float(schedule("cosine", 200)(99)) == pytest.approx(RATE * 99 / 200)
 
 
+def test_warm_up_is_counted_in_epochs() -> None:
+    _, rate = make("sgd", warmup_epochs=2.0, epochs=12, steps_per_epoch=10)
+    rates = [float(rate(step)) for step in (0, 10, 20, 70, 120)]
+    assert rates == pytest.approx([0, RATE / 2, RATE, RATE / 2, 0], abs=1e-7)
+
+
 def test_only_kernels_decay() -> None:
     flags = is_kernel(tree(0))
     assert flags == {
@@ -111,7 +122,7 @@ def test_sgd_is_nesterovs_with_decay_in_the_gradient() -> None:
             p = p - rate * (gradient + 0.9 * velocity)
         return p
 
-    found = two_steps("sgd", [0.1, 0.05], weight_decay=0.01)
+    found = two_steps("sgd", weight_decay=0.01)
     assert_close(found, by_formula(formula))
 
 
@@ -126,10 +137,10 @@ def test_adam_and_adamw_follow_their_papers(name: str, decay: float) -> None:
             p = p - rate * (step + decay * p * kernel)
         return p
 
-    found = two_steps(name, [0.1, 0.05], weight_decay=decay)
+    found = two_steps(name, weight_decay=decay)
     assert_close(found, by_formula(formula))
 
 
 def test_momentum_is_sgds_to_set() -> None:
-    found = two_steps("sgd", [0.1, 0.05], momentum=0.0)
+    found = two_steps("sgd", momentum=0.0)
     assert_close(found, by_formula(lambda p, g1, g2, _: p - 0.1 * g1 - 0.05 * g2))

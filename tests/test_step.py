@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import reference
 
-from signjax.augment.geometry import augment
+from signjax.augment import augment
 from signjax.models.resnet import ResNet
 from signjax.state import TrainState
+from tests.helpers import reference
 from tests.helpers.compiled_steps import (
     IMAGES,
     LABELS,
@@ -200,7 +200,7 @@ def losses_of(setup: Setup) -> list[float]:
 
 
 def test_outliers_are_learned_from_and_counted_by_no_metric(cnn: Setup) -> None:
-    with_some = set_up(SMALL, outliers=3)
+    with_some = set_up(SMALL, outlier_count=3)
     new, metrics = with_some.train_step(
         with_some.make_state(), IMAGES, LABELS, batch(*range(8)), KEY
     )
@@ -223,7 +223,7 @@ def test_eight_devices_follow_the_loss_curve_of_one(augmented: Setup) -> None:
 
 
 def test_with_outliers_too_eight_devices_follow_the_loss_curve_of_one() -> None:
-    one, eight = (set_up(SMALL, outliers=3, devices=n) for n in (1, 8))
+    one, eight = (set_up(SMALL, outlier_count=3, devices=n) for n in (1, 8))
     np.testing.assert_allclose(losses_of(one), losses_of(eight), rtol=1e-5)
 
 

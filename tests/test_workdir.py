@@ -1,6 +1,8 @@
 """A workdir goes on with its own run only, and gives its model back."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,10 +15,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import cnn
-from signjax import build, workdir
+from signjax import workdir
 from signjax.config import check, field
 from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
+from signjax.experiment import make_experiment
 from signjax.runtime.checkpoint import Checkpoints
 
 
@@ -42,11 +45,10 @@ def describe(splits: Splits | None = None, **changes: Any) -> workdir.Run:
 
 def test_what_begins_is_read_back(tmp_path: Path) -> None:
     run = describe()
-    workdir.begin(tmp_path / "new" / "run", run)
+    workdir.record_run(tmp_path / "new" / "run", run)
     found = workdir.read(tmp_path / "new" / "run")
     assert found.classes == ("a", "b", "c")
     assert found.data == run.data
-    assert found.data["sha256"] == make_splits().sha256
     assert found.train_size == 12
     check(found.config)
     stored = json.loads((tmp_path / "new" / "run" / "run.json").read_text())
@@ -54,9 +56,9 @@ def test_what_begins_is_read_back(tmp_path: Path) -> None:
 
 
 def test_the_same_run_goes_on(tmp_path: Path) -> None:
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     before = (tmp_path / "run.json").read_bytes()
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     assert (tmp_path / "run.json").read_bytes() == before
 
 
@@ -74,10 +76,10 @@ def test_the_same_run_goes_on(tmp_path: Path) -> None:
 def test_what_changes_no_result_may_differ(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     before = json.loads((tmp_path / "run.json").read_text())
     run = describe(**changes)
-    workdir.begin(tmp_path, run)
+    workdir.record_run(tmp_path, run)
     # The new values are those that the modes that are given a workdir go by.
     (key,) = (name.replace("__", ".") for name in changes)
     (value,) = changes.values()
@@ -92,7 +94,7 @@ def test_the_data_are_found_from_another_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    workdir.begin(tmp_path / "run", describe(data__dir="pictures"))
+    workdir.record_run(tmp_path / "run", describe(data__dir="pictures"))
     stored = workdir.read(tmp_path / "run").config
     assert field(stored, "data.dir") == str(tmp_path / "pictures")
 
@@ -117,32 +119,32 @@ def leave_half_a_checkpoint(directory: Path) -> None:
 
 
 def test_a_run_stopped_before_it_saved_anything_makes_way(tmp_path: Path) -> None:
-    assert workdir.begin(tmp_path, describe()) == ""
+    assert workdir.record_run(tmp_path, describe()) == ""
     leave_half_a_checkpoint(tmp_path)
-    line = workdir.begin(tmp_path, describe(seed=1))
+    line = workdir.record_run(tmp_path, describe(seed=1))
     assert "replaces" in line and "config.seed was 0 and is now 1" in line
     assert "\n" not in line
     assert workdir.read(tmp_path).config.seed == 1
-    assert workdir.begin(tmp_path, describe(seed=1)) == ""
+    assert workdir.record_run(tmp_path, describe(seed=1)) == ""
 
 
 @pytest.mark.parametrize("leave", [leave_metrics, leave_a_result, leave_a_checkpoint])
 def test_whatever_took_training_is_not_replaced(
     tmp_path: Path, leave: Callable[[Path], None]
 ) -> None:
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     leave(tmp_path)
     with pytest.raises(InputError, match=r"holds another run: config\.seed"):
-        workdir.begin(tmp_path, describe(seed=1))
+        workdir.record_run(tmp_path, describe(seed=1))
     assert workdir.read(tmp_path).config.seed == 0
 
 
-HOLD = """
+LOCK = """
 import sys
 from pathlib import Path
 from signjax import workdir
-with workdir.hold(Path(sys.argv[1])):
-    print("held", flush=True)
+with workdir.lock(Path(sys.argv[1])):
+    print("locked", flush=True)
     sys.stdin.read()
 """
 
@@ -150,35 +152,51 @@ with workdir.hold(Path(sys.argv[1])):
 def test_a_workdir_is_one_process_own_until_that_ends(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(directory)],
+        [sys.executable, "-c", LOCK, str(directory)],
         cwd=Path(__file__).parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as other:
         assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
+        assert other.stdout.readline() == b"locked\n"
         with pytest.raises(InputError, match="run is in use by another process"):
-            with workdir.hold(directory):
-                pytest.fail("two hold it")
+            with workdir.lock(directory):
+                pytest.fail("two have it")
         other.kill()
         other.wait()
-        with workdir.hold(directory):
+        with workdir.lock(directory):
             assert sorted(path.name for path in directory.iterdir()) == ["lock"]
 
 
-def test_a_place_that_cannot_be_held_is_named(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "run"):
-        with pytest.raises(InputError, match=r"--workdir .*notes\.txt"):
-            with workdir.hold(path):
-                pytest.fail("held")
+        with pytest.raises(InputError, match=r"--workdir .*notes\.txt.*directory"):
+            with workdir.lock(path):
+                pytest.fail("locked")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_locks_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """And no file stays there that would refuse the next run after a kill."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    for _ in range(2):
+        with workdir.lock(tmp_path), workdir.lock(tmp_path):
+            pass
 
 
 def test_every_key_that_differs_is_named_with_both_values(tmp_path: Path) -> None:
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     leave_metrics(tmp_path)
     with pytest.raises(InputError) as error:
-        workdir.begin(
+        workdir.record_run(
             tmp_path,
             describe(
                 seed=3,
@@ -196,48 +214,40 @@ def test_every_key_that_differs_is_named_with_both_values(tmp_path: Path) -> Non
 
 
 def test_a_key_that_is_no_more_is_told_as_such(tmp_path: Path) -> None:
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     leave_metrics(tmp_path)
     record = json.loads((tmp_path / "run.json").read_text())
     record["config"]["augment"]["cutout"] = 0.5
     (tmp_path / "run.json").write_text(json.dumps(record))
     told = r"augment\.cutout was 0\.5 and is now not known to this version\."
     with pytest.raises(InputError, match=told):
-        workdir.begin(tmp_path, describe())
+        workdir.record_run(tmp_path, describe())
 
 
 def test_synthetic_never_goes_on_with_signs(tmp_path: Path) -> None:
-    workdir.begin(tmp_path, describe(make_splits("synthetic")))
+    workdir.record_run(tmp_path, describe(make_splits("synthetic")))
     leave_metrics(tmp_path)
     with pytest.raises(InputError) as error:
-        workdir.begin(tmp_path, describe(make_splits("signs", shift=9)))
+        workdir.record_run(tmp_path, describe(make_splits("signs", shift=9)))
     message = str(error.value)
     assert "'synthetic'" in message and "'signs'" in message
     assert "sha256" in message
 
 
 def test_changed_pixels_are_another_run(tmp_path: Path) -> None:
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     leave_metrics(tmp_path)
     with pytest.raises(InputError, match="sha256"):
-        workdir.begin(tmp_path, describe(make_splits(shift=1)))
+        workdir.record_run(tmp_path, describe(make_splits(shift=1)))
 
 
 def test_a_refused_run_leaves_the_old_one(tmp_path: Path) -> None:
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     leave_metrics(tmp_path)
     before = (tmp_path / "run.json").read_bytes()
     with pytest.raises(InputError):
-        workdir.begin(tmp_path, describe(seed=1))
+        workdir.record_run(tmp_path, describe(seed=1))
     assert (tmp_path / "run.json").read_bytes() == before
-
-
-def test_a_file_is_no_workdir(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("mine")
-    with pytest.raises(InputError, match=r"notes\.txt.*directory"):
-        workdir.begin(path, describe())
-    assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": 1}', '{"config": {}}'])
@@ -259,7 +269,7 @@ def test_a_damaged_run_json_is_named(tmp_path: Path, text: str) -> None:
 def test_a_run_json_edited_by_hand_is_named_with_what_is_wrong(
     tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     path = tmp_path / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(InputError, match=rf"run\.json is not what .*{told}"):
@@ -269,7 +279,7 @@ def test_a_run_json_edited_by_hand_is_named_with_what_is_wrong(
 def test_an_empty_workdir_holds_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no run\.json"):
         workdir.read(tmp_path / "nothing")
-    workdir.begin(tmp_path, describe())
+    workdir.record_run(tmp_path, describe())
     with pytest.raises(InputError, match="no finished checkpoint"):
         workdir.load_trained(tmp_path, devices=jax.devices()[:1], warn=pytest.fail)
 
@@ -279,10 +289,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """A workdir with two checkpoints, the first better, and their parameters."""
     directory = tmp_path_factory.mktemp("trained")
     config = make_config(train__batch_size=6)
-    workdir.begin(directory, workdir.describe(config, make_splits(), 12))
-    network = build.make_network(config, 3, jax.devices()[:1])
-    recipe = build.make_recipe(config, network, 12)
-    state = build.make_state(config, network, recipe)
+    workdir.record_run(directory, workdir.describe(config, make_splits(), 12))
+    state = make_experiment(config, 3, 12, jax.devices()[:1]).initial_state()
     params = []
     with Checkpoints(directory / "checkpoints", warn=pytest.fail) as checkpoints:
         for step, accuracy in ((2, 0.9), (4, 0.5)):

@@ -6,7 +6,9 @@ import jax.numpy as jnp
 from signjax.augment.background import replace_background
 from signjax.augment.color import color_jitter
 from signjax.augment.geometry import random_views, warp
-from signjax.augment.outliers import render_outliers
+from signjax.augment.outliers import count_outliers, render_outliers
+
+__all__ = ["augment", "count_outliers"]
 
 
 def augment(

@@ -56,7 +56,7 @@ def run(options: Options) -> None:
         variables = _with_blank_head(variables, len(classes))
     run = workdir.Run(config, classes, _describe(weights), train_size=0)
     with workdir.lock(directory):
-        workdir.begin(directory, run)
+        workdir.record_run(directory, run)
         place = directory / "checkpoints"
         with Checkpoints(place, warn=console.warning) as checkpoints:
             checkpoints.save(0, ported_state(experiment, variables))

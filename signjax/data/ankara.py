@@ -20,6 +20,7 @@ from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.data.download import obtain
 from signjax.data.image import list_images
 from signjax.errors import RunError
+from signjax.runtime.files import publish
 
 # 1,032 of the 2,062 published ones. Written by benchmarks/ankara_signers.py --digests.
 DIGESTS = Path(__file__).parent / "ankara_digits.csv"
@@ -108,7 +109,7 @@ def _unpack(archive: Path, digests: Mapping[str, str], target: Path) -> str | No
             (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
             (unpacked / name).write_bytes(content)
         try:
-            unpacked.rename(target)
+            publish(unpacked, target)
         except OSError:
             # Another run may have been first.
             if not target.is_dir() or _difference(target, digests):

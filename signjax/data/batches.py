@@ -120,6 +120,12 @@ class Batches:
         for indices in order[skip:]:
             yield *self._placed, shard_batch(self._mesh, indices)
 
+    def count_images(self, epoch: int, start: int, end: int) -> int:
+        """How many images the run's steps from `start` to `end`, of one epoch, have."""
+        order = self.order(epoch)
+        first = epoch * len(order)
+        return np.count_nonzero(order[start - first : end - first] >= 0)  # -1: padding
+
     def shapes(self) -> Batch:
         """What a step is compiled for: the shapes and dtypes of a batch."""
         size, on_disk = self._batch_size, isinstance(self._data.images, ImagesOnDisk)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from signjax.errors import RunError
+from signjax.runtime.files import publish
 
 _TIMEOUT_SECONDS = 10
 _CHUNK_BYTES = 1 << 16
@@ -73,7 +74,7 @@ def fetch(file: RemoteFile, directory: Path) -> Path:
     def accept(part: Path) -> str | None:
         if not _is_genuine(part, file):
             return "wrong checksum: the content is not the known one"
-        part.replace(target)
+        publish(part, target)
 
     obtain(file.name, file.mirrors, directory, accept=accept, size=file.size)
     return target

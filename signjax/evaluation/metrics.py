@@ -11,6 +11,7 @@ from signjax.data.dataset import Dataset
 from signjax.data.leaks import leak_free
 from signjax.data.stream import Images
 from signjax.experiment import Experiment
+from signjax.state import TrainState
 
 BINS = 10
 
@@ -20,6 +21,14 @@ def score_images(
 ) -> dict[str, Any]:
     """`score_logits` of a model on `data`, whose labels are its outputs."""
     return score_logits(logits_of(experiment, variables, data.images), data)
+
+
+def score_split(
+    experiment: Experiment, name: str, data: Dataset, state: TrainState
+) -> dict[str, float]:
+    """`<name>_loss` and `<name>_accuracy` of a state on `data`, for a record."""
+    scores = score_images(experiment, state.variables, data)
+    return {f"{name}_{key}": scores[key] for key in ("loss", "accuracy")}
 
 
 def logits_of(experiment: Experiment, variables: Any, images: Images) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from signjax.models.cnn import CNN
-from signjax.models.resnet import ResNet, depth_below_head
+from signjax.models.resnet import ResNet
 
 __all__ = ["CNN", "ResNet", "depth_below_head", "make_model"]
 
@@ -30,6 +30,13 @@ def make_model(
         return CNN(kernel_init=glorot if keras else he, **common)
     inits = {"kernel_init": glorot, "block_init": _keras_uniform, "head_init": glorot}
     return ResNet(**(inits if keras else {}), **options)
+
+
+def depth_below_head(layer: str) -> int:
+    """How far a top-level layer is from the head: 0 head, 1 stage4, ... 5 stem."""
+    if layer == "head":
+        return 0
+    return 5 - int(layer[5]) if layer.startswith("stage") else 5
 
 
 def _keras_uniform(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:

@@ -41,12 +41,9 @@ class Bottleneck(nn.Module):
         )
         y = self.conv(self.features, (1, 1), strides=first, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
+        ones = ((1, 1), (1, 1))
         y = self.conv(
-            self.features,
-            (3, 3),
-            strides=second,
-            padding=((1, 1), (1, 1)),
-            name="conv2",
+            self.features, (3, 3), strides=second, padding=ones, name="conv2"
         )(y)
         y = nn.relu(self.norm(name="bn2")(y))
         y = self.conv(4 * self.features, (1, 1), name="conv3")(y)
@@ -116,13 +113,7 @@ class ResNet(nn.Module):
         )(images)
         x = nn.relu(norm(name="bn_stem")(x))
         pad = (self.pool_padding, self.pool_padding)
-        x = max_pool(
-            x,
-            window=(3, 3),
-            strides=(2, 2),
-            padding=(pad, pad),
-            conv_impl=self.conv_impl,
-        )
+        x = max_pool(x, (3, 3), (2, 2), (pad, pad), conv_impl=self.conv_impl)
         zero_or_one = (
             nn.initializers.zeros if self.zero_init_last_scale else nn.initializers.ones
         )
@@ -145,10 +136,3 @@ class ResNet(nn.Module):
             self.num_classes, dtype=self.dtype, kernel_init=self.head_init, name="head"
         )
         return head(x).astype(jnp.float32)
-
-
-def depth_below_head(layer: str) -> int:
-    """How far a top-level layer is from the head: 0 head, 1 stage4, ... 5 stem."""
-    if layer == "head":
-        return 0
-    return 5 - int(layer[5]) if layer.startswith("stage") else 5

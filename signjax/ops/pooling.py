@@ -20,12 +20,7 @@ from signjax.ops.convolution import (
 
 
 def max_pool(
-    x: Array,
-    *,
-    window: Pair,
-    strides: Pair,
-    padding: Padding,
-    conv_impl: ConvImpl,
+    x: Array, window: Pair, strides: Pair, padding: Padding, *, conv_impl: ConvImpl
 ) -> Array:
     """Takes the largest value of each window, channel by channel.
 

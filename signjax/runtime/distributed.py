@@ -151,9 +151,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def batched(mesh: Mesh) -> NamedSharding:
-    """The first axis split over the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+def batched(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """This axis split over the devices."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
 
 def shard_batch(mesh: Mesh, batch: np.ndarray) -> np.ndarray | jax.Array:

@@ -4,11 +4,12 @@ import errno
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from signjax.errors import InputError, RunError, SignjaxError
+from signjax.errors import InputError, RunError
 
 
 def cache_directory() -> Path:
@@ -35,13 +36,10 @@ class MetricsFile:
 
         Raises InputError or RunError where it cannot be written, as `write_json`.
         """
-        try:
-            with self.path.open("ab") as file:
-                file.write(_line(record))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+        with _errors_of(self.path), self.path.open("ab") as file:
+            file.write(_line(record))
+            file.flush()
+            os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
         """All records in file order; a last line cut short by a kill is left out.
@@ -118,30 +116,55 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def publish(unfinished: Path, path: Path) -> None:
+    """Renames a finished file or folder to `path`, once all of it is on disk.
+
+    A file that has the name is replaced. When this returns, the new name outlives a
+    power cut too, as far as the disk keeps what it reports as flushed. Raises OSError.
+    """
+    for part in (unfinished, *unfinished.rglob("*")):
+        _flush(part)
+    unfinished.replace(path)
+    for folder in path.parent, path.parent.parent:  # the first may be new as well
+        _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    try:
+        file = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    except PermissionError:
+        if path.is_dir():
+            return  # Windows opens no folders, and not everybody may list /home
+        raise
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Puts `content` at `path` so that a kill leaves the old file or the new one."""
-    try:
+    with _errors_of(path):
         if path.exists() and not path.is_file():
             path.write_bytes(content)  # /dev/stdout or a named pipe must stay one
             return
         path = path.resolve()  # a link stays a link
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".tmp")
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+        unfinished.write_bytes(content)
+        publish(unfinished, path)
 
 
-def _unwritable(path: Path, error: OSError) -> SignjaxError:
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
     """A full disk is the run's failure, to be gone on from; another place is wrong."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return RunError(
-            f"{path}: cannot be written: {error.strerror}; free some space, and the "
-            "same command goes on from what was saved"
-        )
-    return InputError(f"{path}: cannot be written: {error.strerror}")
+    try:
+        yield
+    except OSError as error:
+        told = f"{path}: cannot be written: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise RunError(
+                f"{told}; free some space, and the same command goes on from what was "
+                "saved"
+            ) from error
+        raise InputError(told) from error

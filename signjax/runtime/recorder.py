@@ -17,20 +17,13 @@ class Recorder:
     """
 
     def __init__(
-        self,
-        workdir: Path,
-        console: Console,
-        *,
-        source: str,
-        epochs: int,
-        tensorboard: bool,
+        self, workdir: Path, source: str, console: Console, tensorboard: bool
     ) -> None:
-        """source: the data's, which labels every record. epochs: of the whole run."""
+        """source: the data's, which labels every record. tensorboard: whether to."""
         self._directory = workdir / "tensorboard" if tensorboard else None
         self._file = MetricsFile(workdir / "metrics.jsonl")
         self._console = console
         self._source = source
-        self._epochs = epochs
         self._tensorboard: TensorBoard | None = None
 
     def __enter__(self) -> Self:
@@ -49,12 +42,12 @@ class Recorder:
             if self._directory:
                 self._tensorboard = TensorBoard(self._directory, first_step=step)
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Writes the record of an epoch; it is on disk when this returns."""
+    def add(self, record: Mapping[str, Any], *, epochs: int) -> None:
+        """Writes the record of one of `epochs`; it is on disk when this returns."""
         record = {**record, "data": self._source}
         if is_primary():
             self._file.append(record)
-        self._console.epoch(record, epochs=self._epochs)
+        self._console.epoch(record, epochs=epochs)
         if self._tensorboard:
             self._tensorboard.write(record["step"], record)
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from signjax.augment.geometry import augment, warp
+from signjax.augment import augment
+from signjax.augment.geometry import warp
 
 ALL = {
     "flip": True,

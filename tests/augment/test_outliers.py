@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from signjax import build
 from signjax.augment.outliers import render_outliers
 from signjax.config import check, default_config
 from signjax.errors import InputError
 from signjax.evaluation.calibration import RISK, fit
+from signjax.experiment import make_experiment
 from signjax.step import OUT_OF_DISTRIBUTION, cross_entropy
 
 IMAGES = np.random.default_rng(0).random((64, 32, 48, 3), np.float32)
@@ -60,14 +60,14 @@ def test_the_threshold_rises_until_a_share_of_the_hands_is_given_up() -> None:
     plain = fit(logits, labels, step=1)
     raised = fit(logits, labels, step=1, abstain_fraction=0.05)
     assert plain.threshold is not None and raised.threshold is not None
-    assert plain.answered > 0.99 and raised.threshold > plain.threshold
+    assert plain.coverage > 0.99 and raised.threshold > plain.threshold
     confidence = raised.probabilities(logits).max(axis=1)
     assert np.sum(confidence < raised.threshold) == 10
-    assert raised.answered == 0.95 and raised.risk == plain.risk == RISK
+    assert raised.coverage == 0.95 and raised.risk == plain.risk == RISK
     few = fit(logits[:40], labels[:40], step=1, abstain_fraction=0.05)
-    assert few.threshold is not None and few.risk is None and few.answered == 0.95
+    assert few.threshold is not None and few.risk is None and few.coverage == 0.95
     one = fit(logits[:1], labels[:1], step=1, abstain_fraction=0.05)
-    assert one.answered == 1
+    assert one.coverage == 1
 
 
 def test_a_limit_that_the_risk_asks_for_is_not_lowered() -> None:
@@ -75,34 +75,31 @@ def test_a_limit_that_the_risk_asks_for_is_not_lowered() -> None:
     labels = np.arange(400) % 4
     logits = 2 * np.eye(4)[labels] + rng.normal(0, 1, (400, 4))
     plain = fit(logits, labels, step=1, risk=0.1)
-    assert plain.threshold is not None and 0.2 < plain.answered < 0.9
+    assert plain.threshold is not None and 0.2 < plain.coverage < 0.9
     assert fit(logits, labels, step=1, risk=0.1, abstain_fraction=0.05) == plain
 
 
 @pytest.mark.parametrize(
-    ("share", "batch_size", "counted"), [(0.09, 32, 29), (0.01, 8, 7)]
+    ("fraction", "batch_size", "counted"), [(0.09, 32, 29), (0.01, 8, 7)]
 )
-def test_a_recipe_gives_them_their_share_of_a_batch(
-    share: float, batch_size: int, counted: int
+def test_they_take_their_fraction_of_a_batch(
+    fraction: float, batch_size: int, counted: int
 ) -> None:
     config = default_config()
-    config.train.outlier_fraction, config.train.batch_size = share, batch_size
-    network = build.make_network(config, 3, jax.local_devices()[:1])
-    recipe = build.make_recipe(config, network, train_size=64)
-    state = build.make_state(config, network, recipe)
-    images = np.zeros((64, 64, 64, 3), np.uint8)
-    labels = np.zeros(64, np.int32)
-    batch = recipe.batches(0)[0]
-    _, metrics = recipe.train_step(state, images, labels, batch, recipe.key)
+    config.train.outlier_fraction, config.train.batch_size = fraction, batch_size
+    experiment = make_experiment(config, 3, 64, jax.local_devices()[:1])
+    state = experiment.initial_state()
+    images, labels = np.zeros((64, 64, 64, 3), np.uint8), np.zeros(64, np.int32)
+    indices = np.arange(batch_size, dtype=np.int32)
+    _, metrics = experiment.train_step(state, images, labels, indices, experiment.key)
     assert metrics.count == counted
 
 
-def test_a_share_that_leaves_no_image_is_refused() -> None:
+def test_a_fraction_that_leaves_no_image_is_refused() -> None:
     config = default_config()
     config.train.outlier_fraction, config.train.batch_size = 0.9, 4
-    network = build.make_network(config, 3, jax.local_devices()[:1])
     with pytest.raises(InputError, match="leaves no image in a batch of 4"):
-        build.make_recipe(config, network, train_size=64)
+        check(config)
 
 
 def test_an_order_that_never_changes_is_refused() -> None:
@@ -110,10 +107,3 @@ def test_an_order_that_never_changes_is_refused() -> None:
     config.train.outlier_fraction, config.train.shuffle = 0.1, False
     with pytest.raises(InputError, match=r"config.train.shuffle=True"):
         check(config)
-
-
-def test_only_a_model_that_learned_from_them_gives_hands_up() -> None:
-    config = default_config()
-    assert build.abstain_fraction(config) == 0
-    config.train.outlier_fraction = 0.1
-    assert build.abstain_fraction(config) == 0.05

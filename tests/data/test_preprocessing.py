@@ -88,7 +88,7 @@ def test_evaluate_and_predict_see_what_training_saw(
     network = build.make_network(config, len(CLASSES), jax.devices()[:1])
     recipe = build.make_recipe(config, network, 64)
     state = build.make_state(config, network, recipe)
-    workdir.begin(run, workdir.Run(config, CLASSES, DATA, 64))
+    workdir.record_run(run, workdir.Run(config, CLASSES, DATA, 64))
     with Checkpoints(run / "checkpoints", warn=pytest.fail) as checkpoints:
         checkpoints.save(0, state)
 
@@ -156,7 +156,7 @@ def test_fine_tuning_chooses_size_and_framing_itself() -> None:
 def test_a_run_from_before_these_keys_sees_the_whole_square(
     config: Any, tmp_path: Path
 ) -> None:
-    workdir.begin(tmp_path, workdir.Run(config, CLASSES, DATA, 64))
+    workdir.record_run(tmp_path, workdir.Run(config, CLASSES, DATA, 64))
     stored = json.loads((tmp_path / "run.json").read_text())
     for key in ("crop", "interpolation"):
         del stored["config"]["data"][key]

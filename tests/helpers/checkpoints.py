@@ -88,8 +88,8 @@ def restored_steps(directory: Path) -> tuple[int, int]:
     """Steps of the latest and of the best, with their content checked."""
     found = []
     with opened(directory) as checkpoints:
-        for restore in checkpoints.restore, checkpoints.restore_best:
-            restored = restore(abstract(make_state(0)))
+        for best in False, True:
+            restored = checkpoints.restore(abstract(make_state(0)), best=best)
             assert restored is not None
             step = int(restored.step)
             assert_same(restored, make_state(step))

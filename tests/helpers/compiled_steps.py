@@ -12,6 +12,7 @@ from flax import linen as nn
 from signjax import step
 from signjax.models.cnn import CNN
 from signjax.models.resnet import ResNet
+from signjax.runtime.distributed import make_mesh, replicated
 from signjax.state import Metrics, TrainState, create_state
 
 SIZE = 32  # pixels a side
@@ -47,30 +48,30 @@ def set_up(
     model: nn.Module,
     *,
     devices: int = 1,
-    augment: step.Augment = leave,
+    augment: Any = leave,
     optimizer: optax.GradientTransformation | None = None,
-    outliers: int = 0,
+    outlier_count: int = 0,
 ) -> Setup:
     optimizer = optimizer or optax.sgd(RATE)
-    mesh = step.make_mesh(jax.devices()[:devices])
-    train_step = step.compile_train_step(
-        mesh,
-        model=model,
+    mesh = make_mesh(jax.devices()[:devices])
+    network = {"model": model, "normalize": normalize}
+    train_step = partial(
+        step.train_step,
+        **network,
         optimizer=optimizer,
         augment=augment,
-        normalize=normalize,
         label_smoothing=SMOOTHING,
-        outliers=outliers,
+        outlier_count=outlier_count,
     )
-    eval_step = step.compile_eval_step(mesh, model=model, normalize=normalize)
+    eval_step = step.jit_inference(mesh, partial(step.eval_step, **network))
     start = draw_state(model, optimizer)
-    place = partial(jax.device_put, start, step.replicated(mesh))
-    return Setup(train_step, eval_step, place)
+    place = partial(jax.device_put, start, replicated(mesh))
+    return Setup(step.jit_training(mesh, train_step), eval_step, place)
 
 
 def draw_state(model: nn.Module, optimizer: optax.GradientTransformation) -> TrainState:
     """A start drawn with NumPy: the initialisers take longer to compile than steps."""
-    create = partial(create_state, model, optimizer, image_size=SIZE)
+    create = partial(create_state, model=model, optimizer=optimizer, image_size=SIZE)
     shapes = jax.eval_shape(create, jax.random.key(0))
     rng = np.random.default_rng(5)
 

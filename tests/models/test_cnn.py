@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 
 from signjax.models.cnn import CNN
 from signjax.ops.convolution import ConvImpl
+from tests.helpers import reference
 
 
 def shapes(model: CNN, size: int) -> tuple[dict, tuple[int, ...]]:

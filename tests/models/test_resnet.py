@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 from flax import linen as nn
 
 from signjax.models.resnet import ResNet
+from tests.helpers import reference
 
 SEED = ResNet(
     6,

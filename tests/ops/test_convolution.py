@@ -1,8 +1,6 @@
 """Convolutions against float64 numpy, and what XLA makes of them and of whole steps."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +9,11 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from configs import cnn, resnet
-from signjax import build
+from signjax.experiment import make_experiment
+from signjax.models import make_model
 from signjax.ops.convolution import conv2d, same_padding
 from tests.helpers.conv_impls import (
-    FORMULATIONS,
+    CONV_IMPLS,
     NONE,
     ONE,
     assert_close,
@@ -56,7 +55,7 @@ def make_conv(conv_impl: str, stride: int, padding) -> Callable:
     )
 
 
-@pytest.mark.parametrize("conv_impl", FORMULATIONS)
+@pytest.mark.parametrize("conv_impl", CONV_IMPLS)
 @pytest.mark.parametrize("case", CONVOLUTIONS, **named)
 def test_conv_and_both_gradients_match_float64(case, conv_impl):
     _, x_shape, kernel_shape, stride, padding = case
@@ -126,19 +125,15 @@ def test_a_batch_on_two_devices_gives_the_same(case):
     assert dx.sharding.is_equivalent_to(shard, 4)
 
 
-def compile_step(config, **changes):
-    """Compiles the train step of a config as training does, but for the changes."""
-    network = build.make_network(config, 6, jax.local_devices()[:1])
-    network = replace(network, model=network.model.clone(**changes))
-    recipe = build.make_recipe(config, network, 1080)
-    jitted: Any = recipe.train_step
-    return jitted.lower(
-        build.abstract_state(config, network, recipe.optimizer),
+def compile_step(config):
+    """Compiles the train step of a config as training does."""
+    experiment = make_experiment(config, 6, 1080, jax.local_devices()[:1])
+    batch = (
         jax.ShapeDtypeStruct((1080, 64, 64, 3), np.uint8),
         jax.ShapeDtypeStruct((1080,), np.int32),
-        jax.ShapeDtypeStruct((recipe.batch_size,), np.int32),
-        recipe.key,
-    ).compile()
+        jax.ShapeDtypeStruct((config.train.batch_size,), np.int32),
+    )
+    return experiment.compile_train_step(experiment.abstract_state(), batch)
 
 
 def test_the_whole_step_of_the_cnn_obeys_the_rule():
@@ -153,7 +148,10 @@ def test_the_whole_step_of_the_resnet_obeys_the_rule():
 
 
 @pytest.mark.slow
-def test_the_whole_step_of_a_plain_resnet_does_not():
+def test_the_whole_step_of_a_plain_resnet_does_not(monkeypatch):
     # A block of each stage has all kinds of its convolutions and compiles sooner.
-    plain = compile_step(resnet.get_config(), conv_impl="xla", stage_sizes=(1, 1, 1, 1))
+    changes = {"conv_impl": "xla", "stage_sizes": (1, 1, 1, 1)}
+    plain_model = lambda **keys: make_model(**keys).clone(**changes)  # noqa: E731
+    monkeypatch.setattr("signjax.experiment.make_model", plain_model)
+    plain = compile_step(resnet.get_config())
     assert slow_instructions(plain).count("convolution") > 20

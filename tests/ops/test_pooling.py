@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from signjax.ops.layers import Conv
 from signjax.ops.pooling import conv_max_pool, max_pool
 from tests.helpers.conv_impls import (
-    FORMULATIONS,
+    CONV_IMPLS,
     NONE,
     ONE,
     assert_close,
@@ -92,7 +92,7 @@ def make_pooled(conv_impl: str, padding, window) -> Callable:
     )
 
 
-@pytest.mark.parametrize("conv_impl", FORMULATIONS)
+@pytest.mark.parametrize("conv_impl", CONV_IMPLS)
 @pytest.mark.parametrize("case", MAX_POOLS, **named)
 def test_max_pool_gives_a_tie_to_the_first_pixel(case, conv_impl):
     _, shape, window, stride, padding = case
@@ -116,7 +116,7 @@ def test_max_pool_keeps_bfloat16():
     np.testing.assert_array_equal(np.float32(y[0, ..., 0]), [[10, 14], [26, 30]])
 
 
-@pytest.mark.parametrize("conv_impl", FORMULATIONS)
+@pytest.mark.parametrize("conv_impl", CONV_IMPLS)
 @pytest.mark.parametrize("case", POOLED_CONVOLUTIONS, **named)
 def test_conv_and_max_pool_in_one_are_exact_and_give_a_tie_to_the_first(
     case, conv_impl
@@ -140,7 +140,7 @@ def test_conv_and_max_pool_in_one_are_exact_and_give_a_tie_to_the_first(
         assert slow_instructions(run) == []
 
 
-@pytest.mark.parametrize("conv_impl", FORMULATIONS)
+@pytest.mark.parametrize("conv_impl", CONV_IMPLS)
 def test_conv_and_max_pool_in_one_keep_bfloat16(conv_impl):
     x = jnp.arange(16, dtype=jnp.bfloat16).reshape(1, 4, 4, 1)
     run = with_gradients(make_pooled(conv_impl, NONE, (2, 2)))

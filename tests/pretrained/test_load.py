@@ -111,7 +111,7 @@ def save(directory: Path, config: Any, variables: Any = None) -> None:
     network = build.make_network(config, len(classes), jax.devices()[:1])
     data = {"source": "signs", "origin": "here", "sha256": "0"}
     run = workdir.Run(config, classes, data, train_size=32)
-    workdir.begin(directory, run)
+    workdir.record_run(directory, run)
     if variables is None:
         recipe = build.make_recipe(config, network, 32)
         state = build.make_state(config, network, recipe)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-FORMULATIONS = ("xla", "matmul")
+CONV_IMPLS = ("xla", "matmul")
 NONE = ((0, 0), (0, 0))
 ONE = ((1, 1), (1, 1))
 
