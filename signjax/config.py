@@ -277,7 +277,6 @@ _RESNET_ONLY = (
     "model.zero_init_last_scale",
     "model.bn_momentum",
     "model.bn_epsilon",
-    "model.weights",
     "train.freeze_backbone",
     "train.recalibrate_batch_norm",
     "optimizer.layer_decay",

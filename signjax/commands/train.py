@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from absl import flags
+from ml_collections import config_flags
+
 from signjax.commands.common import refuse_arguments, require_config
 from signjax.commands.options import Options
 from signjax.runtime.console import Console
@@ -20,4 +23,5 @@ def run(options: Options) -> None:
         devices = require_devices(options.require_device)
         console = Console(quiet=not is_primary())
         directory = Path(options.workdir or default_workdir(config))
-        train(config, directory, devices, console)
+        chosen = config_flags.get_override_values(flags.FLAGS["config"])
+        train(config, directory, devices, console, chosen)

@@ -23,6 +23,8 @@ from signjax.pretrained.port import (
 )
 from signjax.pretrained.published import Preprocessing, named
 from signjax.pretrained.read import read_weights
+from signjax.runtime.checkpoint import Checkpoints
+from signjax.runtime.console import Console
 from signjax.runtime.distributed import (
     device_put_global,
     replicated,
@@ -105,37 +107,65 @@ def ported_config(ported: Ported) -> Config:
     return config
 
 
-def follow_weights(
-    config: Config, ported: Ported, chosen: Collection[str]
-) -> tuple[Config, str]:
-    """`config` with the network and the channel statistics of the weights.
+def settle_weights(
+    config: Config,
+    directory: Path,
+    chosen: Collection[str],
+    devices: list[jax.Device],
+    console: Console,
+) -> tuple[Config, Ported | None]:
+    """`config` with the network and the channel statistics of its pretrained weights.
 
-    The size and the cropping of images are free. Returns what was changed, too, as
-    `key=value, ...`.
-    chosen: keys that the person set and that are not changed. Raises InputError, with
-    all of them that differ from what the weights need.
+    The size and the cropping of images are free. Returns the weights too; None where
+    there are none to start from, as the run in the workdir `directory` has begun.
+    chosen: keys that the person set, which are not changed. Raises InputError with all
+    of them that differ from what the weights need.
     """
-    needed = {
-        "model.name": ported.network,
-        **{f"model.{key}": value for key, value in ported.variant.items()},
-        "data.mean": ported.preprocessing.mean,
-        "data.std": ported.preprocessing.std,
-    }
-    del needed["model.bn_momentum"]  # of training alone
+    given = config.model.weights
+    if not given:
+        return config, None
+    with Checkpoints(directory / "checkpoints", warn=console.warning) as checkpoints:
+        begun = bool(checkpoints.steps())
+    if begun and (old := workdir.read(directory).config).model.weights == given:
+        kept = {k: field(old, k) for k in _DECIDED if k not in chosen}
+        return _changed(config, kept), None
+    ported = open_weights(given, devices=devices, warn=console.warning).ported
+    needed = _needed(ported)
     differing = {
         key: value
         for key, value in needed.items()
         if not np.array_equal(field(config, key), value)
     }
-    wrong = differing.keys() & {"model.name", *chosen}
-    if wrong:
-        told = listed(f"config.{k} is {field(config, k)!r}: expected {needed[k]!r}" for k in needed if k in wrong)
-        raise InputError(f"{told}, as the weights of config.model.weights need")
+    if wrong := [key for key in differing if key in ("model.name", *chosen)]:
+        told = (f"config.{k} is {field(config, k)!r}, not {needed[k]!r}" for k in wrong)
+        raise InputError(
+            f"{listed(told)}, which config.model.weights={given} needs: leave out what "
+            "follows from the weights"
+        )
+    if differing:
+        told = listed(f"{key}={value!r}" for key, value in differing.items())
+        console.info(f"from the weights: {told}")
+    return _changed(config, differing), ported
+
+
+# bn_momentum is of training alone.
+_DECIDED = [f"model.{key}" for key in Variant.__annotations__ if key != "bn_momentum"]
+_DECIDED += ["data.mean", "data.std"]
+
+
+def _needed(ported: Ported) -> dict[str, Any]:
+    values = {f"model.{key}": value for key, value in ported.variant.items()}
+    values["data.mean"] = ported.preprocessing.mean
+    values["data.std"] = ported.preprocessing.std
+    return {"model.name": ported.network} | {key: values[key] for key in _DECIDED}
+
+
+def _changed(config: Config, values: dict[str, Any]) -> Config:
     config = config.copy_and_resolve_references()
-    for key, value in differing.items():
+    for key, value in values.items():
         group, name = key.split(".")
         config[group][name] = value
-    return config, ", ".join(f"{key}={value!r}" for key, value in differing.items())
+    return config
 
 
 def start_from(

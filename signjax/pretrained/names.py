@@ -141,13 +141,14 @@ def depth(layout: Layout, held: Collection[str]) -> int:
 def recognize(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
     """The layout of a source with leaves of these names; None if it is not known.
 
-    PyTorch's names may stand below others (`module.`, `model.backbone.`), and the
-    classifier may have a name of its own.
+    Names may stand below others (`module.`, `model.backbone.`), but for Flax's, and the
+    classifier may have one of its own.
     """
     for layout in LAYOUTS.values():
         first = _kernel(layout, _FIRST)
         for name in shapes:
-            if name == first or (layout.torch and name.endswith(f".{first}")):
+            below = name.endswith(layout.join + first) and not layout.collections
+            if name == first or below:
                 return _adapted(layout, name.removesuffix(first), shapes)
     return None
 
@@ -172,7 +173,7 @@ def _adapted(
     if len(heads) == 1 and others == {heads[0] + kernel, heads[0] + bias}:
         first = "params/" if layout.collections else ""
         head = heads[0].removeprefix(first).removesuffix(layout.join)
-        return layout._replace(head=head)
+        return layout._replace(head=head, notes=layout.notes or _AS_FIRST_PUBLISHED)
     return layout
 
 

@@ -48,13 +48,15 @@ class Coverage(NamedTuple):
 
 @dataclass(frozen=True)
 class Ported:
-    """A ResNet-50 with a source's weights.
+    """A network with a source's weights.
 
-    variables: params and batch_stats, nested dicts of float32 numpy arrays; without
-    `head` if the source has none. classes: names of the outputs, None without head.
-    notes: what the source does not say and was taken for granted, a line each.
+    network: as `config.model.name`. variables: params and batch_stats, nested dicts of
+    float32 numpy arrays; without `head` if the source has none. variant: of no meaning
+    for the CNN. classes: names of the outputs, None without head. notes: what the
+    source does not say and was taken for granted, a line each.
     """
 
+    network: str
     variables: Variables
     variant: Variant
     preprocessing: Preprocessing
@@ -83,6 +85,7 @@ def port(source: Source, *, keep_conv_bias: bool = False) -> Ported:
         leaves |= {stem: np.ascontiguousarray(leaves[stem][:, :, ::-1, :])}
     classes, class_notes = _class_names(source, leaves)
     return Ported(
+        network="resnet50",
         variables=unflatten_dict(leaves),
         variant={**layout.variant, "conv_bias": conv_bias},
         preprocessing=layout.preprocessing,

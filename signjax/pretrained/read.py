@@ -128,7 +128,9 @@ def _read_hdf5(file: IO[bytes]) -> tuple[Layout, Arrays]:
     with h5py.File(file, "r") as root:
         held = _held(root)
         if "model_config" in root.attrs:
-            layers = keras_model.parse_layers(json.loads(root.attrs["model_config"]))
+            layers = keras_model.parse_layers(
+                json.loads(_text(root.attrs["model_config"]))
+            )
             return _of_model(layers, _by_layer(held, "model_weights/", layers))
         if _strings(root, "layer_names"):
             arrays = _by_layer(held, "", ())
@@ -239,7 +241,7 @@ def _named(leaves: Mapping[str, list[Any]]) -> Arrays:
         known = [*names.KERAS_LEAVES[kind], *map(str, range(2, len(datasets)))]
         for leaf, dataset in zip(known, datasets, strict=False):
             value = dataset[()]
-            if value.dtype == "V2" and dataset.attrs.get("dtype") == "bfloat16":
+            if value.dtype == "V2":  # as h5py stores what HDF5 has no name for
                 value = value.view(jnp.bfloat16)
             arrays[f"{layer}/{leaf}"] = value
     return arrays

@@ -43,7 +43,7 @@ def zeros(shapes: Shapes, dtype: Any = np.float32) -> dict[str, np.ndarray]:
 def by_layer(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
     layers: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
-        layer, leaf = name.split("/")
+        layer, _, leaf = name.rpartition("/")
         layers.setdefault(layer, {})[leaf] = array
     return layers
 
@@ -66,20 +66,33 @@ def write_keras_h5(path: Path, arrays: Arrays, model_config: str | None = None) 
     return path
 
 
-def write_keras_3(root: h5py.Group, arrays: Arrays, *, named: bool = True) -> None:
-    """Keras 3's layout; `named`: with the layers' names, as its later versions do."""
-    counts: dict[str, int] = {}
+def write_keras_3(
+    root: h5py.Group, arrays: Arrays, *, named: bool = True, base: str = "layers"
+) -> None:
+    """Keras 3's layout; `named`: with the layers' names, as its later versions do.
+
+    Layers `model/layer` are those of a functional model within the model.
+    """
+    counts: dict[tuple[str, str], int] = {}
     for layer, leaves in by_layer(arrays).items():
+        model, _, own = layer.rpartition("/")
         kind = _class_of(leaves)
-        number = counts[kind] = counts.get(kind, -1) + 1
+        number = counts[model, kind] = counts.get((model, kind), -1) + 1
         group = root.create_group(
-            f"layers/{kind}_{number}" if number else f"layers/{kind}"
+            f"{base}/{f'functional/{base}/' if model else ''}{kind}"
+            + (f"_{number}" if number else "")
         )
         variables = group.create_group("vars")
         if named:
-            variables.attrs["name"] = layer
+            variables.attrs["name"] = own
         for index, array in enumerate(leaves.values()):
             write_dataset(variables, str(index), array)
+
+
+def write_keras_weights(path: Path, arrays: Arrays, **options: Any) -> Path:
+    with h5py.File(path, "w") as root:
+        write_keras_3(root, arrays, **options)
+    return path
 
 
 def _class_of(leaves: Arrays) -> str:
@@ -88,10 +101,12 @@ def _class_of(leaves: Arrays) -> str:
     return "conv2d" if leaves["kernel"].ndim == 4 else "dense"
 
 
-def write_keras_zip(path: Path, arrays: Arrays, model_config: str) -> Path:
+def write_keras_zip(
+    path: Path, arrays: Arrays, model_config: str, **options: Any
+) -> Path:
     weights = io.BytesIO()
     with h5py.File(weights, "w") as root:
-        write_keras_3(root, arrays, named=False)
+        write_keras_3(root, arrays, **{"named": False, **options})
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", "{}")
         archive.writestr("config.json", model_config)
