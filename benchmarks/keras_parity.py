@@ -1,6 +1,6 @@
 """Compares a ported Keras network with Keras itself on the 120 SIGNS test images.
 
-    python benchmarks/peers/keras_reference.py --data=DIR --output=KERAS --epochs=30
+    python benchmarks/baselines/keras_reference.py --data=DIR --output=KERAS --epochs=30
     python -m benchmarks.keras_parity --data=DIR --keras=KERAS
 
 Ports KERAS/resnet50.h5 by the real command line, predicts the test images with it, and
@@ -10,6 +10,7 @@ Keras' BatchNorm take some 20 epochs to catch up with the weights.
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -19,14 +20,18 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks.rows import RESULTS, ROOT, sha256
 from signjax.data.signs import read_signs_file
-from signjax.evaluation.metrics import predict_logits, softmax
-from signjax.runtime.machine import git_commit
+from signjax.evaluation.metrics import logits_of, softmax
+from signjax.runtime.machine import ROOT, provenance
 from signjax.workdir import load_trained, versions
 
-FILE = RESULTS / "keras_parity.json"
+FILE = Path(__file__).parent / "results" / "keras_parity.json"
 LEARNED = 0.5  # accuracy; chance is one in six
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main() -> None:
@@ -35,9 +40,9 @@ def main() -> None:
     parser.add_argument("--keras", type=Path, required=True)
     arguments = parser.parse_args()
     weights = arguments.keras / "resnet50.h5"
-    peer = np.load(arguments.keras / "predictions.npz")
+    keras = np.load(arguments.keras / "predictions.npz")
     keras_accuracy = float(
-        np.mean(peer["probabilities"].argmax(1) == peer["labels"]),
+        np.mean(keras["probabilities"].argmax(1) == keras["labels"]),
     )
     if keras_accuracy < LEARNED:
         sys.exit(f"{weights}: Keras has {keras_accuracy:.2f} right; train more epochs")
@@ -47,20 +52,19 @@ def main() -> None:
         trained = load_trained(Path(workdir), devices=jax.local_devices(), warn=print)
     test_file = arguments.data / "test_signs.h5"
     images = read_signs_file(test_file, "test").images
-    network = trained.network
-    logits = predict_logits(network.eval_step, trained.state.variables, images, 120)
+    logits = logits_of(trained.experiment, trained.state.variables, images)
     probabilities = softmax(logits)
     result = {
         "largest_probability_difference": float(
-            np.abs(probabilities - peer["probabilities"]).max()
+            np.abs(probabilities - keras["probabilities"]).max()
         ),
-        "accuracy": float(np.mean(probabilities.argmax(1) == peer["labels"])),
+        "accuracy": float(np.mean(probabilities.argmax(1) == keras["labels"])),
         "keras_accuracy": keras_accuracy,
         "images": len(images),
         "data_sha256": sha256(test_file),
         "weights_sha256": sha256(weights),
         "versions": versions(),
-        "git_commit": git_commit(),
+        **provenance(),
     }
     FILE.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))

@@ -1,14 +1,15 @@
-"""Runs signjax and a peer by turns, each time in a fresh process, and compares them.
+"""Runs signjax and a baseline by turns, each in a fresh process, and compares them.
 
-    python -m benchmarks.speed --peer=torch-compile --peer_python=PYTHON [--model=cnn]
-    python -m benchmarks.speed --work=fit --peer=keras-tensorflow --data=DIR ...
+    python -m benchmarks.speed --baseline=torch-compile --baseline_python=PYTHON
+    python -m benchmarks.speed --work=fit --baseline=keras-tensorflow --data=DIR ...
 
 Both do the same work from the same weights on the same cores; one runs after the
-other, never two at once. A pair's ratio is the peer's time by ours, so more than 1 says
-that signjax is faster; the row of results/speed.json holds every pair and the median,
-least and largest ratio. All compilation caches are empty before the first pair and kept
-to the last pair, so the first pair shows cold starts and the others warm ones. A peer
-that fails, or computes something else, ends it all with its name and what it said.
+other, never two at once. A pair's ratio is the baseline's time by signjax's, so more
+than 1 says that signjax is faster; the row of results/speed.json holds every pair and
+the median, least and largest ratio. All compilation caches are empty before the first
+pair and kept to the last pair, so the first pair shows cold starts and the others warm
+ones. A baseline that fails, or computes something else, ends it all with its name and
+what it said.
 """
 
 import argparse
@@ -29,17 +30,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rows import RESULTS, ROOT, machine
+from signjax.runtime.machine import ROOT, provenance
 
-FILE = RESULTS / "speed.json"
+FILE = Path(__file__).parent / "results" / "speed.json"
 # How far losses (relative) and logits (by the largest) may lie apart. Float32 rounds
 # differently in each program, and ten steps of training carry that on.
 TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A module of benchmarks.peers, its flags for each kind of work, and its settings.
+class Baseline:
+    """A module of benchmarks.baselines, its flags for each kind of work, its settings.
 
     environment: variables that it is given beside those that all are given.
     """
@@ -48,31 +49,31 @@ class Peer:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def _torch(compile_mode: str) -> Peer:
+def _torch(compile_mode: str) -> Baseline:
     command = ("torch_step", f"--compile={compile_mode}")
     # PyTorch too gets its memory anew in each step. With large pages that costs least,
     # of these, the defaults and freed memory kept as signjax keeps it.
     environment = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-    return Peer({"train": command, "inference": command}, environment)
+    return Baseline({"train": command, "inference": command}, environment)
 
 
-def _keras(backend: str, jit_compile: str) -> Peer:
+def _keras(backend: str, jit_compile: str) -> Baseline:
     flag = f"--jit_compile={jit_compile}"
-    return Peer(
+    return Baseline(
         {"train": ("keras_step", flag), "fit": ("keras_fit", flag)},
         {"KERAS_BACKEND": backend},
     )
 
 
-PEERS = {
+BASELINES = {
     "torch-eager": _torch("off"),
     "torch-compile": _torch("default"),
     "torch-max-autotune": _torch("max-autotune"),
-    "flax": Peer({"train": ("flax_step",)}),
+    "flax": Baseline({"train": ("flax_step",)}),
     "keras-tensorflow": _keras("tensorflow", "off"),
     "keras-tensorflow-jit": _keras("tensorflow", "on"),
     "keras-jax": _keras("jax", "on"),
-    "onnxruntime": Peer({"inference": ("onnx_inference",)}),
+    "onnxruntime": Baseline({"inference": ("onnx_inference",)}),
 }
 WORKS = ("train", "inference", "fit")
 
@@ -82,7 +83,7 @@ class SpeedError(Exception):
 
 
 @dataclass(frozen=True)
-class Program:
+class Process:
     """What is run: a name for people, a command and its environment."""
 
     name: str
@@ -100,14 +101,14 @@ def main() -> None:
     except SpeedError as error:
         sys.exit(f"error: {error}")
     store(row, arguments.output)
-    print(describe(row))
+    print(summary_line(row))
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--peer", choices=PEERS, required=True)
+    parser.add_argument("--baseline", choices=BASELINES, required=True)
     parser.add_argument("--work", choices=WORKS, default="train")
     parser.add_argument("--model", choices=("resnet", "cnn"), default="resnet")
     parser.add_argument("--batch_size", type=int, default=32)
@@ -118,11 +119,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=100, help="fit")
     parser.add_argument("--cores", type=int, help="how many of them; default: all")
     parser.add_argument("--output", type=Path, default=FILE, help="where rows are kept")
-    parser.add_argument("--ours_python", default=sys.executable)
-    parser.add_argument("--peer_python", default=sys.executable)
+    parser.add_argument("--signjax_python", default=sys.executable)
+    parser.add_argument("--baseline_python", default=sys.executable)
     arguments = parser.parse_args(argv)
-    if arguments.work not in PEERS[arguments.peer].works:
-        parser.error(f"{arguments.peer} does not do --work={arguments.work}")
+    if arguments.work not in BASELINES[arguments.baseline].works:
+        parser.error(f"{arguments.baseline} does not do --work={arguments.work}")
     if arguments.work == "fit":
         if arguments.data is None:
             parser.error("--work=fit needs --data, the folder of the two h5 files")
@@ -136,21 +137,21 @@ def compare(
     arguments: argparse.Namespace, directory: Path, cores: int
 ) -> dict[str, Any]:
     """The row of results/speed.json. directory: for weights, caches and workdirs."""
-    before = machine()
-    ours, peer = make_programs(arguments, directory, cores)
+    before = provenance()
+    own, baseline = make_processes(arguments, directory, cores)
     pairs = []
     for number in range(arguments.pairs):
-        mine, theirs = (execute(p, directory / "workdir") for p in (ours, peer))
-        difference = check_same(ours.name, mine, peer.name, theirs)
+        mine, theirs = (execute(p, directory / "workdir") for p in (own, baseline))
+        difference = check_same(own.name, mine, baseline.name, theirs)
         ratio = duration(theirs) / duration(mine)
-        pairs.append({"ratio": round(ratio, 4), "ours": mine, "peer": theirs})
+        pairs.append({"ratio": round(ratio, 4), "signjax": mine, "baseline": theirs})
         print(
-            f"pair {number + 1} of {arguments.pairs}: {show(mine)}, {peer.name} "
+            f"pair {number + 1} of {arguments.pairs}: {show(mine)}, {baseline.name} "
             f"{show(theirs)}, ratio {ratio:.2f}; outputs differ by {difference:.1e}",
             flush=True,
         )
     return {
-        "peer": arguments.peer,
+        "baseline": arguments.baseline,
         "work": arguments.work,
         "model": arguments.model,
         "batch_size": arguments.batch_size,
@@ -160,7 +161,7 @@ def compare(
         "times": middle_times(pairs),
         "ratio": spread([pair["ratio"] for pair in pairs]),
         "largest_difference": max(
-            check_same(ours.name, pair["ours"], peer.name, pair["peer"])
+            check_same(own.name, pair["signjax"], baseline.name, pair["baseline"])
             for pair in pairs
         ),
         **before,
@@ -168,11 +169,11 @@ def compare(
     }
 
 
-def make_programs(
+def make_processes(
     arguments: argparse.Namespace, directory: Path, cores: int
-) -> tuple[Program, Program]:
-    """(ours, the peer's), ready to be run; writes the initial weights."""
-    peer = PEERS[arguments.peer]
+) -> tuple[Process, Process]:
+    """(signjax, the baseline's), ready to be run; writes the initial weights."""
+    baseline = BASELINES[arguments.baseline]
     environment = {
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(directory / "jax"),
@@ -180,7 +181,7 @@ def make_programs(
         "OMP_NUM_THREADS": str(cores),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    module, *peer_flags = peer.works[arguments.work]
+    module, *flags = baseline.works[arguments.work]
     if arguments.work == "fit":
         mine = ["main.py", "--config=configs/cnn.py:seed", "--config.data.source=signs"]
         mine += [f"--config.data.dir={arguments.data.resolve()}"]
@@ -192,30 +193,30 @@ def make_programs(
         names = ("work", "model", "batch_size", "steps", "warmup")
         shared = [f"--{name}={getattr(arguments, name)}" for name in names]
         shared += [f"--weights={weights}"]
-        mine = ["-m", "benchmarks.peers.ours", *shared]
-        write = ["-m", "benchmarks.peers.initial_weights"]
+        mine = ["-m", "benchmarks.baselines.signjax_step", *shared]
+        write = ["-m", "benchmarks.baselines.initial_weights"]
         write += [f"--model={arguments.model}", f"--output={weights}"]
-        run(Program("weights", [arguments.ours_python, *write], environment))
-    theirs = ["-m", f"benchmarks.peers.{module}", *peer_flags, *shared]
+        run_process(Process("weights", [arguments.signjax_python, *write], environment))
+    theirs = ["-m", f"benchmarks.baselines.{module}", *flags, *shared]
     return (
-        Program("ours", [arguments.ours_python, *mine], environment),
-        Program(
-            arguments.peer,
-            [arguments.peer_python, *theirs],
-            {**environment, **peer.environment},
+        Process("signjax", [arguments.signjax_python, *mine], environment),
+        Process(
+            arguments.baseline,
+            [arguments.baseline_python, *theirs],
+            {**environment, **baseline.environment},
         ),
     )
 
 
-def execute(program: Program, workdir: Path) -> dict[str, Any]:
-    """Runs a program; what it says of itself, with wall time and how busy it was.
+def execute(process: Process, workdir: Path) -> dict[str, Any]:
+    """Runs a process; what it says of itself, with wall time and how busy it was.
 
     others_cpu is the share of the cores' time that other processes took meanwhile.
     """
     load = os.getloadavg()[0]
     before = _cpu_seconds()
     started = time.perf_counter()
-    output = run(program)
+    output = run_process(process)
     wall = time.perf_counter() - started
     busy, own = (
         after - earlier for after, earlier in zip(_cpu_seconds(), before, strict=True)
@@ -226,30 +227,30 @@ def execute(program: Program, workdir: Path) -> dict[str, Any]:
         said = read_own_result(json.loads(result.read_text()))
         shutil.rmtree(workdir)
     else:
-        said = parse_line(program.name, output)
+        said = parse_line(process.name, output)
     return {
         **said,
         "wall_seconds": round(wall, 3),
         "load_average": round(load, 2),
         "others_cpu": round(max(0.0, (busy - own) / machine), 4),
-        "command": without_paths(program.command[1:]),
+        "command": without_paths(process.command[1:]),
     }
 
 
-def run(program: Program) -> str:
+def run_process(process: Process) -> str:
     """The standard output; raises SpeedError with the end of the other if it fails."""
     done = subprocess.run(
-        program.command,
+        process.command,
         cwd=ROOT,
-        env={**os.environ, **program.environment},
+        env={**os.environ, **process.environment},
         capture_output=True,
         text=True,
     )
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[-5:])
         raise SpeedError(
-            f"{program.name} ended with status {done.returncode}: "
-            f"{shlex.join(program.command)}\n{said}"
+            f"{process.name} ended with status {done.returncode}: "
+            f"{shlex.join(process.command)}\n{said}"
         )
     return done.stdout
 
@@ -281,7 +282,7 @@ def parse_line(name: str, output: str) -> dict[str, Any]:
 
 
 def read_own_result(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a workdir's result.json, what the peers tell of a training."""
+    """Of a workdir's result.json, what the baselines tell of a training."""
     return {
         "train_loss": result["train"]["loss"],
         "train_accuracy": result["train"]["accuracy"],
@@ -301,7 +302,7 @@ def show(run: Mapping[str, Any]) -> str:
 
 
 def check_same(
-    ours: str, mine: Mapping[str, Any], peer: str, theirs: Mapping[str, Any]
+    signjax: str, mine: Mapping[str, Any], baseline: str, theirs: Mapping[str, Any]
 ) -> float:
     """How far the two programs' outputs lie apart; raises SpeedError above TOLERANCE.
 
@@ -313,9 +314,9 @@ def check_same(
     difference = largest_difference(mine[key], theirs[key])
     if not difference <= TOLERANCE:
         raise SpeedError(
-            f"{peer} does not compute what {ours} computes: {key} differ by "
-            f"{difference:.1e}, more than {TOLERANCE}\n{ours}: {mine[key]}\n"
-            f"{peer}: {theirs[key]}"
+            f"{baseline} does not compute what {signjax} computes: {key} differ by "
+            f"{difference:.1e}, more than {TOLERANCE}\n{signjax}: {mine[key]}\n"
+            f"{baseline}: {theirs[key]}"
         )
     return difference
 
@@ -341,7 +342,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-IDENTITY = ("peer", "work", "model", "batch_size", "processor", "cores")
+IDENTITY = ("baseline", "work", "model", "batch_size", "processor", "cores")
 
 
 def store(row: dict[str, Any], path: Path) -> None:
@@ -352,19 +353,20 @@ def store(row: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps([*rows, row], indent=1) + "\n")
 
 
-def describe(row: Mapping[str, Any]) -> str:
+def summary_line(row: Mapping[str, Any]) -> str:
     ratio, times = row["ratio"], row["times"]
     return (
-        f"{row['work']} {row['model']}, batch {row['batch_size']}: {row['peer']} takes "
-        f"{ratio['median']:.2f} times as long as signjax ({ratio['min']:.2f} to "
-        f"{ratio['max']:.2f}, {ratio['n']} pairs; {times['peer']:.4g} and "
-        f"{times['ours']:.4g} {'s' if row['work'] == 'fit' else 'ms'})"
+        f"{row['work']} {row['model']}, batch {row['batch_size']}: "
+        f"{row['baseline']} takes {ratio['median']:.2f} times as long as signjax "
+        f"({ratio['min']:.2f} to {ratio['max']:.2f}, {ratio['n']} pairs; "
+        f"{times['baseline']:.4g} and {times['signjax']:.4g} "
+        f"{'s' if row['work'] == 'fit' else 'ms'})"
     )
 
 
 def middle_times(pairs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The median over the pairs of each side's time, in ms, or s of whole processes."""
-    sides = ("ours", "peer")
+    sides = ("signjax", "baseline")
     return {side: median(duration(pair[side]) for pair in pairs) for side in sides}
 
 

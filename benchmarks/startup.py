@@ -4,8 +4,8 @@
 
 Each run is a fresh process that does what training does before and in its first step,
 once with an empty cache of compiled programs (cold) and then with a filled one (warm).
-The images are random: drawing or downloading some is not part of it. Seconds of each
-stage go to results/startup.json, from which tables.py draws the README's table.
+The images are random: rendering or downloading some is not part of it. Seconds of each
+stage go to results/startup.json, from which experiments/tables.py makes its table.
 """
 
 import argparse
@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import RESULTS, ROOT, machine
+from signjax.runtime.machine import ROOT, provenance
 
-FILE = RESULTS / "startup.json"
+FILE = Path(__file__).parent / "results" / "startup.json"
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     ]
     from signjax.workdir import versions
 
-    about = {**machine(), "versions": versions(), "rows": rows}
+    about = {**provenance(), "versions": versions(), "rows": rows}
     FILE.write_text(json.dumps(about, indent=1) + "\n")
 
 
@@ -77,10 +78,12 @@ def stages(path: str, started: float) -> dict[str, float]:
     import jax
     import numpy as np
 
-    from signjax import build
     from signjax.commands import train  # noqa: F401  what --mode=train imports
-    from signjax.commands.common import enable_compilation_cache
+    from signjax.data.dataset import Dataset
+    from signjax.data.load import make_batches
+    from signjax.experiment import make_experiment
     from signjax.runtime.cpu import prepare_cpu
+    from signjax.runtime.devices import enable_compilation_cache
 
     enable_compilation_cache()
     stamp("imports")
@@ -93,14 +96,13 @@ def stages(path: str, started: float) -> dict[str, float]:
     images = random.integers(0, 256, (count, size, size, 3), np.uint8)
     labels = random.integers(0, 6, count).astype(np.int32)
     prepare_cpu()
-    images, labels = jax.device_put((images, labels))
-    network = build.make_network(config, 6, jax.local_devices())
-    recipe = build.make_recipe(config, network, count)
+    experiment = make_experiment(config, 6, count, jax.local_devices())
+    dataset = Dataset(images, labels, tuple("012345"))
+    batch = next(make_batches(config, dataset, experiment.mesh).epoch(0))
     stamp("device and data")
-    state = jax.block_until_ready(build.make_state(config, network, recipe))
+    state = jax.block_until_ready(experiment.initial_state())
     stamp("initial weights")
-    batch = recipe.batches(0)[0]
-    jax.block_until_ready(recipe.train_step(state, images, labels, batch, recipe.key))
+    jax.block_until_ready(experiment.train_step(state, *batch, experiment.key))
     stamp("first step")
     return seconds
 

@@ -20,10 +20,9 @@ from typing import Any
 
 import jax
 from filelock import FileLock, Timeout
-from ml_collections import ConfigDict
 
 import signjax
-from signjax.config import Config, check, default_config
+from signjax.config import Config, check, from_stored
 from signjax.data.dataset import Splits
 from signjax.data.duplicates import image_keys
 from signjax.data.stream import Images, in_parts
@@ -42,8 +41,6 @@ from signjax.state import TrainState
 
 # Of the config, beside what is under `run`.
 NEUTRAL_KEYS = ("name", "data.dir", "data.source", "data.stream")
-# What a key of these types is read back as.
-_IN_JSON = {float: (float, int), tuple: (list, tuple)}
 _TRAINED_ON = "trained_on.json"
 VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -260,7 +257,7 @@ def read(workdir: Path) -> Run:
         if missing := {"source", "origin", "sha256"} - stored["data"].keys():
             raise KeyError(*sorted(missing))
         return Run(
-            config=ConfigDict(_merge(default_config().to_dict(), stored["config"])),
+            config=from_stored(stored["config"], str(path)),
             classes=tuple(stored["classes"]),
             data=stored["data"],
             train_size=stored["train_size"],
@@ -270,20 +267,6 @@ def read(workdir: Path) -> Run:
             f"{path} is not what training writes ({error!r}): restore it, or train "
             "again in another --workdir"
         ) from error
-
-
-def _merge(defaults: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
-    """`stored`, with the keys that came after it was written at their defaults.
-
-    Raises TypeError where a value is of another type than the key's default.
-    """
-    merged = defaults | stored
-    for name, value in defaults.items():
-        if not isinstance(merged[name], _IN_JSON.get(type(value), type(value))):
-            raise TypeError(f"{name} is {merged[name]!r}")
-        if isinstance(value, dict):
-            merged[name] = _merge(value, merged[name])
-    return merged
 
 
 def versions() -> dict[str, str]:

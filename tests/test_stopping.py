@@ -1,7 +1,9 @@
 """Runs that are killed or stopped: nothing is lost, and one line says what happened."""
 
 import os
+import pty
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -171,9 +173,9 @@ def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
 def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
     never_stopped: Path, tmp_path: Path
 ) -> None:
-    """SIGTERM, then Ctrl-C, each in the middle of an epoch: one line, and saved."""
+    """SIGTERM, then a queue's warning, each inside an epoch: one line, and saved."""
     reached = 0
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGUSR1):
         process = start(LONG, tmp_path)
         assert resumed_after(process) == reached
         # The workdir looks like it before the resumed run has begun to train too.
@@ -209,6 +211,31 @@ def test_a_killed_resnet_ends_with_the_bits_of_one_never_stopped(
 
     finish(start(RESNET, killed))
     assert_same_end(whole, killed)
+
+
+@pytest.mark.skipif(not shutil.which("setsid"), reason="needs util-linux's setsid")
+def test_a_terminal_that_closes_ends_it_with_its_state_saved(tmp_path: Path) -> None:
+    """The bar and the lines of the epochs then have nowhere to go."""
+    ours, theirs = pty.openpty()
+    longer = (*LONG, "--config.train.epochs=9999", f"--workdir={tmp_path}")
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command(*longer)],
+        cwd=ROOT,
+        env=os.environ | {"TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(theirs)
+    while not (tmp_path / "metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()[1]
+        os.read(ours, 65536)
+    os.close(ours)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert stderr.startswith("error: stopped by SIGHUP after step"), stderr
+    assert f"after step {saved_steps(tmp_path)[-1]} of" in stderr
 
 
 def test_ctrl_c_before_training_is_one_line_and_leaves_the_workdir_free(

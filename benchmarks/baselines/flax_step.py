@@ -1,6 +1,6 @@
 """Times a training step in plain Flax: nn.Conv, nn.BatchNorm, optax, one jit.
 
-    python -m benchmarks.peers.flax_step --weights=FILE [--model=cnn]
+    python -m benchmarks.baselines.flax_step --weights=FILE [--model=cnn]
 
 Written as people write it, with XLA's own convolutions; the state is donated. The
 layers bear signjax's names, so its weights fit as they are.
@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from benchmarks.peers import measure
 from flax import linen as nn
 from flax.traverse_util import unflatten_dict
+
+from benchmarks.baselines import measure
 
 
 class Bottleneck(nn.Module):

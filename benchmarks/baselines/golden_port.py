@@ -1,6 +1,6 @@
 """Writes tests/golden/: what Keras and PyTorch compute with known weights.
 
-    KERAS_BACKEND=torch python benchmarks/peers/golden_port.py --weights=KERAS_H5
+    KERAS_BACKEND=torch python benchmarks/baselines/golden_port.py --weights=KERAS_H5
 
 Needs Keras 3, torch, transformers, Pillow and scikit-image. KERAS_H5 is the published
 ImageNet file, in any copy that Keras loads. Of each stage's activations and of the
@@ -27,7 +27,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import keras_reference  # noqa: E402  (found by the line above)
 import torch_resnet  # noqa: E402

@@ -1,6 +1,6 @@
-"""Writes the weights that all peers start from: signjax's, but for LAST_SCALE.
+"""Writes the weights that all baselines start from: signjax's, but for LAST_SCALE.
 
-python -m benchmarks.peers.initial_weights --model=resnet --output=FILE.npz
+python -m benchmarks.baselines.initial_weights --model=resnet --output=FILE.npz
 """
 
 import argparse
@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from benchmarks.peers import measure
-from benchmarks.peers.ours import make_config
 from flax.traverse_util import flatten_dict
 
-from signjax import build
+from benchmarks.baselines import measure
+from benchmarks.baselines.signjax_step import make_config
+from signjax.experiment import make_experiment
 
 # With zeros, signjax's start, the blocks would hardly touch the losses that are to
 # agree; with ones, float32 rounding alone parts them within ten steps.
@@ -25,9 +25,9 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     arguments = parser.parse_args()
     config = make_config(arguments.model, batch_size=1)
-    network = build.make_network(config, measure.CLASSES, jax.local_devices()[:1])
-    recipe = build.make_recipe(config, network, measure.IMAGES)
-    variables = build.make_state(config, network, recipe).variables
+    devices = jax.local_devices()[:1]
+    experiment = make_experiment(config, measure.CLASSES, measure.IMAGES, devices)
+    variables = experiment.initial_state().variables
     leaves = flatten_dict(jax.device_get(variables))
     measure.write_weights(
         arguments.output, {place: _start(place, x) for place, x in leaves.items()}

@@ -1,6 +1,6 @@
 """Trains the CNN with Keras 3 as the reference does, to time the whole process.
 
-    KERAS_BACKEND=tensorflow python -m benchmarks.peers.keras_fit --data=DIR
+    KERAS_BACKEND=tensorflow python -m benchmarks.baselines.keras_fit --data=DIR
 
 DIR holds train_signs.h5 and test_signs.h5. The recipe is that of configs/cnn.py:seed:
 batches of 64 in order, Adam, 100 epochs, validation after each on the test images.
@@ -14,10 +14,11 @@ import json
 from pathlib import Path
 
 import keras
-from benchmarks.peers import measure
-from benchmarks.peers.keras_networks import make_cnn
-from benchmarks.peers.keras_reference import load
-from benchmarks.peers.keras_step import make_optimizer, packages, use_all_cores
+
+from benchmarks.baselines import measure
+from benchmarks.baselines.keras_networks import make_cnn
+from benchmarks.baselines.keras_reference import load
+from benchmarks.baselines.keras_step import make_optimizer, packages, use_all_cores
 
 
 def main() -> None:

@@ -5,9 +5,9 @@
 
 import keras
 import numpy as np
-from benchmarks.peers import measure
 from keras import layers
 
+from benchmarks.baselines import measure
 from signjax.pretrained.names import BLOCKS, LAYOUTS, table
 
 CNN_PLACES = {

@@ -1,6 +1,6 @@
 """The reference's ResNet-50 in Keras, trained on SIGNS and saved as the reference does.
 
-    KERAS_BACKEND=torch python benchmarks/peers/keras_reference.py \
+    KERAS_BACKEND=torch python benchmarks/baselines/keras_reference.py \
         --data=DIR --output=DIR [--epochs=2] [--steps=N]
 
 Needs Keras 3 with a backend, h5py and numpy. Writes resnet50.h5, the whole model with

@@ -1,6 +1,6 @@
 """Times a training step in Keras 3, as `fit` runs it.
 
-    KERAS_BACKEND=tensorflow python -m benchmarks.peers.keras_step --weights=FILE \
+    KERAS_BACKEND=tensorflow python -m benchmarks.baselines.keras_step --weights=FILE \
         [--jit_compile=on] [--model=cnn]
 
 The inputs are made ready beforehand, float32 and normalised, which favours Keras.
@@ -13,8 +13,9 @@ import os
 
 import keras
 import numpy as np
-from benchmarks.peers import measure
-from benchmarks.peers.keras_networks import make_network
+
+from benchmarks.baselines import measure
+from benchmarks.baselines.keras_networks import make_network
 
 PACKAGES = {
     "tensorflow": ("tensorflow-cpu",),

@@ -1,6 +1,6 @@
-"""What all peers share: the flags, the data, the clock and the line that they print.
+"""What all baselines share: flags, data, clock and the line that they print.
 
-Needs numpy alone, so that any peer's environment can import it.
+Needs numpy alone, so that any baseline's environment can import it.
 """
 
 import argparse
@@ -19,9 +19,9 @@ import numpy as np
 CLASSES = 6
 IMAGES = 1080  # as many as SIGNS has for training
 IMAGE_SIZE = 64
-# Every peer's network sees (pixel / 255 - MEAN) / STD.
+# Every baseline's network sees (pixel / 255 - MEAN) / STD.
 MEAN, STD = 0.5, 0.25
-# The same for every peer: SGD with Nesterov momentum for the ResNet, Adam for the CNN.
+# The same for every baseline: SGD with Nesterov momentum (ResNet), Adam (CNN).
 RESNET_RATE, MOMENTUM = 1e-5, 0.9
 CNN_RATE, ADAM_EPSILON = 1e-3, 1e-7
 # Of so many first steps the losses are printed.
@@ -31,7 +31,7 @@ COMPARED_IMAGES = 8
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """The flags that every peer takes."""
+    """The flags that every baseline takes."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,7 +49,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 def make_data() -> tuple[np.ndarray, np.ndarray]:
     """Random, always the same: images uint8 [1080, 64, 64, 3], labels int32 [1080].
 
-    Each image is noise on a mosaic of 4 x 4 colours. Noise alone would look alike to
+    Each image is noise on a mosaic of 4 x 4 colors. Noise alone would look alike to
     the deep layers, whose BatchNorm would blow up rounding errors; in a mosaic alone
     max-pooling would find many equal values, of which programs choose differently.
     """
@@ -87,6 +87,7 @@ class Clock:
     """Times steps that each call `tick` when their result is there."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        self.batch_size: int = arguments.batch_size
         self.warmup: int = arguments.warmup
         self.total: int = arguments.warmup + arguments.steps
         self.outputs: list[Any] = []

@@ -1,6 +1,6 @@
 """Times inference in ONNX Runtime, of the network that PyTorch exports.
 
-    python -m benchmarks.peers.onnx_inference --work=inference --weights=FILE \
+    python -m benchmarks.baselines.onnx_inference --work=inference --weights=FILE \
         [--model=cnn]
 
 Needs torch, onnx, onnxscript and onnxruntime. The file is exported for the one batch
@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from benchmarks.peers import measure
-from benchmarks.peers.torch_networks import make_network
+
+from benchmarks.baselines import measure
+from benchmarks.baselines.torch_networks import make_network
 
 
 def main() -> None:

@@ -1,32 +1,35 @@
-"""Times the train step or the eval step of signjax, as the modes build them.
+"""Times signjax's train step or eval step, as the train and evaluate modes make them.
 
-    python -m benchmarks.peers.ours --weights=FILE [--model=cnn] [--work=inference]
+    python -m benchmarks.baselines.signjax_step --weights=FILE [--work=inference]
 
-Augmentation and mirror images are off and the optimizer plain, as for every peer.
+Augmentation is off, in training and test, and the optimizer plain, as for every
+baseline.
 """
 
 import os
 
 import jax
 import numpy as np
-from benchmarks.peers import measure
 from flax.traverse_util import unflatten_dict
 
+from benchmarks.baselines import measure
 from configs import cnn, resnet
-from signjax import build
 from signjax.config import Config, default_config
+from signjax.data.dataset import Dataset
+from signjax.data.load import make_batches
+from signjax.experiment import Experiment, make_experiment
 from signjax.runtime.cpu import prepare_cpu
-from signjax.step import replicated
+from signjax.runtime.distributed import replicated
 
 
 def make_config(model: str, batch_size: int) -> Config:
-    """The shipped network of that name under the settings that all peers share."""
+    """The shipped network of that name, trained as all baselines are."""
     config = cnn.get_config("seed") if model == "cnn" else resnet.get_config()
-    config.augment = default_config().augment
-    config.tta = default_config().evaluation
-    config.optimizer = default_config().optimizer
+    for group in ("augment", "tta", "optimizer"):
+        config[group] = default_config()[group]
     config.data.mean = (measure.MEAN,) * 3
     config.data.std = (measure.STD,) * 3
+    config.data.synthetic_count = 0
     config.train.batch_size = batch_size
     config.train.label_smoothing = 0.0
     if model == "cnn":
@@ -43,21 +46,24 @@ def main() -> None:
     arguments = measure.make_parser(__doc__).parse_args()
     config = make_config(arguments.model, arguments.batch_size)
     prepare_cpu()
-    network = build.make_network(config, measure.CLASSES, jax.local_devices())
+    devices = jax.local_devices()
+    experiment = make_experiment(config, measure.CLASSES, measure.IMAGES, devices)
     variables = jax.device_put(
         unflatten_dict(measure.read_weights(arguments.weights)),
-        replicated(network.mesh),
+        replicated(experiment.mesh),
     )
     clock = measure.Clock(arguments)
-    timer = time_training if arguments.work == "train" else time_inference
-    timer(clock, config, network, variables)
+    if arguments.work == "train":
+        time_training(clock, config, experiment, variables)
+    else:
+        time_inference(clock, experiment, variables)
     measure.print_result(
         arguments,
         clock,
         packages=("jax", "jaxlib", "flax", "optax", "numpy"),
         settings={
-            "dtype": network.dtype,
-            "device": jax.local_devices()[0].device_kind,
+            "dtype": experiment.dtype,
+            "device": devices[0].device_kind,
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "cores": measure.cores(),
         },
@@ -65,28 +71,33 @@ def main() -> None:
 
 
 def time_training(
-    clock: measure.Clock, config: Config, network: build.Network, variables: dict
+    clock: measure.Clock, config: Config, experiment: Experiment, variables: dict
 ) -> None:
-    recipe = build.make_recipe(config, network, measure.IMAGES)
-    state = build.make_state(config, network, recipe).replace(**variables)
-    images, labels = jax.device_put(measure.make_data(), replicated(network.mesh))
+    state = experiment.initial_state().replace(**variables)
+    classes = tuple(map(str, range(measure.CLASSES)))
+    dataset = Dataset(*measure.make_data(), classes)
+    batches = make_batches(config, dataset, experiment.mesh)
+    images, labels, _ = next(batches.epoch(0))  # on the devices
+    batch_size = clock.batch_size
 
     def step(number: int) -> float:
         nonlocal state
-        indices = measure.batch_indices(number, recipe.batch_size)
-        state, metrics = recipe.train_step(state, images, labels, indices, recipe.key)
+        indices = measure.batch_indices(number, batch_size)
+        state, metrics = experiment.train_step(
+            state, images, labels, indices, experiment.key
+        )
         jax.block_until_ready(state)
-        return float(metrics.loss_sum) / recipe.batch_size
+        return float(metrics.loss_sum) / batch_size
 
     clock.run(step)
 
 
 def time_inference(
-    clock: measure.Clock, config: Config, network: build.Network, variables: dict
+    clock: measure.Clock, experiment: Experiment, variables: dict
 ) -> None:
     images, _ = measure.make_data()
-    batch = images[: config.train.batch_size]
-    clock.run(lambda _: np.asarray(network.eval_step(variables, batch)))
+    batch = images[: clock.batch_size]
+    clock.run(lambda _: np.asarray(experiment.eval_step(variables, batch)))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,17 @@
 
 import numpy as np
 import torch
-from benchmarks.peers import measure
-from benchmarks.peers.torch_resnet import ResNet50
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.baselines import measure
+from benchmarks.baselines.torch_resnet import ResNet50
 from signjax.pretrained.names import LAYOUTS, table
 
 CNN_PLACES = {
-    f"{layer}.{leaf}": ("params", layer, ours)
+    f"{layer}.{leaf}": ("params", layer, own)
     for layer in ("conv1", "conv2", "head")
-    for leaf, ours in (("weight", "kernel"), ("bias", "bias"))
+    for leaf, own in (("weight", "kernel"), ("bias", "bias"))
 }
 
 

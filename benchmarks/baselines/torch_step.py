@@ -1,6 +1,6 @@
 """Times a training step or inference in PyTorch, eager or compiled.
 
-    python -m benchmarks.peers.torch_step --weights=FILE [--compile=default] \
+    python -m benchmarks.baselines.torch_step --weights=FILE [--compile=default] \
         [--layout=contiguous] [--model=cnn] [--work=inference]
 
 The data lie on the device as uint8 [N, H, W, 3], as in signjax, and each step takes its
@@ -14,10 +14,11 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from benchmarks.peers import measure
-from benchmarks.peers.torch_networks import make_network
 from torch import Tensor, nn
 from torch.nn import functional
+
+from benchmarks.baselines import measure
+from benchmarks.baselines.torch_networks import make_network
 
 MODES = ("off", "default", "max-autotune")
 

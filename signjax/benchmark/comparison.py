@@ -7,22 +7,16 @@ from typing import Any, NamedTuple
 from signjax.errors import InputError
 from signjax.runtime.files import read_json
 
+# A line of a benchmark's table and JSON: `measure.measure` says what is in it.
+Row = Mapping[str, Any]
+
 # Rows alike in all of these measure the same thing.
-KEYS = (
-    "model",
-    "variant",
-    "device",
-    "device_count",
-    "batch_size",
-    "image_size",
-    "dtype",
-    "matmul_precision",
-    "program",
+KEYS = tuple(
+    "model variant device device_count batch_size train_size image_size dtype "
+    "matmul_precision program".split()
 )
 # Two processes differ by some percent however calm each was in itself.
 TOLERANCE = 1.05
-
-Row = Mapping[str, Any]
 
 
 class Comparison(NamedTuple):
@@ -40,14 +34,13 @@ def read_rows(path: str) -> list[Row]:
             f"{path}: expected a JSON array of benchmark rows, as --mode=benchmark "
             "--output writes it"
         )
-    seen: set[tuple[Any, ...]] = set()
-    for row in rows:
-        if _key(row) in seen:
+    keys = [_key(row) for row in rows]
+    for row, key in zip(rows, keys, strict=True):
+        if keys.count(key) > 1:
             raise InputError(
                 f"{path}: {_name(row)} is there twice, so it cannot be told which to "
                 "compare with: leave one"
             )
-        seen.add(_key(row))
     return rows
 
 
@@ -74,10 +67,10 @@ def compare(new: Sequence[Row], old: Sequence[Row]) -> Comparison:
         if partner is None:
             lines.append(f"{_name(row)}: not among the old rows")
             continue
-        verdict = _verdict(row, partner)
+        ratio, verdict = _judge(row["step_ms"], partner["step_ms"])
         lines.append(
             f"{_name(row)}: {_spread(partner)} -> {_spread(row)} ms, "
-            f"x {_ratio(row, partner):.3f}: {verdict}"
+            f"x {ratio:.3f}: {verdict}"
         )
         if verdict == "slower":
             slower.append(_name(row))
@@ -90,17 +83,13 @@ def has_partner(identity: Row, old: Sequence[Row]) -> bool:
     return _key(identity) in map(_key, old)
 
 
-def _verdict(new: Row, old: Row) -> str:
-    ratio = _ratio(new, old)
-    if ratio > TOLERANCE and new["step_ms"]["p25"] > old["step_ms"]["p75"]:
-        return "slower"
-    if ratio < 1 / TOLERANCE and new["step_ms"]["p75"] < old["step_ms"]["p25"]:
-        return "faster"
-    return "no difference beyond noise"
-
-
-def _ratio(new: Row, old: Row) -> float:
-    return new["step_ms"]["median"] / old["step_ms"]["median"]
+def _judge(new: Mapping[str, float], old: Mapping[str, float]) -> tuple[float, str]:
+    ratio = new["median"] / old["median"]
+    if ratio > TOLERANCE and new["p25"] > old["p75"]:
+        return ratio, "slower"
+    if ratio < 1 / TOLERANCE and new["p75"] < old["p25"]:
+        return ratio, "faster"
+    return ratio, "no difference beyond noise"
 
 
 def _key(row: Row) -> tuple[Any, ...]:

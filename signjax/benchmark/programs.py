@@ -1,4 +1,4 @@
-"""What is timed: training's own jitted step, alone, bare or an epoch of it at once."""
+"""What is timed: training's own jitted step, or an epoch of it in one call."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,14 +6,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from signjax.runtime.distributed import batched
+from signjax.benchmark.sweep import CLASSES, SweepPoint
+from signjax.data.dataset import Dataset
+from signjax.data.load import make_batches
+from signjax.runtime.distributed import shard_batch
 from signjax.state import TrainState
 from signjax.step import jit_training
-
-# (state, images, labels, indices, key) -> (state, metrics), as training jits it.
-TrainStep = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Program:
     steps: int
     images: int
 
-    def run(self, state: TrainState, calls: int) -> TrainState:
+    def repeat(self, state: TrainState, calls: int) -> TrainState:
         """Calls the function `calls` times in a row, then waits for all it made."""
         metrics: Any = None
         for call in range(calls):
@@ -38,53 +37,36 @@ class Program:
         return state
 
 
-def step_program(
-    train_step: TrainStep, data: tuple[Any, Any], batches: np.ndarray, key: jax.Array
-) -> Program:
-    """One step a call, with the next of `batches` from the host, as training calls it.
+def make_program(point: SweepPoint) -> Program:
+    """The program of a point, on random images: no pixel changes the speed.
 
-    data: images and labels on the devices. batches: int32 [steps, B] without padding.
+    A step's batches come from the host, one a call, as in training, padded ones left
+    out; an epoch is a scan over all of its batches.
     """
-    return Program(
-        train_step,
-        lambda call: (*data, batches[call % len(batches)], key),
-        steps=1,
-        images=batches.shape[1],
-    )
+    experiment, key = point.experiment, point.experiment.key
+    batches = make_batches(point.config, _random_images(point), experiment.mesh)
+    images, labels, _ = next(batches.epoch(0))
+    if point.program == "epoch":
+        first = batches.order(0)
+        return Program(
+            jit_training(
+                experiment.mesh, scan_steps(experiment.train_step), batch_axis=1
+            ),
+            lambda call: (images, labels, batches.order(call), key),
+            steps=len(first),
+            images=int(np.sum(first >= 0)),
+        )
+    full = [batch for batch in batches.order(0) if (batch >= 0).all()]
+
+    def inputs(call: int) -> tuple[Any, ...]:
+        batch = shard_batch(experiment.mesh, full[call % len(full)])
+        return images, labels, batch, key
+
+    return Program(experiment.train_step, inputs, steps=1, images=point.batch_size)
 
 
-def bare_program(
-    train_step: TrainStep,
-    data: tuple[Any, Any],
-    batch: np.ndarray,
-    key: jax.Array,
-    mesh: Mesh,
-) -> Program:
-    """One step a call on the same batch each time, whose indices are on the devices.
-
-    train_step: one that augments nothing, so that the network alone is left.
-    """
-    indices = jax.device_put(batch, batched(mesh))
-    return Program(
-        train_step,
-        lambda call: (*data, indices, key),
-        steps=1,
-        images=len(batch),
-    )
-
-
-def epoch_program(
-    train_step: TrainStep,
-    data: tuple[Any, Any],
-    batches: Callable[[int], np.ndarray],
-    key: jax.Array,
-    mesh: Mesh,
-) -> Program:
-    """An epoch a call: a scan over the batches of that epoch, which the host draws.
-
-    batches: epoch -> int32 [steps, B], -1 is padding.
-    """
-    first = batches(0)
+def scan_steps(train_step: Callable[..., Any]) -> Callable[..., Any]:
+    """`train_step` over many batches at once, indices int32 [steps, B], -1: padding."""
 
     def epoch(state: TrainState, images: Any, labels: Any, batches: Any, key: Any):
         return jax.lax.scan(
@@ -93,9 +75,12 @@ def epoch_program(
             batches,
         )
 
-    return Program(
-        jit_training(mesh, epoch, batch_axis=1),
-        lambda call: (*data, batches(call), key),
-        steps=len(first),
-        images=int(np.sum(first >= 0)),
-    )
+    return epoch
+
+
+def _random_images(point: SweepPoint) -> Dataset:
+    rng = np.random.default_rng(0)
+    size = point.experiment.image_size
+    images = rng.integers(0, 256, (point.train_size, size, size, 3), np.uint8)
+    labels = rng.integers(0, CLASSES, point.train_size).astype(np.int32)
+    return Dataset(images, labels, tuple(map(str, range(CLASSES))))

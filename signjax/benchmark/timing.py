@@ -1,7 +1,6 @@
-"""Seconds: of tracing, of compiling cold and warm, and of running; and a profile."""
+"""Seconds: of tracing, of compiling and of running; and a profile."""
 
 import math
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,95 +20,58 @@ WARM_UP_CALLS = 3  # a GPU records its command buffers in the second
 SAMPLE_SECONDS = 0.1  # a sample is as many calls as take this long
 PROFILED_CALLS = 3
 
-_CACHE_HIT = "/jax/compilation_cache/cache_hits"
-
 
 class Compilation(NamedTuple):
     """What it took to get a program ready, and what it needs.
 
-    trace_seconds: Python to StableHLO. compile_seconds: StableHLO to machine code with
-    an empty persistent cache; compile_seconds_warm: once more, with what that left
-    there. cache_hit: whether that was found and taken. memory_bytes: of a device, for
-    arguments, results and all between. bytes_accessed: of a device, by XLA's count of
-    what each of its operations reads and writes, in each call; it knows no caches, and
-    counts the body of a loop once. None: XLA does not tell. ready: the program as the
-    second compilation made it, which is what a second run of training executes.
+    trace_seconds: Python to StableHLO. compile_seconds: StableHLO to machine code, none
+    of it from the persistent cache. memory_bytes: of a device, for arguments, results
+    and all between. bytes_accessed: of a device, by XLA's count of what each of its
+    operations reads and writes, in each call; it knows no caches, and counts the body
+    of a loop once. None: XLA does not tell. ready: the compiled program.
     """
 
     trace_seconds: float
     compile_seconds: float
-    compile_seconds_warm: float
-    cache_hit: bool
     memory_bytes: int | None
     bytes_accessed: float | None
     ready: Program
 
 
-def compile_apart(program: Program, state: TrainState) -> Compilation:
-    """Traces and compiles a program twice, for a call with this state.
+def compile_program(program: Program, state: TrainState) -> Compilation:
+    """Traces and compiles a program for a call with this state.
 
     All that JAX has compiled before in this process is dropped.
     """
-    arguments = (state, *program.inputs(0))
-    with _empty_persistent_cache():
-        trace_seconds, cold_seconds, _, compiled = _compile(program, arguments)
-        memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
-        del compiled
-        _, warm_seconds, cache_hit, compiled = _compile(program, arguments)
+    jax.clear_caches()
+    started = time.perf_counter()
+    lowered = program.function.trace(state, *program.inputs(0)).lower()
+    traced = time.perf_counter()
+    with _without_persistent_cache():
+        compiled = lowered.compile()
+    seconds = time.perf_counter() - traced
+    accessed = (compiled.cost_analysis() or {}).get("bytes accessed")
+    ready = replace(program, function=compiled)
     return Compilation(
-        trace_seconds,
-        cold_seconds,
-        warm_seconds,
-        cache_hit,
-        _memory_bytes(memory),
-        (cost or {}).get("bytes accessed"),
-        replace(program, function=compiled),
+        traced - started,
+        seconds,
+        _memory_bytes(compiled.memory_analysis()),
+        accessed,
+        ready,
     )
 
 
-def _compile(
-    program: Program, arguments: tuple[Any, ...]
-) -> tuple[float, float, bool, jax.stages.Compiled]:
-    """(seconds to trace, seconds to compile, from the persistent cache?, result)."""
-    jax.clear_caches()
-    events: list[str] = []
-
-    def listen(event: str, **_: Any) -> None:
-        events.append(event)
-
-    started = time.perf_counter()
-    lowered = program.function.trace(*arguments).lower()
-    traced = time.perf_counter()
-    jax.monitoring.register_event_listener(listen)
-    try:
-        compiled = lowered.compile()
-    finally:
-        jax.monitoring.unregister_event_listener(listen)
-    seconds = time.perf_counter() - traced
-    return traced - started, seconds, _CACHE_HIT in events, compiled
-
-
 @contextmanager
-def _empty_persistent_cache() -> Iterator[None]:
-    """A persistent compilation cache of its own that takes every program."""
-    settings = {
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    with tempfile.TemporaryDirectory() as directory:
-        settings["jax_compilation_cache_dir"] = directory
-        before = {name: getattr(jax.config, name) for name in settings}
-        try:
-            _configure(settings)
-            yield
-        finally:
-            _configure(before)
-
-
-def _configure(settings: dict[str, Any]) -> None:
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()  # it keeps the directory that it saw first
+def _without_persistent_cache() -> Iterator[None]:
+    name = "jax_enable_compilation_cache"
+    before = getattr(jax.config, name)
+    try:
+        jax.config.update(name, False)
+        compilation_cache.reset_cache()  # else it stays as the first use found it
+        yield
+    finally:
+        jax.config.update(name, before)
+        compilation_cache.reset_cache()
 
 
 def _memory_bytes(memory: Any) -> int | None:
@@ -131,14 +93,14 @@ def time_steps(
     A sample is a row of calls that nothing waits between, as in training, and at its
     end a wait for all results. The first calls are dropped.
     """
-    state = program.run(state, WARM_UP_CALLS)
+    state = program.repeat(state, WARM_UP_CALLS)
     started = time.perf_counter()
-    state = program.run(state, 1)
+    state = program.repeat(state, 1)
     calls = math.ceil(SAMPLE_SECONDS / (time.perf_counter() - started))
     samples = []
     for _ in range(repeats):
         started = time.perf_counter()
-        state = program.run(state, calls)
+        state = program.repeat(state, calls)
         samples.append((time.perf_counter() - started) / (calls * program.steps))
     return state, samples
 
@@ -155,7 +117,7 @@ def profile(program: Program, state: TrainState, directory: Path) -> TrainState:
     Raises RunError where the profiler wrote none.
     """
     with jax.profiler.trace(directory):
-        state = program.run(state, PROFILED_CALLS)
+        state = program.repeat(state, PROFILED_CALLS)
     if not any(directory.glob("**/*.xplane.pb")):
         raise RunError(f"--trace: the profiler wrote nothing into {directory}")
     return state

@@ -1,34 +1,12 @@
-"""What the modes need before their own work: a device, a config, a workdir."""
+"""What evaluate and predict begin with: the model of --workdir."""
 
 from pathlib import Path
 
-from signjax.commands.options import Options
-from signjax.config import Config, check
+from signjax.commands.cli import Options
 from signjax.errors import InputError
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.workdir import TrainedModel, load_trained, read
-
-
-def require_config(options: Options) -> Config:
-    """The checked config of --config."""
-    if options.config is None:
-        raise InputError(
-            "--config is missing: expected a config file such as "
-            "--config=configs/resnet.py"
-        )
-    check(options.config)
-    return options.config
-
-
-def require_workdir(options: Options) -> Path:
-    """The directory of --workdir."""
-    if not options.workdir:
-        raise InputError(
-            "--workdir is missing: expected the directory of a trained model, such as "
-            "--workdir=runs/resnet"
-        )
-    return Path(options.workdir)
 
 
 def open_model(options: Options, console: Console) -> TrainedModel:
@@ -36,7 +14,7 @@ def open_model(options: Options, console: Console) -> TrainedModel:
 
     Raises InputError where its classifier is blank.
     """
-    directory = require_workdir(options)
+    directory = Path(options.workdir)
     if read(directory).blank_head:
         raise InputError(
             f"{directory} holds weights that came without a classifier, so it predicts "
@@ -49,11 +27,3 @@ def open_model(options: Options, console: Console) -> TrainedModel:
         warn=console.warning,
         best=options.best,
     )
-
-
-def refuse_arguments(options: Options) -> None:
-    """Only predict takes arguments that are not flags."""
-    if options.arguments:
-        raise InputError(
-            f"unexpected argument {options.arguments[0]!r}: this mode takes only flags"
-        )

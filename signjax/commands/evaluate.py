@@ -4,22 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from signjax.commands.common import open_model, refuse_arguments, require_workdir
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
+from signjax.commands.common import open_model
 from signjax.data.dataset import Dataset, match_classes
 from signjax.data.load import load_labelled, load_splits
 from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration
-from signjax.evaluation.metrics import logits_of
 from signjax.evaluation.report import FILE as REPORT_FILE
-from signjax.evaluation.report import (
-    audit_path,
-    audit_splits,
-    describe_scores,
-    format_share,
-    score_model,
-    write_report,
-)
+from signjax.evaluation.report import audit_path, audit_splits, write_report
+from signjax.evaluation.scores import Evaluation, format_share
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json
 from signjax.workdir import TrainedModel
@@ -29,38 +22,22 @@ _MOST_PRINTED = 20  # classes
 
 def run(options: Options) -> None:
     """Prints a table; writes it as JSON to --output, and a report as HTML."""
-    refuse_arguments(options)
     _refuse_page(options.output)
     console = Console()
-    directory = require_workdir(options)
+    directory = Path(options.workdir)
     trained = open_model(options, console)
     data, source, audit_lines = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)
     calibration = read_calibration(directory, trained.step, console.warning)
-    logits = logits_of(trained.experiment, trained.state.variables, data.images)
-    scores = score_model(
-        directory,
-        trained,
-        data,
-        logits,
-        calibration,
-        source=source,
-        left_out=left_out,
-    )
-    _print(console, scores)
+    evaluation = Evaluation(directory, trained, data, source, calibration, left_out)
+    scores = evaluation.scores
+    for heading, text in evaluation.describe().items():
+        console.info(f"{heading:9} {text}")
+    _print_classes(console, scores)
     if options.output:
         write_json(Path(options.output), scores)
-    write_report(
-        _report_path(options, directory),
-        console,
-        directory=directory,
-        trained=trained,
-        data=data,
-        logits=logits,
-        scores=scores,
-        calibration=calibration,
-        audit=audit_lines,
-    )
+    page = _report_path(options, directory)
+    write_report(page, evaluation, console, audit=audit_lines)
 
 
 def _refuse_page(output: str) -> None:
@@ -133,9 +110,7 @@ def _load(
     return splits.test, source, lambda: audit_splits(trained, splits)
 
 
-def _print(console: Console, scores: dict[str, Any]) -> None:
-    for heading, text in describe_scores(scores).items():
-        console.info(f"{heading:9} {text}")
+def _print_classes(console: Console, scores: dict[str, Any]) -> None:
     classes = scores["classes"]
     width = max(5, *(len(name) + 1 for name in classes))
     # A line of more classes is wider than a window.
@@ -148,8 +123,8 @@ def _print(console: Console, scores: dict[str, Any]) -> None:
     for name, row in zip(classes, scores["confusion"], strict=True):
         of_class = scores["per_class"][name]
         line = (
-            f"{name:>{width}}  {format_share(of_class['recall'])}     "
-            f"{format_share(of_class['precision'])}"
+            f"{name:>{width}}  {format_share(of_class['recall']):>5}     "
+            f"{format_share(of_class['precision']):>5}"
         )
         counts = "".join(f"{count:>{width}}" for count in row)
         console.info(line + f"{'':15}{counts}" * whole)

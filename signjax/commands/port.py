@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from signjax import workdir
-from signjax.commands.common import (
-    refuse_arguments,
-)
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
 from signjax.errors import InputError
 from signjax.evaluation.calibration import FILE as CALIBRATION_FILE
 from signjax.evaluation.metrics import predict_logits
@@ -29,17 +26,6 @@ from signjax.runtime.devices import enable_compilation_cache, require_devices
 
 def run(options: Options) -> None:
     """Writes --workdir from --weights and prints what came from where."""
-    refuse_arguments(options)
-    if not options.weights:
-        raise InputError(
-            "--weights is missing: expected a file, the directory of a trained model, "
-            "or a name such as keras-imagenet"
-        )
-    if not options.workdir:
-        raise InputError(
-            "--workdir is missing: expected a directory to write the model to, such as "
-            "--workdir=runs/imagenet"
-        )
     directory = Path(options.workdir)
     if (directory / "run.json").exists() and workdir.has_results(directory):
         raise InputError(f"--workdir {directory} holds a run already: give another")

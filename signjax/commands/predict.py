@@ -2,14 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from signjax.commands.common import open_model, require_workdir
-from signjax.commands.options import Options
-from signjax.data.image import CropResize, list_images, load_image
+from signjax.commands.cli import Options
+from signjax.commands.common import open_model
+from signjax.data.image import CropResize, load_image
+from signjax.data.listing import list_images
 from signjax.errors import InputError
 from signjax.evaluation.calibration import (
     Calibration,
@@ -17,6 +20,7 @@ from signjax.evaluation.calibration import (
     why_no_abstention,
 )
 from signjax.evaluation.metrics import predict_logits, softmax
+from signjax.evaluation.sheet import check_sheet, write_sheet
 from signjax.runtime.console import Console
 
 
@@ -25,34 +29,48 @@ def run(options: Options) -> None:
 
     Raises InputError at the end if any was bad.
     """
-    if not options.arguments:
-        raise InputError(
-            "no image is named: expected files or folders, as in --mode=predict "
-            "--workdir=runs/resnet photo.jpg"
-        )
+    if options.sheet:
+        check_sheet(options.sheet)
     console = Console()
     trained = open_model(options, console)
     if trained.run.data["source"] == "synthetic":
         console.warning("this model was trained on synthetic hands, not on photographs")
+    experiment = trained.experiment
     paths, images, bad = _load(
-        options.arguments, trained.experiment.image_size, trained.experiment.crop_resize
+        options.arguments, experiment.image_size, experiment.crop_resize
     )
     if paths:
-        experiment = trained.experiment
-        logits = predict_logits(
+        logits_of = partial(
+            predict_logits,
             experiment.eval_step,
             trained.state.variables,
-            np.stack(images),
-            _batch_size(len(paths), experiment.eval_batch_size, experiment.mesh.size),
+            batch_size=_batch_size(
+                len(paths), experiment.eval_batch_size, experiment.mesh.size
+            ),
         )
         calibration = read_calibration(
-            require_workdir(options), trained.step, console.warning
+            Path(options.workdir), trained.step, console.warning
         )
-        if missing := why_no_abstention(calibration):
-            console.warning(missing)
+        why = why_no_abstention(calibration)
+        if why:
+            console.warning(why)
+        found = answers(
+            paths, logits_of(np.stack(images)), trained.run.classes, calibration
+        )
         line = _json_line if options.json else _line
-        for answer in answers(paths, logits, trained.run.classes, calibration):
+        for answer in found:
             console.info(line(answer))
+        if options.sheet:
+            write_sheet(
+                Path(options.sheet),
+                found,
+                np.stack(images),
+                logits_of,
+                model=Path(options.workdir).name,
+                note=why or "",
+            )
+            if not options.json:
+                console.info(f"sheet: {options.sheet}")
     if bad:
         raise InputError(
             f"{bad} could not be read, for the reasons above; {len(paths)} images were"
@@ -91,7 +109,7 @@ def answers(
     logits: np.ndarray,
     classes: tuple[str, ...],
     calibration: Calibration | None,
-) -> Iterator[dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """What --json prints of each image, from its logits, float [N, C].
 
     path; label, null where the confidence, the largest of the probabilities, is below
@@ -100,11 +118,12 @@ def answers(
     """
     threshold = (calibration and calibration.threshold) or 0.0
     probabilities = calibration.probabilities if calibration else softmax
+    found = []
     for path, row in zip(paths, probabilities(logits), strict=True):
         confidence = float(row.max())
         likeliest = classes[int(row.argmax())]
         sure = confidence >= threshold
-        yield {
+        answer = {
             "path": path,
             "label": likeliest if sure else None,
             "likeliest": likeliest,
@@ -113,6 +132,8 @@ def answers(
             "calibrated": calibration is not None,
             "probabilities": dict(zip(classes, row.tolist(), strict=True)),
         }
+        found.append(answer)
+    return found
 
 
 def _json_line(answer: dict[str, Any]) -> str:

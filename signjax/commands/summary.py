@@ -8,8 +8,7 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
-from signjax.commands.common import refuse_arguments, require_config
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
 from signjax.experiment import make_experiment
 from signjax.runtime.console import Console
 from signjax.runtime.devices import require_devices
@@ -19,10 +18,8 @@ SIGNS_CLASSES = 6  # a head of this size is counted, whatever data the config na
 
 def run(options: Options) -> None:
     """Prints a line a layer of --config's network in order, and the totals last."""
-    refuse_arguments(options)
-    config = require_config(options)
     devices = require_devices(options.require_device)
-    experiment = make_experiment(config, SIGNS_CLASSES, 0, devices)
+    experiment = make_experiment(options.config, SIGNS_CLASSES, 0, devices)
     shape = (1, experiment.image_size, experiment.image_size, 3)
     console = Console()
     console.info(

@@ -5,8 +5,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from signjax.commands.common import refuse_arguments, require_config
-from signjax.commands.options import Options
+from signjax.commands.cli import Options
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.runtime.distributed import distributed_session, is_primary
@@ -17,11 +16,9 @@ from signjax.workdir import default_workdir
 def run(options: Options) -> None:
     """Trains --config in its workdir to the end, or to where it is interrupted."""
     with distributed_session(options.distributed):
-        refuse_arguments(options)
-        config = require_config(options)
         enable_compilation_cache()
         devices = require_devices(options.require_device)
         console = Console(quiet=not is_primary())
-        directory = Path(options.workdir or default_workdir(config))
+        directory = Path(options.workdir or default_workdir(options.config))
         chosen = config_flags.get_override_values(flags.FLAGS["config"])
-        train(config, directory, devices, console, chosen)
+        train(options.config, directory, devices, console, chosen)

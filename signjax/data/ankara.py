@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.data.download import obtain
-from signjax.data.image import list_images
+from signjax.data.listing import list_images
 from signjax.errors import RunError
 from signjax.runtime.files import publish
 
-# 1,032 of the 2,062 published ones. Written by benchmarks/ankara_signers.py --digests.
+# 1,032 of the 2,062 published ones. Written by experiments/ankara_signers.py --digests.
 DIGESTS = Path(__file__).parent / "ankara_digits.csv"
 
 _COMMIT = "4b09433ef9d5c60602e8805bb54b8aa2428527f8"

@@ -86,7 +86,7 @@ class Batches:
         self.order: Callable[[int], np.ndarray] = partial(
             epoch_order, count=len(data.labels), batch_size=batch_size, **order
         )
-        self._placed: tuple[Any, Any] | None = None
+        self._placed: Any = None
         self._reader: tuple[int, Any] | None = None
         if isinstance(data.images, ImagesOnDisk):
             _require_streaming()
@@ -100,7 +100,7 @@ class Batches:
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, without the first `skip`.
 
-        Raises InputError naming a picture on disk that cannot be read.
+        Raises InputError naming an image on disk that cannot be read.
         """
         order = self.order(epoch)
         if isinstance(self._data.images, ImagesOnDisk):
@@ -112,19 +112,18 @@ class Batches:
                 batch = np.where(indices < 0, -1, rows)
                 yield images, self._data.labels[indices], batch
             return
-        if self._placed is None:
-            whole = replicated(self._mesh)
-            self._placed = device_put_global(
-                (self._data.images, self._data.labels), whole
-            )
+        self._placed = self._placed or device_put_global(
+            (self._data.images, self._data.labels), replicated(self._mesh)
+        )
+        images, labels = self._placed
         for indices in order[skip:]:
-            yield *self._placed, shard_batch(self._mesh, indices)
+            yield images, labels, shard_batch(self._mesh, indices)
 
     def count_images(self, epoch: int, start: int, end: int) -> int:
         """How many images the run's steps from `start` to `end`, of one epoch, have."""
         order = self.order(epoch)
         first = epoch * len(order)
-        return np.count_nonzero(order[start - first : end - first] >= 0)  # -1: padding
+        return int(np.sum(order[start - first : end - first] >= 0))  # -1: padding
 
     def shapes(self) -> Batch:
         """What a step is compiled for: the shapes and dtypes of a batch."""
@@ -206,6 +205,6 @@ def _require_streaming() -> None:
         import grain  # noqa: F401
     except ImportError as error:
         raise InputError(
-            "config.data.stream is True, which needs grain: pip install "
-            '"signjax[stream]", or leave it out to hold all images in memory'
+            "config.data.stream is True, which needs grain: pip install grain, or "
+            "leave it out to hold all images in memory"
         ) from error

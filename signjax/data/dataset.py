@@ -1,14 +1,16 @@
 """What every data source returns: uint8 images with named integer labels."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from signjax.data.duplicates import image_keys
 from signjax.data.stream import Images, in_parts
-from signjax.errors import InputError
+from signjax.errors import InputError, listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +64,17 @@ class Splits(NamedTuple):
     """A training and a test set over the same classes, and where they came from.
 
     source: signs, folder, digits or synthetic, the word that labels every result.
-    origin: the path or rule the images came from, for people to read.
+    origin: the path or rule the images came from, for people to read. validation: where
+    the data have one of their own. left_out: reason -> number of files that are there
+    and not used.
     """
 
     train: Dataset
     test: Dataset
     source: str
     origin: str
+    validation: Dataset | None = None
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     @property
     def sha256(self) -> str:
@@ -83,7 +89,8 @@ class Splits(NamedTuple):
         """
         digest = hashlib.sha256()
         keys: list[str] = []
-        for part in (self.train, self.test):
+        parts = (self.train, self.test, self.validation)
+        for part in (part for part in parts if part is not None):
             digest.update("\0".join(part.classes).encode(errors="surrogateescape"))
             digest.update(repr(part.images.shape).encode())
             for images in in_parts(part.images):
@@ -99,26 +106,21 @@ def match_classes(
     """`data` relabelled to a model's classes by name, and what was left out.
 
     Images of classes that the model does not know are dropped and counted by class.
-    Raises InputError where no class is known.
+    Raises InputError where none is left.
     """
-    known = [name in classes for name in data.classes]
-    if not any(known):
-        raise InputError(
-            f"the data's classes ({', '.join(data.classes)}) are none of the model's "
-            f"({', '.join(classes)}): give data with at least one of them"
-        )
-    relabel = np.array([classes.index(c) if c in classes else -1 for c in data.classes])
+    index = {name: i for i, name in enumerate(classes)}
+    relabel = np.array([index.get(name, -1) for name in data.classes], np.int32)
     labels = relabel[data.labels]
+    kept = np.flatnonzero(labels >= 0)
+    if not len(kept):
+        raise InputError(
+            f"no image of a class that the model knows: the data's classes are "
+            f"{listed(data.classes)}, the model's {listed(classes)}: give data with at "
+            "least one of them"
+        )
     left_out = {
         name: int(np.sum(data.labels == label))
         for label, name in enumerate(data.classes)
-        if not known[label]
+        if relabel[label] < 0
     }
-    kept = labels >= 0
-    if not kept.any():
-        raise InputError(
-            f"no image of a class that the model knows ({', '.join(classes)}): give "
-            "data with at least one"
-        )
-    images = data.take(np.flatnonzero(kept)).images
-    return Dataset(images, labels[kept].astype(np.int32), classes), left_out
+    return Dataset(data.images.take(kept, axis=0), labels[kept], classes), left_out

@@ -22,44 +22,15 @@ _CHUNK_BYTES = 1 << 16
 class RemoteFile(NamedTuple):
     """A file at fixed addresses and what it must be.
 
-    mirrors: addresses, tried in order. size: bytes, None if not known. sha256, md5:
-    of the content, hex. git_blob: the content's git object id, hex. Any one of the
-    digests that are given vouches for the file.
+    mirrors: addresses, tried in order. size: bytes, None if not known. sha256, md5: of
+    the content, hex; either vouches for the file.
     """
 
     name: str
     mirrors: tuple[str, ...]
     size: int | None = None
     sha256: str = ""
-    git_blob: str = ""
     md5: str = ""
-
-
-def _signs_mirrors(name: str) -> tuple[str, ...]:
-    host = "https://raw.githubusercontent.com"
-    return (
-        f"{host}/DrAlexSanz/CNN-in-TF/5f0da09b23d8920755c2d0087debebdfe3ce8bf0/{name}",
-        f"{host}/trtrgfh/Sign-Language-Digits-"
-        f"/d73aea4eacbce435a8667a2cf90dd515e103dae9/datasets/{name}",
-    )
-
-
-SIGNS_FILES = (
-    RemoteFile(
-        name="train_signs.h5",
-        mirrors=_signs_mirrors("train_signs.h5"),
-        size=13_281_872,
-        sha256="47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74",
-        git_blob="15904fbeb148848aea50d42c96a539b7bd11c4e5",
-    ),
-    RemoteFile(
-        name="test_signs.h5",
-        mirrors=_signs_mirrors("test_signs.h5"),
-        size=1_477_712,
-        sha256="539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be",
-        git_blob="ac34131b87c829b90f5c0913f90d509f1c1f8ed0",
-    ),
-)
 
 
 def fetch(file: RemoteFile, directory: Path) -> Path:
@@ -173,13 +144,9 @@ def _progress(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
 def _is_genuine(path: Path, file: RemoteFile) -> bool:
     """Whether the content has one of the digests that are given."""
     content = path.read_bytes()
-    # Git names a file by the sha1 of this header and the content.
-    header = b"blob %d\0" % len(content)
     return (
         hashlib.sha256(content).hexdigest() == file.sha256
         or hashlib.md5(content, usedforsecurity=False).hexdigest() == file.md5
-        or hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
-        == file.git_blob
     )
 
 

@@ -1,8 +1,7 @@
-"""Images that a data set holds twice: no split may learn one and test the other.
+"""Images that a data set holds twice: no split may train on one and test the other.
 
 The training images of SIGNS hold 43 pairs that are equal in every pixel. Copies under
-two labels are let be: one label is wrong, and to be tested by the other does not
-flatter.
+two labels are let be: one label is wrong, and a test by the other does not flatter.
 """
 
 import hashlib
@@ -30,9 +29,9 @@ def equal_files(paths: Sequence[Path], labels: Sequence[int]) -> np.ndarray | No
     """Groups, int32 [N], of files of the same bytes and label; None if all are single.
 
     Only files of equal size are read. One that cannot be is taken for single: whoever
-    wants its picture says what is wrong.
+    decodes it says what is wrong.
     """
-    sizes = [path.stat().st_size for path in paths]
+    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
     count_of = Counter(sizes)
     keys = (
         _content(path) if count_of[size] > 1 else path
@@ -56,24 +55,21 @@ def _groups_of(keys: Iterable[Hashable]) -> np.ndarray | None:
 
 def join_groups(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The finest groups, int32 [N], that part none of either, int [N], >= 0."""
-    root = np.arange(one.max() + 1)
     _, first, group = np.unique(other, return_index=True, return_inverse=True)
-    connect(root, one, one[first[group]])
-    return root[one].astype(np.int32)
+    return connect(one, np.arange(len(one)), first[group])
 
 
-def connect(root: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
-    """Makes the sets that one[i] and other[i] are in one set, for every i, in place.
+def connect(groups: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """`groups`, int [N], with those of members one[i] and other[i] made one, each i.
 
-    root: int [N], the lowest member of the set that each of 0 to N - 1 is in. one,
-    other: int [M], members.
+    groups: numbers from 0. one, other: int [M], indices of members. Returns int32 [N],
+    numbered in the order of the lowest number that a group is made of.
     """
-    while True:
-        ends = root[one], root[other]
-        low, high = np.minimum(*ends), np.maximum(*ends)
-        if np.array_equal(low, high):
-            return
-        np.minimum.at(root, high, low)
-        # The root of a root, until each is its own.
-        while not np.array_equal(root, root[root]):
-            root[:] = root[root]
+    # Half a second to import, and only needed where groups meet.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = int(groups.max(initial=-1)) + 1
+    edges = np.ones(len(one), bool), (groups[one], groups[other])
+    graph = coo_array(edges, shape=(count, count))
+    return connected_components(graph, directed=False)[1].astype(np.int32)[groups]

@@ -1,27 +1,19 @@
-"""Pictures sorted into one folder a class, split by a seed or by train/ and test/."""
+"""Images sorted into one folder a class, split by a seed or by folders of splits."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from signjax.data.dataset import Dataset
+from signjax.data.dataset import Dataset, Splits
 from signjax.data.duplicates import equal_files, join_groups
-from signjax.data.image import (
-    WHOLE_SQUARE,
-    CropResize,
-    images_below,
-    is_hidden,
-    list_images,
-    load_images,
-    natural_key,
-)
+from signjax.data.image import WHOLE_SQUARE, CropResize, load_images
+from signjax.data.listing import LAYOUT, Listing, list_folder
 from signjax.data.splits import find_groups, hold_out
 from signjax.data.stream import ImagesOnDisk
-from signjax.errors import InputError
-
-_LAYOUT = "one folder of images a class, or train/ and test/ of such folders"
-_VALIDATION = ("val", "valid", "validation")
+from signjax.errors import InputError, listed
 
 
 def read_folder(
@@ -33,177 +25,147 @@ def read_folder(
     crop_resize: CropResize = WHOLE_SQUARE,
     group: str = "",
     stream: bool = False,
-) -> tuple[Dataset, Dataset]:
-    """Read class-named folders: (train, test), images [N, image_size, image_size, 3].
+) -> Splits:
+    """Reads class-named folders, images [N, image_size, image_size, 3].
 
-    Where the directory holds train/ and test/, these are the split; otherwise
-    `test_fraction`, in (0, 1), of each class is drawn by `seed`, or of the groups that
-    the rule `group` (see `signers.find_groups`) tells by the files. Training images
-    come shuffled by `seed`, so that a run in fixed order sees mixed classes. Files of
-    one class with the same bytes are a group, whatever the rule. With `stream` the
-    images stay on disk.
+    Where the directory holds train/ and test/, these are the split, and a validation/
+    beside them is the validation set; otherwise `test_fraction`, in (0, 1), of each
+    class is held out by `seed`, or of the groups that the rule `group` (see
+    `splits.find_groups`) tells by the files. Training images come shuffled by `seed`,
+    so that a run in fixed order sees mixed classes. Files of one class with the same
+    bytes are a group, whatever the rule. With `stream` the images stay on disk.
 
     Raises InputError for another layout, for unreadable images, which it names, and
-    where the rule does not fit or train/ and test/ share a group.
+    where the rule does not fit or splits share a group.
     """
     directory = Path(directory)
-    rng = np.random.default_rng(seed)
-    if _is_split_pair(directory):
-        train, test = _read_pair(directory, image_size, crop_resize, group, stream)
-        return train.take(rng.permutation(len(train.labels))), test
-    if not 0 < test_fraction < 1:
-        raise InputError(f"test_fraction is {test_fraction}; expected between 0 and 1")
-    folders = _class_folders(directory)
-    everything = _read(folders, image_size, crop_resize, stream)
-    if group:
-        groups = _groups([everything], [folders], group)
-        (everything,) = _with_groups([everything], groups)
-    _check_two_of_each(everything, directory)
-    kept, test_indices = hold_out(everything, fraction=test_fraction, rng=rng)
-    return everything.take(rng.permutation(kept)), everything.take(test_indices)
-
-
-def read_labelled(
-    directory: str | Path, *, image_size: int, crop_resize: CropResize = WHOLE_SQUARE
-) -> Dataset:
-    """Read all class-named folders, one or more, as one set.
-
-    Of train/ and test/ it is the test part, and the other is not looked at. Raises
-    InputError as `read_folder` does.
-    """
-    directory = Path(directory)
-    if _is_split_pair(directory):
-        directory = directory / "test"
-    folders = _class_folders(directory, at_least=1)
-    return _read(folders, image_size, crop_resize, stream=False)
-
-
-def list_labelled(directory: str | Path) -> dict[str, dict[str, list[Path]]]:
-    """Split -> class -> its pictures, as `read_folder` finds them, unread.
-
-    Without train/ and test/ the one split is `all`; beside them a val/, valid/ or
-    validation/ counts too. Other than for training, classes may differ between splits
-    and have no picture.
-    """
-    directory = Path(directory)
-    parts = {"all": directory}
-    if _is_split_pair(directory):
-        named = ("train", *_VALIDATION, "test")
-        parts = {n: directory / n for n in named if (directory / n).is_dir()}
-    return {
-        part: {
-            name: images_below(images)
-            for name, images in _class_folders(folder, at_least=1).items()
-        }
-        for part, folder in parts.items()
+    listing = list_folder(directory, nested=bool(group))
+    _check_classes(directory, listing.splits)
+    parts = {
+        name: _read(classes, image_size, crop_resize, stream)
+        for name, classes in listing.splits.items()
     }
-
-
-def _read_pair(
-    directory: Path,
-    image_size: int,
-    crop_resize: CropResize,
-    group: str,
-    stream: bool,
-) -> tuple[Dataset, Dataset]:
-    train = _class_folders(directory / "train")
-    test = _class_folders(directory / "test")
-    if train.keys() != test.keys():
-        only = {
-            "train": ", ".join(name for name in train if name not in test),
-            "test": ", ".join(name for name in test if name not in train),
-        }
-        found = "; ".join(f"only in {part}/: {names}" for part, names in only.items())
-        raise InputError(f"{directory}: train/ and test/ differ in classes ({found})")
-    read = [
-        _read(folders, image_size, crop_resize, stream) for folders in (train, test)
-    ]
-    if not group:
-        return read[0], read[1]
-    groups = _groups(read, [train, test], group)
-    shared = int(np.isin(groups[1], groups[0]).sum())
-    if shared:
-        raise InputError(
-            f"{directory}: {shared} images of test/ belong to groups that train/ "
-            f"has too, by the group rule {group!r}: move them, or leave the rule "
-            "out to accept that"
-        )
-    learned, tested = _with_groups(read, groups)
-    return learned, tested
-
-
-def _groups(
-    parts: Sequence[Dataset], folders: Sequence[Mapping[str, Path]], rule: str
-) -> list[np.ndarray]:
-    """The groups that `rule` finds in all parts of one data set, an array each."""
-    names = [
-        file.relative_to(folder).as_posix()
-        for part in folders
-        for folder in part.values()
-        for file in list_images(folder)
-    ]
-    labels = np.concatenate([part.labels for part in parts])
-    ends = np.cumsum([len(part.labels) for part in parts])[:-1]
-    return np.split(find_groups(names, labels, rule), ends)
-
-
-def _with_groups(
-    parts: Sequence[Dataset], groups: Sequence[np.ndarray]
-) -> list[Dataset]:
-    """The parts with these groups, of which those that share a copy become one."""
-    return [
-        part._replace(
-            groups=own if part.groups is None else join_groups(own, part.groups)
-        )
-        for part, own in zip(parts, groups, strict=True)
-    ]
-
-
-def _read(
-    folders: Mapping[str, Path], image_size: int, crop_resize: CropResize, stream: bool
-) -> Dataset:
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, folder in enumerate(folders.values()):
-        images = list_images(folder)
-        paths += images
-        labels += [label] * len(images)
-    read = ImagesOnDisk if stream else load_images
-    return Dataset(
-        read(paths, image_size, crop_resize),
-        np.array(labels, np.int32),
-        tuple(folders),
-        equal_files(paths, labels),
+    if group:
+        parts = _with_groups(directory, parts, listing, group)
+    rng = np.random.default_rng(seed)
+    if "all" in parts:
+        everything = parts["all"]
+        _check_two_of_each(everything, directory)
+        kept, held_out = hold_out(everything, fraction=test_fraction, rng=rng)
+        train = everything.take(rng.permutation(kept))
+        test = everything.take(held_out)
+    else:
+        train = parts["train"].take(rng.permutation(len(parts["train"])))
+        test = parts["test"]
+    return Splits(
+        train,
+        test,
+        source="folder",
+        origin=str(directory),
+        validation=parts.get("validation"),
+        left_out=listing.left_out,
     )
 
 
-def _class_folders(directory: Path, at_least: int = 2) -> dict[str, Path]:
-    """Class name -> folder, in label order, which is the natural one."""
-    found = _folders(directory)
-    if found.keys() & {"train", "test"}:
+def read_labelled(
+    directory: str | Path,
+    *,
+    image_size: int,
+    crop_resize: CropResize = WHOLE_SQUARE,
+    group: str = "",
+) -> Dataset:
+    """Reads all class-named folders, one or more, as one set; of splits, the test.
+
+    The images of the others are not looked at. Raises InputError as `read_folder` does.
+    """
+    splits = list_folder(directory, nested=bool(group)).splits
+    classes = splits.get("all") or splits.get("test")
+    if classes is None:
         raise InputError(
-            f"{directory}: of train/ and test/ only one is there; expected {_LAYOUT}"
+            f"{directory}: {listed(splits)} without test/: name the folder of the "
+            "classes to read"
         )
-    if len(found) < at_least:
-        wanted = "two or more" if at_least > 1 else "one or more"
+    return _read(classes, image_size, crop_resize, stream=False)
+
+
+def _check_classes(directory: Path, splits: Mapping[str, Mapping[str, object]]) -> None:
+    """Whether the splits are those that training needs, over the same classes."""
+    if "all" not in splits and not splits.keys() >= {"train", "test"}:
         raise InputError(
-            f"{directory}: class folders found: {', '.join(found) or 'none'}; expected "
-            f"{wanted}: {_LAYOUT}"
+            f"{directory}: of the splits only {listed(splits)} is there; expected "
+            f"{LAYOUT}"
         )
-    return found
+    for name, classes in splits.items():
+        if len(classes) < 2:
+            raise InputError(
+                f"{directory}: class folders found: {listed(classes)}; expected two or "
+                f"more: {LAYOUT}"
+            )
+        train = splits.get("train", classes)
+        if classes.keys() != train.keys():
+            only = {
+                "train": [c for c in train if c not in classes],
+                name: [c for c in classes if c not in train],
+            }
+            found = "; ".join(f"only in {k}/: {listed(v)}" for k, v in only.items())
+            raise InputError(
+                f"{directory}: train/ and {name}/ differ in classes ({found})"
+            )
 
 
-def _folders(directory: Path) -> dict[str, Path]:
-    if not directory.is_dir():
-        problem = "is not a folder" if directory.exists() else "no such folder"
-        raise InputError(f"{directory}: {problem}; expected {_LAYOUT}")
-    folders = [p for p in directory.iterdir() if p.is_dir() and not is_hidden(p.name)]
-    folders.sort(key=lambda folder: natural_key(folder.name))
-    return {folder.name: folder for folder in folders}
+def _read(
+    classes: Mapping[str, Sequence[Path]],
+    image_size: int,
+    crop_resize: CropResize,
+    stream: bool,
+) -> Dataset:
+    if empty := [name for name, files in classes.items() if not files]:
+        raise InputError(
+            f"no images in the class folders {listed(empty)}; expected .jpg, .png, ..."
+        )
+    paths = [path for files in classes.values() for path in files]
+    sizes = [len(files) for files in classes.values()]
+    labels = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    read = ImagesOnDisk if stream else load_images
+    return Dataset(
+        read(paths, image_size, crop_resize),
+        labels,
+        tuple(classes),
+        equal_files(paths, labels.tolist()),
+    )
 
 
-def _is_split_pair(directory: Path) -> bool:
-    return (directory / "train").is_dir() and (directory / "test").is_dir()
+def _with_groups(
+    directory: Path, parts: Mapping[str, Dataset], listing: Listing, rule: str
+) -> dict[str, Dataset]:
+    """The parts with the groups of `rule`, of which those that share a copy are one."""
+    names = [
+        "/".join(path.parts[listing.depth :])
+        for classes in listing.splits.values()
+        for files in classes.values()
+        for path in files
+    ]
+    labels = np.concatenate([part.labels for part in parts.values()])
+    ends = np.cumsum([len(part) for part in parts.values()])[:-1]
+    groups = dict(
+        zip(parts, np.split(find_groups(names, labels, rule), ends), strict=True)
+    )
+    for one, other in combinations(groups, 2):
+        if shared := int(np.isin(groups[other], groups[one]).sum()):
+            raise InputError(
+                f"{directory}: {shared} images of {other}/ belong to groups that "
+                f"{one}/ has too, by the group rule {rule!r}: move them, or leave the "
+                "rule out to accept that"
+            )
+    return {
+        name: replace(
+            part,
+            groups=groups[name]
+            if part.groups is None
+            else join_groups(groups[name], part.groups),
+        )
+        for name, part in parts.items()
+    }
 
 
 def _check_two_of_each(data: Dataset, directory: Path) -> None:
@@ -214,7 +176,7 @@ def _check_two_of_each(data: Dataset, directory: Path) -> None:
             continue
         what = "one image"
         if len(members) > 1:
-            what = f"{len(members)} images, all of one group or copies of one picture"
+            what = f"{len(members)} images, all of one group or copies of one image"
         raise InputError(
             f"{directory}: class {name} has {what}; expected two or more that can be "
             "parted, to have one to train on and one to test on"

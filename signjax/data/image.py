@@ -5,8 +5,6 @@ by the model in the way its training images were.
 """
 
 import math
-import os
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,20 +15,11 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from signjax.data.content import HEAD_BYTES, describe_content
-from signjax.errors import InputError
-
-# What counts as a picture when a folder is searched; a file that is named is tried
-# whatever its suffix. HEIC is here so that it is reported, not passed over.
-IMAGE_SUFFIXES = frozenset(
-    ".apng .avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .mpo .pbm .pgm .png"
-    " .pnm .ppm .tga .tif .tiff .webp".split()
-)
+from signjax.errors import InputError, listed
 
 # libjpeg decodes at 1/2, 1/4 or 1/8 several times faster. With four pixels or more
 # left for each one wanted, no value of the result moves by more than about one level.
 _DRAFT_OVERSAMPLING = 4
-
-_NAMED_FAILURES = 5
 
 Interpolation = Literal["bilinear", "hamming", "bicubic"]
 
@@ -113,12 +102,9 @@ def load_images(
     with ThreadPoolExecutor() as pool:
         failures = [f for f in pool.map(load_into, range(len(paths))) if f]
     if failures:
-        more = len(failures) - _NAMED_FAILURES
-        named = "; ".join(failures[:_NAMED_FAILURES])
         raise InputError(
-            f"{len(failures)} of {len(paths)} images cannot be read: {named}"
-            + (f"; and {more} more" if more > 0 else "")
-            + ". Replace or remove them"
+            f"{len(failures)} of {len(paths)} images cannot be read: "
+            f"{listed(failures, 5, '; ')}. Replace or remove them"
         )
     return images
 
@@ -147,55 +133,6 @@ def square_resize(
     low, high = (1 - crop_resize.crop) / 2 * side, (1 + crop_resize.crop) / 2 * side
     kernel = _KERNELS[crop_resize.interpolation]
     return np.array(square.resize((size, size), kernel, box=(low, low, high, high)))
-
-
-def list_images(path: str | Path) -> list[Path]:
-    """The picture at `path`, or all below the folder `path`, in natural order.
-
-    Hidden files and folders are passed over, and so are files without a suffix of
-    `IMAGE_SUFFIXES`. Raises InputError where nothing is there or nothing is left.
-    """
-    path = Path(path)
-    try:
-        if path.is_file():
-            return [path]
-        images = images_below(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: {error.strerror}; expected an image or folder that can be read"
-        ) from error
-    if not images:
-        raise InputError(f"{path}: no images in this folder; expected .jpg, .png, ...")
-    return images
-
-
-def images_below(path: Path) -> list[Path]:
-    """The pictures below a folder, as `list_images` has them, or none.
-
-    Raises InputError where no folder is there and OSError where it cannot be read.
-    """
-    if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder; expected an image or folder")
-    os.listdir(path)  # rglob passes over a folder that it may not read
-    images = [
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and not any(is_hidden(part) for part in file.relative_to(path).parts)
-        and file.is_file()
-    ]
-    return sorted(images, key=lambda file: natural_key(str(file.relative_to(path))))
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder name is one that people do not mean: .git, __MACOSX."""
-    return name.startswith((".", "__"))
-
-
-def natural_key(text: str) -> tuple[list[str | int], str]:
-    """A sort key that counts: IMG_2 before IMG_10, case aside."""
-    parts = re.split(r"(\d+)", text.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], text
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ import numpy as np
 from signjax.data.dataset import Dataset
 
 # Indices into test_signs.h5.
-SIGNS_TEST_TWINS = (2, 36, 40, 42, 48, 55, 70, 81, 91, 92, 102, 106)
+SIGNS_TEST_LEAKS = (2, 36, 40, 42, 48, 55, 70, 81, 91, 92, 102, 106)
 
 _SIGNS_TEST_SIZE = 120
 # Of the labels, int32: they know the set at any resolution the images are resized to.
@@ -21,7 +21,7 @@ _SIGNS_TEST_LABELS = "bd618fae6ea28752c6913b75bfa2903b582a455111629227a733aa40ce
 
 
 def leak_free(data: Dataset) -> np.ndarray | None:
-    """Indices, int64, of the images without a twin, 108 of them of SIGNS' test.
+    """Indices, int64, of the images that are no leak, 108 of them of SIGNS' test.
 
     That is all of `data`, or its last images, where source digits puts it; else None.
     """
@@ -29,4 +29,4 @@ def leak_free(data: Dataset) -> np.ndarray | None:
     labels = np.ascontiguousarray(data.labels[start:], np.int32)
     if hashlib.sha256(labels.data).hexdigest() != _SIGNS_TEST_LABELS:
         return None
-    return np.delete(np.arange(len(data.labels)), start + np.array(SIGNS_TEST_TWINS))
+    return np.delete(np.arange(len(data.labels)), start + np.array(SIGNS_TEST_LEAKS))

@@ -1,10 +1,9 @@
 """The SIGNS data set: two HDF5 files of 64 x 64 photos of hands showing 0 to 5.
 
 Layout: `train_set_x` uint8 [N, H, W, 3], `train_set_y` integer [N] and `list_classes`
-integer [K] in train_signs.h5; the same with `test_set_` in test_signs.h5.
+integer or text [K] in train_signs.h5; the same with `test_set_` in test_signs.h5.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,47 +12,80 @@ import numpy as np
 
 from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.data.dataset import Dataset
+from signjax.data.download import RemoteFile
 from signjax.data.duplicates import equal_images
-from signjax.errors import InputError
+from signjax.errors import InputError, listed
 
 TRAIN_FILE = "train_signs.h5"
 TEST_FILE = "test_signs.h5"
 
 Split = Literal["train", "test"]
 
-_LISTED = 10
+
+def _mirrors(name: str) -> tuple[str, ...]:
+    host = "https://raw.githubusercontent.com"
+    return (
+        f"{host}/DrAlexSanz/CNN-in-TF/5f0da09b23d8920755c2d0087debebdfe3ce8bf0/{name}",
+        f"{host}/trtrgfh/Sign-Language-Digits-"
+        f"/d73aea4eacbce435a8667a2cf90dd515e103dae9/datasets/{name}",
+    )
+
+
+SIGNS_FILES = (
+    RemoteFile(
+        name=TRAIN_FILE,
+        mirrors=_mirrors(TRAIN_FILE),
+        size=13_281_872,
+        sha256="47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74",
+    ),
+    RemoteFile(
+        name=TEST_FILE,
+        mirrors=_mirrors(TEST_FILE),
+        size=1_477_712,
+        sha256="539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be",
+    ),
+)
 
 
 def read_signs(directory: str | Path) -> tuple[Dataset, Dataset]:
-    """Read train_signs.h5 and test_signs.h5: (train, test) over the same classes.
+    """Reads train_signs.h5 and test_signs.h5: (train, test) over the same classes.
 
     Raises InputError where a file is missing or wrong, or the two do not go together.
     """
     directory = Path(directory)
-    _check_directory(directory)
+    if not directory.is_dir():
+        problem = "is not a folder" if directory.exists() else "no such folder"
+        raise InputError(
+            f"{directory}: {problem}; expected one that holds {TRAIN_FILE} and "
+            f"{TEST_FILE}"
+        )
+    missing = [n for n in (TRAIN_FILE, TEST_FILE) if not (directory / n).exists()]
+    if missing:
+        found = sorted(path.name for path in directory.iterdir())
+        raise InputError(
+            f"{directory}: {' and '.join(missing)} not found in this folder (it has "
+            f"{listed(found, 5)}); expected the two files of SIGNS"
+        )
     train = read_signs_file(directory / TRAIN_FILE, "train")
     test = read_signs_file(directory / TEST_FILE, "test")
-    if train.classes != test.classes:
-        raise InputError(
-            f"{directory}: the two files have different list_classes: "
-            f"{TRAIN_FILE} {_listed(train.classes)}, "
-            f"{TEST_FILE} {_listed(test.classes)}; use two files of one data set"
-        )
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise InputError(
-            f"{directory}: the two files have images of different shape: {TRAIN_FILE} "
-            f"{train.images.shape[1:]}, {TEST_FILE} {test.images.shape[1:]}"
-            "; use two files of one data set"
-        )
+    for what, one, other in (
+        ("classes", train.classes, test.classes),
+        ("image shapes", train.images.shape[1:], test.images.shape[1:]),
+    ):
+        if one != other:
+            raise InputError(
+                f"{directory}: the two files have different {what}: {TRAIN_FILE} "
+                f"{listed(one)}, {TEST_FILE} {listed(other)}; use two of one data set"
+            )
     return train, test
 
 
 def read_signs_file(path: str | Path, split: Split | None) -> Dataset:
-    """Read one file of the SIGNS layout; class names are its class numbers as text.
-
-    Images of one label that are equal in every pixel are a group.
+    """Reads one file of the SIGNS layout; class names are list_classes as text.
 
     split: "train" or "test", or None for the one that the file has (test, of both).
+    Images of one label that are equal in every pixel are a group.
+
     Raises InputError, naming the real cause where it is known, for anything else than
     uint8 images [N, H, W, 3], integer labels [N], each in [0, K), and K classes.
     """
@@ -67,24 +99,6 @@ def read_signs_file(path: str | Path, split: Split | None) -> Dataset:
         raise InputError(
             f"{path}: this HDF5 file {damage}; get it again ({error})"
         ) from error
-
-
-def _check_directory(directory: Path) -> None:
-    if not directory.is_dir():
-        problem = "is not a folder" if directory.exists() else "no such folder"
-        raise InputError(
-            f"{directory}: {problem}; expected one that holds {TRAIN_FILE} and "
-            f"{TEST_FILE}"
-        )
-    wanted = (TRAIN_FILE, TEST_FILE)
-    missing = [name for name in wanted if not (directory / name).exists()]
-    if missing:
-        others = sorted(p.name for p in directory.glob("*.h5") if p.name not in wanted)
-        raise InputError(
-            f"{directory}: {' and '.join(missing)} not found in this folder"
-            + (f" (it has {_listed(others)})" if others else "")
-            + "; expected the two files of SIGNS"
-        )
 
 
 def _check_is_hdf5(path: Path) -> None:
@@ -105,110 +119,75 @@ def _check_is_hdf5(path: Path) -> None:
 
 
 def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
-    split = _choose_split(file, path, split)
-    classes = _read_classes(_array(file, path, "list_classes"), path)
-    images = _array(file, path, f"{split}_set_x")
-    labels = _array(file, path, f"{split}_set_y")
-    _check_images(images, path)
-    _check_labels(labels, path, count=len(images))
-    label_values = labels[:]
-    _check_range(label_values, path, len(classes))
-    pixels = images[:]
-    copies = equal_images(pixels, label_values)
-    return Dataset(pixels, label_values.astype(np.int32), classes, copies)
-
-
-def _choose_split(file: h5py.File, path: Path, split: Split | None) -> Split:
     present: list[Split] = [s for s in ("test", "train") if f"{s}_set_x" in file]
-    if split is None and present:
-        return present[0]
-    if split in present:
-        return split
-    if split and present:
+    if split and present and split not in present:
         raise InputError(
             f"{path}: holds the {present[0]} images ({present[0]}_set_x), expected the "
             f"{split} images; are the two files swapped?"
         )
-    expected = f"{split}_set_x" if split else "train_set_x or test_set_x"
-    raise InputError(
-        f"{path}: no {expected} in this HDF5 file (it has {_listed(sorted(file))}); "
-        "expected the SIGNS layout"
-    )
+    split = split or (present[0] if present else "train")
+    classes = _class_names(_array(file, path, "list_classes"), path)
+    images = _array(file, path, f"{split}_set_x")
+    labels = _array(file, path, f"{split}_set_y")
+    _check_images(images, path)
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
+        raise InputError(
+            f"{path}: {split}_set_y is {labels.dtype} {labels.shape}; expected "
+            f"integers ({len(images)},), one label for each image"
+        )
+    pixels, numbers = images[:], labels[:]
+    low, high = int(numbers.min()), int(numbers.max())
+    if low < 0 or high >= len(classes):
+        raise InputError(
+            f"{path}: labels run from {low} to {high}; expected 0 to "
+            f"{len(classes) - 1} for its {len(classes)} classes"
+        )
+    groups = equal_images(pixels, numbers)
+    return Dataset(pixels, numbers.astype(np.int32), classes, groups)
 
 
 def _array(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
-    if key not in file:
-        raise InputError(
-            f"{path}: no {key} in this HDF5 file (it has {_listed(sorted(file))}); "
-            "expected the SIGNS layout"
-        )
-    array = file[key]
+    array = file.get(key)
     if not isinstance(array, h5py.Dataset):
-        raise InputError(f"{path}: {key} is a group; expected an array")
+        raise InputError(
+            f"{path}: no array {key} in this HDF5 file (it has {listed(sorted(file))});"
+            " expected the SIGNS layout"
+        )
     return array
 
 
-def _read_classes(classes: h5py.Dataset, path: Path) -> tuple[str, ...]:
-    values = np.ravel(classes[()])
-    if {b"non-cat", b"cat"} == set(values.tolist()):
+def _class_names(classes: h5py.Dataset, path: Path) -> tuple[str, ...]:
+    values = np.ravel(classes[()]).tolist()
+    if {b"non-cat", b"cat"} == set(values):
         raise InputError(
             f"{path}: this is the cat / non-cat data set of another course "
             f"(train_catvnoncat.h5 has the same keys); expected {TRAIN_FILE} or "
             f"{TEST_FILE}"
         )
-    if not np.issubdtype(classes.dtype, np.integer) or classes.ndim != 1:
+    texts = (v.decode(errors="replace") if isinstance(v, bytes) else v for v in values)
+    names = list(map(str, texts))
+    if not 2 <= len(set(names)) == len(names) or classes.dtype.kind == "f":
         raise InputError(
-            f"{path}: list_classes is {classes.dtype} {classes.shape}; expected "
-            "integers [classes]"
+            f"{path}: list_classes is {classes.dtype} {classes.shape}, "
+            f"{listed(names)}; expected two or more different numbers or names"
         )
-    if len(values) < 2 or len(set(values.tolist())) < len(values):
-        raise InputError(
-            f"{path}: list_classes is {values.tolist()}; expected two or more different"
-            " numbers"
-        )
-    return tuple(str(value) for value in values.tolist())
+    return tuple(names)
 
 
 def _check_images(images: h5py.Dataset, path: Path) -> None:
-    key = str(images.name).lstrip("/")
-    if np.issubdtype(images.dtype, np.floating):
-        raise InputError(
-            f"{path}: {key} is {images.dtype}, so the images were already scaled or "
-            "converted; expected the original uint8, 0-255"
-        )
+    key, shape = str(images.name).lstrip("/"), images.shape
     if images.dtype != np.uint8:
-        raise InputError(f"{path}: {key} is {images.dtype}; expected uint8, 0-255")
-    shape = images.shape
+        scaled = np.issubdtype(images.dtype, np.floating)
+        raise InputError(
+            f"{path}: {key} is {images.dtype}"
+            + ", so the images were already scaled" * scaled
+            + "; expected the original uint8, 0-255"
+        )
     if len(shape) != 4 or shape[3] != 3 or 0 in shape:
-        transposed = len(shape) == 4 and shape[1] == 3
+        raise InputError(f"{path}: {key} has shape {shape}; expected (N, H, W, 3)")
+    # No compressor of HDF5 comes near this, but for small arrays of zeros.
+    if images.nbytes > 2**26 + 2000 * images.id.get_storage_size():
         raise InputError(
-            f"{path}: {key} has shape {shape}; expected (N, height, width, 3)"
-            + ("; are its channels first?" if transposed else "")
+            f"{path}: {key} claims {images.nbytes:,} bytes, which this file cannot "
+            "hold; get it again"
         )
-
-
-def _check_labels(labels: h5py.Dataset, path: Path, count: int) -> None:
-    key = str(labels.name).lstrip("/")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{path}: {key} is {labels.dtype}; expected integers")
-    if labels.shape != (count,):
-        raise InputError(
-            f"{path}: {key} has shape {labels.shape}; expected ({count},), one label "
-            "for each image"
-        )
-
-
-def _check_range(labels: np.ndarray, path: Path, classes: int) -> None:
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        from_one = low == 1 and high == classes
-        raise InputError(
-            f"{path}: labels run from {low} to {high}; expected 0 to {classes - 1} for "
-            f"its {classes} classes" + ("; do they count from 1?" if from_one else "")
-        )
-
-
-def _listed(values: Sequence[str]) -> str:
-    more = len(values) - _LISTED
-    named = ", ".join(values[:_LISTED]) or "nothing"
-    return f"{named} and {more} more" if more > 0 else named

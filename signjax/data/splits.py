@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from signjax.data.dataset import Dataset
-from signjax.data.image import natural_key
+from signjax.data.listing import natural_key
 from signjax.errors import InputError
 
 _DRAWS = 100

@@ -13,7 +13,7 @@ _PART = 256
 
 
 class ImagesOnDisk:
-    """Pictures in the place of an array of them, uint8 [N, size, size, 3].
+    """Images on disk in the place of an array of them, uint8 [N, size, size, 3].
 
     An index, a slice or an array of indices reads what it names from disk, in threads,
     as `load_images` does; `take` reads nothing. Nothing that was read is kept.
@@ -26,7 +26,7 @@ class ImagesOnDisk:
     ) -> None:
         self._paths = np.array(paths, dtype=object)
         self._size = size
-        self._framing = crop_resize
+        self._crop_resize = crop_resize
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -36,11 +36,11 @@ class ImagesOnDisk:
         return len(self._paths)
 
     def __getitem__(self, index: int | np.integer | slice | np.ndarray) -> np.ndarray:
-        """Raises InputError naming the pictures that cannot be read."""
+        """Raises InputError naming the images that cannot be read."""
         chosen = self._paths[index]
         if isinstance(chosen, Path):
-            return load_image(chosen, self._size, self._framing)
-        return load_images(list(chosen), self._size, self._framing)
+            return load_image(chosen, self._size, self._crop_resize)
+        return load_images(list(chosen), self._size, self._crop_resize)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for part in in_parts(self):
@@ -48,7 +48,7 @@ class ImagesOnDisk:
 
     def take(self, indices: np.ndarray, axis: Literal[0] = 0) -> "ImagesOnDisk":
         """Those at `indices`, int [M], unread; `axis` is there as numpy has it."""
-        return ImagesOnDisk(list(self._paths[indices]), self._size, self._framing)
+        return ImagesOnDisk(list(self._paths[indices]), self._size, self._crop_resize)
 
 
 # What a data set's images may be.

@@ -16,26 +16,29 @@ from typing import Any
 
 import numpy as np
 
-from signjax.data.dataset import Dataset
 from signjax.errors import InputError
 from signjax.evaluation.metrics import (
     calibration_error,
-    logits_of,
     negative_log_likelihood,
     softmax,
     wilson_interval,
 )
-from signjax.experiment import Experiment
-from signjax.runtime.files import read_json, write_json
+from signjax.runtime.files import read_json
+
+FILE = "calibration.json"
+NOT_CALIBRATED = (
+    "not calibrated, so it always answers; train with "
+    "--config.data.validation_fraction=0.15 to let it abstain"
+)
+_TOO_FEW = "too few held-out images, or too many labeled wrongly"
 
 RISK = 0.05
-
-# The abstention rate of a model with outlier exposure: 95 in 100 held-out hands are
-# answered, the usual point to compare detectors at (FPR95). Synthetic outliers would
+# The abstention rate of a model with outlier exposure: a coverage of 95% of held-out
+# images is the usual point to compare detectors at (FPR95). Synthetic outliers would
 # set a threshold far too low for photographs, as nearly all of them are learned.
 ABSTAIN_FRACTION = 0.05
 
-# Where 1 / temperature is looked for; beyond, probabilities are even or all 0 and 1.
+# Where 1 / temperature is looked for; beyond, probabilities are uniform or all 0 and 1.
 _SHARPEST, _FLATTEST = 100.0, 0.01
 _HALVINGS = 60
 
@@ -48,7 +51,7 @@ class Calibration:
     abstains, or None where count is too small to promise `risk`, the error rate of its
     answers, and no abstention rate was given. coverage: the share of held-out images at
     or above it. loss and ece: before and after, on the held-out images. risk: None
-    where no threshold meets it, and an abstention rate set one all the same.
+    where no threshold meets it, though an abstention rate set one.
     """
 
     step: int
@@ -56,8 +59,8 @@ class Calibration:
     temperature: float
     threshold: float | None
     risk: float | None
-    loss: tuple[float, float]
-    ece: tuple[float, float]
+    loss: tuple[float, ...]
+    ece: tuple[float, ...]
     coverage: float = 1.0
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -73,16 +76,11 @@ class Calibration:
         """The calibration of `to_json`; KeyError or TypeError where it is none."""
         pairs: dict[str, Any] = {key: tuple(values[key]) for key in ("loss", "ece")}
         calibration = cls(**{**values, **pairs})
-        temperature, threshold = calibration.temperature, calibration.threshold
-        if not _is_finite(temperature) or temperature <= 0:
-            raise TypeError(f"temperature is {temperature!r}")
-        if threshold is not None and not _is_finite(threshold):
-            raise TypeError(f"threshold is {threshold!r}")
+        for name, least in (("temperature", 0.0), ("threshold", -math.inf)):
+            value = getattr(calibration, name)
+            if (name, value) != ("threshold", None) and not least < value < math.inf:
+                raise TypeError(f"{name} is {value!r}")
         return calibration
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def fit(
@@ -99,8 +97,8 @@ def fit(
     confidence that all but this share of the images reach.
     """
     temperature = fit_temperature(logits, labels)
-    scaled = logits / temperature
-    probabilities = softmax(scaled)
+    before_and_after = (logits, logits / temperature)
+    probabilities = softmax(logits / temperature)
     correct = probabilities.argmax(axis=-1) == labels
     confidence = probabilities.max(axis=-1)
     threshold = choose_threshold(confidence, correct, risk)
@@ -114,24 +112,18 @@ def fit(
         temperature=temperature,
         threshold=threshold,
         risk=kept_risk,
-        loss=(
-            negative_log_likelihood(logits, labels),
-            negative_log_likelihood(scaled, labels),
-        ),
-        ece=(
-            calibration_error(softmax(logits), labels),
-            calibration_error(probabilities, labels),
-        ),
+        loss=tuple(negative_log_likelihood(x, labels) for x in before_and_after),
+        ece=tuple(calibration_error(softmax(x), labels) for x in before_and_after),
         coverage=float(np.mean(confidence >= (threshold or 0.0))),
     )
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that minimises the cross-entropy of logits [N, C].
+    """The temperature that minimizes the cross-entropy of logits [N, C].
 
-    As if one image more had been seen, which shows every class alike: without it the
-    best temperature of images that are all labelled correctly would be 0, and one
-    error to come would count as impossible (Platt, 1999, does so for two classes).
+    As if one more image had been seen, with a uniform target: without it the best
+    temperature of images that are all labeled correctly would be 0, and an error to
+    come would count as impossible (Platt, 1999, does so for two classes).
     """
     logits = logits.astype(np.float64)
     count, classes = logits.shape
@@ -149,7 +141,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def choose_threshold(
     confidence: np.ndarray, correct: np.ndarray, risk: float
 ) -> float | None:
-    """The smallest confidence that answers can begin at and keep to a risk.
+    """The smallest confidence from which on the answers keep to a risk.
 
     confidence: float [N]. correct: bool [N]. At the threshold the upper end of the 95%
     interval of the share of wrong answers is at most `risk`. None where it is above at
@@ -163,39 +155,6 @@ def choose_threshold(
         if not tied and 1 - least_right <= risk:
             return float(ordered[count - 1])
     return None
-
-
-FILE = "calibration.json"
-
-NOT_CALIBRATED = (
-    "not calibrated, so it always answers; train with "
-    "--config.data.validation_fraction=0.15 to let it abstain"
-)
-
-_TOO_FEW = "too few held-out images, or too many labelled wrongly"
-
-
-def calibrate(
-    directory: Path,
-    experiment: Experiment,
-    variables: Any,
-    validation: Dataset,
-    *,
-    step: int,
-    abstain_fraction: float,
-) -> Calibration:
-    """Fits the model of `step` to the validation images and writes calibration.json.
-
-    abstain_fraction: as `fit` has it.
-    """
-    calibration = fit(
-        logits_of(experiment, variables, validation.images),
-        validation.labels,
-        step=step,
-        abstain_fraction=abstain_fraction,
-    )
-    write_json(directory / FILE, calibration.to_json())
-    return calibration
 
 
 def read_calibration(
@@ -226,15 +185,14 @@ def read_calibration(
 
 
 def why_no_abstention(calibration: Calibration | None) -> str | None:
-    """Why answers are not to be trusted as `unsure` promises; None: they are."""
+    """Why it cannot abstain as `RISK` promises, for a person; None where it can."""
     if calibration is None:
         return NOT_CALIBRATED
     if calibration.threshold is None:
         return f"it always answers: {_TOO_FEW} to set a threshold"
     if calibration.risk is None:
         return (
-            f"answers may be wrong oftener than in {RISK:.0%}: {_TOO_FEW} to promise "
-            "less"
+            f"over {RISK:.0%} of the answers may be wrong: {_TOO_FEW} to promise less"
         )
     return None
 

@@ -1,24 +1,27 @@
 """What a finished run leaves: result.json, calibration, learning curves, report."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
+from signjax.augment import augment
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.load import hold_out_validation
 from signjax.evaluation import plots
-from signjax.evaluation.calibration import (
-    ABSTAIN_FRACTION,
-    calibrate,
-    describe_calibration,
-)
-from signjax.evaluation.metrics import logits_of, score_images, score_logits
-from signjax.evaluation.report import FILE, audit_splits, score_model, write_report
+from signjax.evaluation.calibration import ABSTAIN_FRACTION, describe_calibration, fit
+from signjax.evaluation.calibration import FILE as CALIBRATION_FILE
+from signjax.evaluation.metrics import logits_of, score_logits
+from signjax.evaluation.report import FILE, audit_splits, write_report
+from signjax.evaluation.scores import Evaluation
 from signjax.runtime.console import Console
 from signjax.runtime.devices import describe_devices
 from signjax.runtime.files import write_json
 from signjax.workdir import TrainedModel, versions
+
+_AUGMENTED = 12  # images shown
 
 
 def report_run(
@@ -32,13 +35,24 @@ def report_run(
 
     records: of metrics.jsonl, an epoch each.
     """
-    config = trained.run.config
+    config, experiment = trained.run.config, trained.experiment
     train, validation = hold_out_validation(config, splits.train)
-    experiment, variables = trained.experiment, trained.state.variables
-    logits = logits_of(experiment, variables, splits.test.images)
+    variables, calibration = trained.state.variables, None
+    if validation is not None:
+        calibration = fit(
+            logits_of(experiment, variables, validation.images),
+            validation.labels,
+            step=trained.step,
+            abstain_fraction=ABSTAIN_FRACTION if config.train.outlier_fraction else 0.0,
+        )
+        write_json(directory / CALIBRATION_FILE, calibration.to_json())
+        console.info(f"calibration: {describe_calibration(calibration)}")
+    test = Evaluation(
+        directory, trained, splits.test, f"{splits.source} test", calibration
+    )
     scores = {
-        "train": score_images(experiment, variables, train),
-        "test": score_logits(logits, splits.test),
+        "train": score_logits(logits_of(experiment, variables, train.images), train),
+        "test": score_logits(test.logits, splits.test),
     }
     _print_scores(scores, splits.source, console)
     write_json(
@@ -53,31 +67,31 @@ def report_run(
             **scores,
         },
     )
+    if not plots.available():
+        console.info(plots.HOW_TO_GET)
+        return
     if records:  # none where metrics.jsonl was deleted
-        _draw_curves(
-            directory, f"{experiment.name} on {splits.source}", records, console
+        path = directory / "learning_curves.png"
+        plots.learning_curves(
+            records, path, title=f"{experiment.name} on {splits.source}"
         )
-    calibration = _calibrate(directory, trained, validation, console)
-    scores = score_model(
-        directory,
-        trained,
-        splits.test,
-        logits,
-        calibration,
-        source=f"{splits.source} test",
-        left_out={},
-    )
+        console.info(f"learning curves: {path}")
     write_report(
         directory / FILE,
+        test,
         console,
-        directory=directory,
-        trained=trained,
-        data=splits.test,
-        logits=logits,
-        scores=scores,
-        calibration=calibration,
         audit=lambda: audit_splits(trained, splits),
+        augmented=augmented_images(trained, train),
     )
+
+
+def augmented_images(trained: TrainedModel, train: Dataset) -> list[np.ndarray]:
+    """A few training images as a train step sees them, each uint8 [S, S, 3]."""
+    config = trained.run.config
+    change = jax.jit(partial(augment, **config.augment))
+    images = np.asarray(train.images[:_AUGMENTED], np.float32) / 255
+    changed = np.asarray(change(images, trained.experiment.key))
+    return list(np.clip(np.rint(255 * changed), 0, 255).astype(np.uint8))
 
 
 def _print_scores(
@@ -95,36 +109,3 @@ def _print_scores(
             f"      accuracy {rest['accuracy']:.4f} on the {rest['count']} of them "
             "that are not in SIGNS' training set too"
         )
-
-
-def _draw_curves(
-    directory: Path, title: str, records: list[dict[str, Any]], console: Console
-) -> None:
-    if not plots.available():
-        console.info(plots.HOW_TO_GET)
-        return
-    path = directory / "learning_curves.png"
-    plots.learning_curves(records, path, title=title)
-    console.info(f"learning curves: {path}")
-
-
-def _calibrate(
-    directory: Path,
-    trained: TrainedModel,
-    validation: Dataset | None,
-    console: Console,
-):
-    """The calibration by the held-out images, written into the workdir, if any are."""
-    if validation is None:
-        return None
-    outliers = trained.run.config.train.outlier_fraction
-    calibration = calibrate(
-        directory,
-        trained.experiment,
-        trained.state.variables,
-        validation,
-        step=trained.step,
-        abstain_fraction=ABSTAIN_FRACTION if outliers else 0.0,
-    )
-    console.info(f"calibration: {describe_calibration(calibration)}")
-    return calibration

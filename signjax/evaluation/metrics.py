@@ -16,18 +16,12 @@ from signjax.state import TrainState
 BINS = 10
 
 
-def score_images(
-    experiment: Experiment, variables: Any, data: Dataset
-) -> dict[str, Any]:
-    """`score_logits` of a model on `data`, whose labels are its outputs."""
-    return score_logits(logits_of(experiment, variables, data.images), data)
-
-
 def score_split(
     experiment: Experiment, name: str, data: Dataset, state: TrainState
 ) -> dict[str, float]:
     """`<name>_loss` and `<name>_accuracy` of a state on `data`, for a record."""
-    scores = score_images(experiment, state.variables, data)
+    logits = logits_of(experiment, state.variables, data.images)
+    scores = score_logits(logits, data)
     return {f"{name}_{key}": scores[key] for key in ("loss", "accuracy")}
 
 
@@ -158,7 +152,7 @@ def reliability(
 def selective_accuracy(
     probabilities: np.ndarray, labels: np.ndarray, threshold: float
 ) -> dict[str, Any]:
-    """How it goes if only labels of at least a threshold's confidence are given.
+    """The scores of a model that abstains below a threshold of its confidence.
 
     Returns threshold, count (answers), coverage (their share of all images), accuracy
     (of the answers) and its interval95; these two null where nothing is answered.
@@ -173,6 +167,20 @@ def selective_accuracy(
         "accuracy": _ratio(correct, count),
         "interval95": wilson_interval(correct, count) if count else None,
     }
+
+
+def coverage_curve(
+    probabilities: np.ndarray, labels: np.ndarray
+) -> list[tuple[float, float]]:
+    """(coverage, selective accuracy) of the most confident images, ever more of them.
+
+    probabilities: float [N, C]. labels: int [N]. At most 100 points, the last of all.
+    """
+    order = np.argsort(-probabilities.max(axis=-1), kind="stable")
+    right = np.cumsum(probabilities.argmax(axis=-1)[order] == labels[order])
+    count = len(order)
+    answered = np.unique(np.linspace(1, count, 100, dtype=int))
+    return [(float(n / count), float(right[n - 1] / n)) for n in answered]
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Where a network looked: how much covering each part of a picture hurts the answer."""
+"""Where a network looked: how much covering each part of an image hurts the answer."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import numpy as np
 from signjax.evaluation.metrics import softmax
 
 # Patches of a quarter of the side, moved by an eighth: fine enough to tell a finger
-# from the palm, coarse enough for a handful of pictures in seconds on a CPU.
+# from the palm, coarse enough for a handful of images in seconds on a CPU.
 _STEPS = 8
 _REACH = 2
 
@@ -17,9 +17,9 @@ def occlusion_maps(
     images: np.ndarray,
     labels: np.ndarray,
 ) -> np.ndarray:
-    """What each pixel's surroundings speak for a label, in nats: float64 [N, S, S].
+    """How much each pixel's surroundings speak for a label, in nats: float64 [N, S, S].
 
-    A patch of the picture's mean colour is laid on every place in turn; a pixel's value
+    A patch of the image's mean color is laid on every place in turn; a pixel's value
     is the mean fall of the label's log-probability over the patches that cover it, so
     it is negative where covering helps. (Zeiler and Fergus, arXiv:1311.2901.)
 
@@ -48,3 +48,16 @@ def occlusion_maps(
         total[:, *patch] += fall[:, None, None]
         times[patch] += 1
     return total / times
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A gray image, redder the larger `heat` is: uint8 [S, S, 3].
+
+    image: uint8 [S, S, 3]. heat: float [S, S]; its largest value is full red, and zero
+    and below stay gray.
+    """
+    gray = image.mean(axis=2, keepdims=True) * 0.6 + 90
+    share = np.maximum(heat, 0) / max(float(heat.max()), np.finfo(float).tiny)
+    red = np.array([215.0, 30.0, 30.0])
+    mixed = gray + 0.75 * share[..., None] * (red - gray)
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

@@ -1,160 +1,219 @@
-"""The scores of a model, in words and as the HTML report that evaluation leaves."""
+"""One HTML page about a trained model, whole in itself: gathered, then rendered.
 
+report.html.jinja holds its words. No folder of this machine is told, as the page is
+made to be sent.
+"""
+
+import json
+import os
+import re
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from signjax.data.audit import audit, audit_parts, count_pictures, describe_audit
-from signjax.data.dataset import Dataset, Splits
+from signjax.data.audit import audit, audit_parts, count_images, describe_audit
+from signjax.data.dataset import Splits
 from signjax.data.load import hold_out_validation
 from signjax.errors import InputError
 from signjax.evaluation import plots
-from signjax.evaluation.calibration import Calibration, why_no_abstention
-from signjax.evaluation.metrics import (
-    calibration_error,
-    logits_of,
-    negative_log_likelihood,
-    reliability,
-    score_logits,
-    selective_accuracy,
-    softmax,
-)
+from signjax.evaluation.metrics import coverage_curve, reliability, softmax
 from signjax.evaluation.occlusion import occlusion_maps
-from signjax.evaluation.page import Mistake, Report, render
-from signjax.experiment import Experiment
+from signjax.evaluation.page import render
+from signjax.evaluation.scores import Evaluation
 from signjax.runtime.console import Console
-from signjax.runtime.files import MetricsFile, write_text
-from signjax.workdir import TrainedModel, count_trained_on, versions
+from signjax.runtime.devices import describe_devices
+from signjax.runtime.files import MetricsFile, cache_directory, read_json, write_text
+from signjax.runtime.machine import git_commit
+from signjax.workdir import TrainedModel, versions
 
 FILE = "report.html"
 
-_WORST = 9
+_WORST = 9  # mistakes shown
+_MOST_CLASSES = 20  # of a confusion matrix; of more, the most frequent confusions
 # Images that a report's audit compares in half a minute and half a gigabyte.
 _MOST_AUDITED = 20_000
 
 
-def score_model(
-    directory: Path,
-    trained: TrainedModel,
-    data: Dataset,
-    logits: np.ndarray,
-    calibration: Calibration | None,
+def write_report(
+    path: Path,
+    evaluation: Evaluation,
+    console: Console,
     *,
-    source: str,
-    left_out: Mapping[str, int],
-) -> dict[str, Any]:
-    """What evaluation says of a model's logits, [N, C], of `data`, as plain numbers.
+    audit: Callable[[], Sequence[str]],
+    augmented: Sequence[np.ndarray] = (),
+) -> None:
+    """Writes the page about an evaluation.
 
-    `score_logits` and where model and data come from. source: the data's, in words.
-    left_out: images that were not scored, by class. calibrated: see
-    `score_calibrated`, null where the model is not.
+    audit: lines about the data, asked for if needed. augmented: training images as the
+    train step sees them, each uint8 [S, S, 3]. Says where the page is, how to get what
+    it needs, or why it cannot be written.
     """
-    return score_logits(logits, data) | {
-        "calibrated": calibration and score_calibrated(calibration, logits, data),
-        "model": str(directory),
-        "trained_on": trained.run.data["source"],
-        "trained_on_count": count_trained_on(directory, data.images),
-        "step": trained.step,
-        "data": source,
-        "left_out": dict(left_out),
-    }
+    if not plots.available():
+        console.info(plots.HOW_TO_GET)
+        return
+    report = gather(evaluation, audit(), augmented)
+    try:
+        write_text(path, render("report", report))
+    except InputError as error:  # the scores are told all the same
+        console.warning(f"no report: {error}")
+        return
+    console.info(f"report: {path}")
 
 
-def score_calibrated(
-    calibration: Calibration, logits: np.ndarray, data: Dataset
+def gather(
+    evaluation: Evaluation, audit: Sequence[str], augmented: Sequence[np.ndarray]
 ) -> dict[str, Any]:
-    """How well a calibrated model knows what it knows, on logits [N, C] of `data`.
+    """All that the page says, by its template's names; no folder of this machine.
 
-    temperature; loss and ece as in `score`, of the calibrated probabilities; selective:
-    see `selective_accuracy`, null without a threshold; held_out: what it was fitted
-    to.
+    facts, numbers: heading -> text. curves: of training, as <svg>; empty without
+    metrics. accuracies: see `_accuracies`. confusions: see `confusion_list`.
+    reliability: name -> points (confidence, accuracy). coverage: see `coverage_curve`.
+    mistakes: see `_worst`. audit: lines. config: as JSON.
     """
-    probabilities = calibration.probabilities(logits)
-    threshold = calibration.threshold
-    scaled = logits / calibration.temperature
+    directory, trained = evaluation.directory, evaluation.trained
+    labels, run, scores = evaluation.data.labels, trained.run, evaluation.scores
+    records = MetricsFile(directory / "metrics.jsonl").read()
+    curves = {"as trained": softmax(evaluation.logits)}
+    if evaluation.calibration:
+        curves["calibrated"] = evaluation.probabilities
+    hide = _folder_hider(evaluation)
     return {
-        "temperature": calibration.temperature,
-        "loss": negative_log_likelihood(scaled, data.labels),
-        "ece": calibration_error(probabilities, data.labels),
-        "selective": None
-        if threshold is None
-        else selective_accuracy(probabilities, data.labels, threshold),
-        "held_out": calibration.to_json(),
+        "title": f"{trained.experiment.name} on {hide(evaluation.source)}",
+        "facts": hide(_facts(evaluation, records)),
+        "numbers": hide(evaluation.describe()),
+        "scores": scores,
+        "curves": plots.learning_curves_svg(records) if records else "",
+        "accuracies": _accuracies(directory, records),
+        "augmented": augmented,
+        "confusions": confusion_list(scores),
+        "reliability": {
+            name: [
+                (row["confidence"], row["accuracy"])
+                for row in reliability(probabilities, labels)
+            ]
+            for name, probabilities in curves.items()
+        },
+        "coverage": coverage_curve(evaluation.probabilities, labels),
+        "mistakes": _worst(evaluation),
+        "audit": hide(list(audit)),
+        "config": json.dumps(hide(run.config.to_dict()), indent=1),
+        "versions": versions(),
+        "data": hide(run.data),
     }
 
 
-def describe_scores(scores: dict[str, Any]) -> dict[str, str]:
-    """The scores but for the table of classes: heading -> text."""
-    low, high = scores["interval95"]
-    numbers = {
-        "model": f"{scores['model']}, step {scores['step']}",
-        "data": f"{scores['data']}: {scores['count']} images",
+def _facts(
+    evaluation: Evaluation, records: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    trained = evaluation.trained
+    run = trained.run
+    seconds = round(sum(record["seconds"] for record in records))
+    facts = {
+        "scored": f"{evaluation.source}: {len(evaluation.data)} images",
+        "trained on": f"{run.data['source']}: {run.train_size} images",
+        "device": describe_devices(trained.experiment.devices),
+        "training took": f"{seconds // 60} min {seconds % 60} s" if seconds else "",
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "program": f"signjax {versions()['signjax']}, commit {git_commit() or '-'}",
+        "command": shlex.join(["python", *sys.argv]),
     }
-    if scores["trained_on"] == "synthetic":
-        numbers["model"] += ", trained on synthetic hands"
-    if scores["left_out"]:
-        names = ", ".join(scores["left_out"])
-        count = sum(scores["left_out"].values())
-        numbers["left out"] = f"{count} images of classes not known: {names}"
-    if scores["trained_on_count"]:
-        numbers["KNOWN"] = (
-            f"{scores['trained_on_count']} of the images were trained on, or held out "
-            "for validation: of these the scores say nothing about new ones"
-        )
-    numbers["accuracy"] = (
-        f"{scores['accuracy']:.4f}, 95% interval {low:.3f} to {high:.3f}"
+    return {heading: text for heading, text in facts.items() if text}
+
+
+def _accuracies(
+    directory: Path, records: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """last_epoch: while it trained; train and test: of the finished run's model."""
+    result = directory / "result.json"
+    if not result.exists() or not records:
+        return {}
+    scores = read_json(result)
+    finished = {split: scores[split]["accuracy"] for split in ("train", "test")}
+    return {"last_epoch": records[-1]["train_accuracy"]} | finished
+
+
+def confusion_list(scores: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """(true, predicted, count), the most frequent first; empty for a few classes."""
+    classes, counts = scores["classes"], np.array(scores["confusion"])
+    if len(classes) <= _MOST_CLASSES:
+        return []
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:_MOST_CLASSES]
+    places = zip(*np.unravel_index(order, counts.shape), strict=True)
+    return [(classes[i], classes[j], int(counts[i, j])) for i, j in places]
+
+
+def _worst(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The wrong answers of highest confidence, and where each comes from.
+
+    Of each: name; image, uint8 [S, S, 3], as the network saw it; heat, float [S, S],
+    how much each place spoke for the wrong label; true and predicted class; confidence,
+    of that label, and likelihood, of the true.
+    """
+    data, probabilities = evaluation.data, evaluation.probabilities
+    predicted = probabilities.argmax(axis=-1)
+    confidence = probabilities.max(axis=-1)
+    wrong = np.flatnonzero(predicted != data.labels)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:_WORST]
+    if not len(wrong):
+        return []
+    images = data.images[wrong]
+    maps = occlusion_maps(evaluation.logits_of, images, predicted[wrong])
+    return [
+        {
+            "name": f"image {i}",
+            "image": image,
+            "heat": heat,
+            "true": data.classes[data.labels[i]],
+            "predicted": data.classes[predicted[i]],
+            "confidence": float(confidence[i]),
+            "likelihood": float(probabilities[i, data.labels[i]]),
+        }
+        for i, image, heat in zip(wrong, images, maps, strict=True)
+    ]
+
+
+def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
+    """A function that takes the folders out of the paths in texts, however nested."""
+    named = [evaluation.directory, evaluation.source, cache_directory(), "here"]
+    named += [evaluation.trained.run.config.data.dir, Path.home() / "file"]
+    parents = {str(Path(path).parent) for path in named}
+    parents |= {str(Path(path).resolve().parent) for path in named}
+    # With spaces in it only a known folder can be told from the words around it.
+    known = sorted((p for p in parents if len(p) > 1), key=len, reverse=True)
+    folders = re.compile(
+        "|".join([*(re.escape(p + os.sep) for p in known), r"(?<![^\s='\"(])[/~]\S*/"])
     )
-    if "leak_free" in scores:
-        rest = scores["leak_free"]
-        numbers["leak-free"] = (
-            f"{rest['accuracy']:.4f} on the {rest['count']} images that are not in "
-            "SIGNS' training set too"
-        )
-    numbers["loss"] = f"{scores['loss']:.4f}"
-    numbers["ece"] = f"{scores['ece']:.4f}, the expected calibration error"
-    return numbers | _describe_calibrated(scores["calibrated"])
 
+    def hide(value: Any) -> Any:
+        if isinstance(value, str):
+            return folders.sub("", value)
+        if isinstance(value, Mapping):
+            return {key: hide(item) for key, item in value.items()}
+        return [hide(item) for item in value] if isinstance(value, list) else value
 
-def _describe_calibrated(calibrated: dict[str, Any] | None) -> dict[str, str]:
-    if not calibrated:
-        return {"abstains": why_no_abstention(None) or ""}
-    numbers = {
-        "calibrated": f"ece {calibrated['ece']:.4f}, loss {calibrated['loss']:.4f} at "
-        f"temperature {calibrated['temperature']:.3f}"
-    }
-    if given := calibrated["selective"]:
-        right = format_share(given["accuracy"]).strip()
-        numbers["coverage"] = (
-            f"{given['coverage']:.1%} of the images, those of confidence "
-            f"{given['threshold']:.3f} or more; selective accuracy {right}"
-        )
-    if missing := why_no_abstention(Calibration.from_json(calibrated["held_out"])):
-        numbers["abstains"] = missing
-    return numbers
-
-
-def format_share(value: float | None) -> str:
-    return "    -" if value is None else f"{value:.3f}"
+    return hide
 
 
 def audit_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
     """The lines of an audit of a run's own data; why not, if it cannot be had."""
-
-    def audited() -> dict[str, Any]:
-        train, held_out = hold_out_validation(trained.run.config, splits.train)
-        validation = {} if held_out is None else {"validation": held_out}
-        parts = {"train": train, **validation, "test": splits.test}
-        return audit_parts(splits.origin, parts)
-
-    return _audited(lambda: len(splits.train) + len(splits.test), audited)
+    train, validation = hold_out_validation(trained.run.config, splits.train)
+    found = {"train": train, "validation": validation, "test": splits.test}
+    parts = {name: part for name, part in found.items() if part is not None}
+    return _audited(
+        lambda: sum(map(len, parts.values())), lambda: audit_parts(splits.origin, parts)
+    )
 
 
 def audit_path(path: str, console: Console) -> Sequence[str]:
     """The lines of an audit of the data at `path`; why not, if it cannot be had."""
     with console.if_slow("looking over the data for the report; the scores are above"):
-        return _audited(lambda: count_pictures(path), lambda: audit(path))
+        return _audited(lambda: count_images(path), lambda: audit(path))
 
 
 def _audited(
@@ -166,83 +225,6 @@ def _audited(
     except (InputError, OSError) as error:  # a part that was not scored may be no data
         return [f"left out: {error}"]
     return [
-        f"left out: it compares every two of {count()} pictures; --mode=audit "
+        f"left out: it compares every two of {count()} images; --mode=audit "
         "--data=PATH does so on request"
-    ]
-
-
-def write_report(
-    path: Path,
-    console: Console,
-    *,
-    directory: Path,
-    trained: TrainedModel,
-    data: Dataset,
-    logits: np.ndarray,
-    scores: Mapping[str, Any],
-    calibration: Calibration | None,
-    audit: Callable[[], Sequence[str]],
-) -> None:
-    """Writes the page about a model's answers, logits [N, C], to the images of `data`.
-
-    directory: the model's workdir. scores: as `score_model`. audit: lines about the
-    data, asked for if needed. Says where the page is, how to get what it needs, or why
-    it cannot be written.
-    """
-    if not plots.available():
-        console.info('no report: pip install "signjax[plots]" lets it be drawn')
-        return
-    probabilities = (
-        calibration.probabilities(logits) if calibration else softmax(logits)
-    )
-    curves = {"as trained": reliability(softmax(logits), data.labels)}
-    if calibration:
-        curves["calibrated"] = reliability(probabilities, data.labels)
-    experiment, run = trained.experiment, trained.run
-    report = Report(
-        title=f"{experiment.name}: accuracy {scores['accuracy']:.3f} on "
-        f"{scores['count']} images",
-        numbers=describe_scores(scores),
-        scores=scores,
-        reliability=curves,
-        records=MetricsFile(directory / "metrics.jsonl").read(),
-        mistakes=_worst(experiment, trained.state.variables, data, probabilities),
-        audit=audit(),
-        config=run.config.to_dict(),
-        versions=versions(),
-        data=run.data,
-    )
-    try:
-        write_text(path, render(report))
-    except InputError as error:  # the scores are told all the same
-        console.warning(f"no report: {error}")
-        return
-    console.info(f"report: {path}")
-
-
-def _worst(
-    experiment: Experiment, variables: Any, data: Dataset, probabilities: np.ndarray
-) -> list[Mistake]:
-    """The wrong answers of highest confidence, with a map of where each comes from."""
-    predicted = probabilities.argmax(axis=-1)
-    confidence = probabilities.max(axis=-1)
-    wrong = np.flatnonzero(predicted != data.labels)
-    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:_WORST]
-    if not len(wrong):
-        return []
-    maps = occlusion_maps(
-        lambda images: logits_of(experiment, variables, images),
-        data.images[wrong],
-        predicted[wrong],
-    )
-    return [
-        Mistake(
-            image=data.images[i],
-            heat=heat,
-            true=data.classes[data.labels[i]],
-            predicted=data.classes[predicted[i]],
-            confidence=float(confidence[i]),
-            likelihood=float(probabilities[i, data.labels[i]]),
-        )
-        for i, heat in zip(wrong, maps, strict=True)
     ]

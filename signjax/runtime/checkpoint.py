@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from signjax.errors import InputError, RunError, listed
+from signjax.errors import InputError, RunError, leaf_differences
 from signjax.runtime.distributed import is_primary, sync_errors
 from signjax.runtime.files import publish
 
@@ -139,7 +139,16 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
                 self._damaged.add(path)
                 self._warn(f"{path} is damaged and passed over: {damage}")
                 continue
-            _check_same_leaves(path, manifest["leaves"], abstract_state)
+            different = leaf_differences(
+                manifest["leaves"],
+                _describe_leaves(abstract_state),
+                mismatched="of another shape or dtype",
+            )
+            if different:
+                raise InputError(
+                    f"{path}: saved from another model or optimizer: {different}; use "
+                    "the config it was trained with, or another workdir"
+                )
             with _orbax() as ocp:
                 return ocp.load(path / _STATE, abstract_state)
         if not candidates:
@@ -225,20 +234,6 @@ def _describe_leaves(tree: PyTree) -> dict[str, str]:
     name = partial(jax.tree_util.keystr, simple=True, separator="/")
     leaves = jax.tree.leaves_with_path(tree)
     return {name(path): f"{leaf.dtype}{[*leaf.shape]}" for path, leaf in leaves}
-
-
-def _check_same_leaves(path: Path, saved: dict[str, str], state: PyTree) -> None:
-    expected = _describe_leaves(state)
-    different = [
-        f"{key} is {saved.get(key, 'missing')}, expected {expected.get(key, 'none')}"
-        for key in expected | saved
-        if saved.get(key) != expected.get(key)
-    ]
-    if different:
-        raise InputError(
-            f"{path}: saved from another model or optimizer: {listed(different)}; "
-            "use the config it was trained with, or another workdir"
-        )
 
 
 @contextmanager

@@ -5,26 +5,38 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
 SLOW = 2.0  # seconds after which a person wants to know what takes so long
+# Seconds of silence after which the same is said again. With a slow step or two after
+# that, something is said every half minute.
+SILENCE = 20.0
+_POLL = 0.2
 
 # rich is imported where it is drawn with: a run whose output goes to a file or a
 # pipe starts without it.
 
 
 class Progress:
-    """Where the training loop reports its steps; this one, for pipes, is silent."""
+    """Where the training loop reports its steps; this one is for pipes and files."""
+
+    def __init__(self, total_steps: int, first_step: int) -> None:
+        self.total_steps = total_steps
+        self.line = f"step {first_step}/{total_steps}"
 
     def update(
         self, step: int, *, loss: float, accuracy: float, images_per_second: float
     ) -> None:
-        """Shows that `step` optimizer steps are done; the numbers are the latest."""
+        """Notes that `step` optimizer steps are done; the numbers are the latest."""
+        numbers = _numbers(loss, accuracy, images_per_second)
+        self.line = f"step {step}/{self.total_steps}  {numbers}"
 
 
 class _ProgressBar(Progress):
     def __init__(self, total_steps: int, first_step: int) -> None:
+        super().__init__(total_steps, first_step)
         from rich import progress
 
         self.bar = progress.Progress(
@@ -42,29 +54,32 @@ class _ProgressBar(Progress):
             expand=True,
         )
         self._task = self.bar.add_task(
-            "", total=total_steps, completed=first_step, numbers="compiling"
+            "", total=total_steps, completed=first_step, numbers=""
         )
 
     def update(
         self, step: int, *, loss: float, accuracy: float, images_per_second: float
     ) -> None:
-        numbers = (
-            f"loss {loss:.4f}  accuracy {accuracy:.3f}"
-            f"  {images_per_second:.1f} images/s"
-        )
+        numbers = _numbers(loss, accuracy, images_per_second)
         self.bar.update(self._task, completed=step, numbers=numbers)
 
 
 class Console:
     """Lines for a person: results on stdout, warnings on stderr.
 
-    A terminal gets a progress bar and boxed warnings, anything else plain lines.
-    Characters that the encoding of stdout or stderr cannot express are escaped.
-    quiet: says nothing at all, as another process says the same.
+    A terminal gets a progress bar and boxed warnings, anything else plain lines, and
+    while something is under way one at least every half minute. Characters that the
+    encoding of stdout or stderr cannot express are escaped.
+    quiet: says nothing at all, as another process says the same. clock: seconds.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(
+        self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._quiet = quiet
+        self._clock = clock
+        self._last_line = clock()
+        self._under_way: list[Callable[[], str]] = []  # the innermost last
         self._bar: _ProgressBar | None = None
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -78,25 +93,53 @@ class Console:
 
     def info(self, text: str) -> None:
         """One plain line on stdout (above the bar, which redirects stdout)."""
+        self._last_line = self._clock()
         if not self._quiet:
             print(text, flush=True)
 
     @contextlib.contextmanager
     def if_slow(self, text: str) -> Iterator[None]:
-        """Prints `text` if the block takes more than SLOW seconds, and meanwhile."""
+        """Says `text` if the block takes more than SLOW seconds, and again meanwhile.
 
-        def tell() -> None:
-            # The thread that works meets a closed pipe itself, at its next line.
-            with contextlib.suppress(BrokenPipeError):
-                self.info(text)
+        Within another such block or a progress, that speak already, after SILENCE.
+        """
+        begin = self._clock()
 
-        timer = threading.Timer(SLOW, tell)
-        timer.start()
+        def line() -> str:
+            seconds = self._clock() - begin
+            return f"{text}, {seconds:.0f} s so far" if seconds >= SILENCE else text
+
+        within = self._under_way or self._bar
+        with self._speak(line, after=SILENCE if within else SLOW):
+            yield
+
+    @contextlib.contextmanager
+    def _speak(self, line: Callable[[], str], *, after: float) -> Iterator[None]:
+        """Says line() once nothing has been said for `after` seconds, then SILENCE."""
+        if self._quiet:
+            yield
+            return
+        over, begin = threading.Event(), self._clock()
+
+        def run() -> None:
+            silence = after
+            while not over.wait(_POLL):
+                silent = self._clock() - max(begin, self._last_line)
+                if self._under_way[-1] is line and silent >= silence:
+                    # The thread that works meets a closed pipe itself.
+                    with contextlib.suppress(BrokenPipeError):
+                        self.info(line())
+                    silence = SILENCE
+
+        thread = threading.Thread(target=run, daemon=True)
+        self._under_way.append(line)
+        thread.start()
         try:
             yield
         finally:
-            timer.cancel()
-            timer.join()
+            over.set()
+            thread.join()
+            self._under_way.remove(line)
 
     def epoch(self, record: Mapping[str, Any], *, epochs: int) -> None:
         """The line of a finished epoch; see `epoch_line`."""
@@ -120,12 +163,15 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self, total_steps: int, first_step: int = 0) -> Iterator[Progress]:
-        """A bar from `first_step` (more than 0 when resumed) to `total_steps`.
+        """From `first_step` (more than 0 when resumed) to `total_steps`.
 
-        It is drawn while the context is open, and only on a terminal.
+        A bar on a terminal, while the context is open; elsewhere a line of the latest
+        step where nothing else has been said for SILENCE seconds.
         """
         if self._quiet or not is_terminal(sys.stdout):
-            yield Progress()
+            progress = Progress(total_steps, first_step)
+            with self._speak(lambda: progress.line, after=SILENCE):
+                yield progress
             return
         self._bar = _ProgressBar(total_steps, first_step)
         try:
@@ -133,6 +179,10 @@ class Console:
                 yield self._bar
         finally:
             self._bar = None
+
+
+def _numbers(loss: float, accuracy: float, images_per_second: float) -> str:
+    return f"loss {loss:.4f}  accuracy {accuracy:.3f}  {images_per_second:.1f} images/s"
 
 
 def epoch_line(record: Mapping[str, Any], *, epochs: int) -> str:

@@ -86,7 +86,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
     What a file name holds that is no text is written as an escape.
     """
-    _replace(Path(path), text.encode(errors="backslashreplace"))
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file as `write_json` writes its own."""
+    _replace(Path(path), content)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -149,7 +154,8 @@ def _replace(path: Path, content: bytes) -> None:
             path.write_bytes(content)  # /dev/stdout or a named pipe must stay one
             return
         path = path.resolve()  # a link stays a link
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
         unfinished = path.with_name(path.name + ".tmp")
         unfinished.write_bytes(content)
         publish(unfinished, path)

@@ -1,10 +1,12 @@
-"""What a measurement was taken on: processor, memory, commit."""
+"""What a measurement was taken on, when and of what: processor, memory, commit."""
 
 import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -53,25 +55,28 @@ def peak_memory_bytes(devices: list[jax.Device]) -> int | None:
     return max(peaks, default=None)
 
 
-def load_average() -> float | None:
-    """Over the last minute; None on Windows, which has none."""
-    return None if sys.platform == "win32" else os.getloadavg()[0]
+def provenance() -> dict[str, Any]:
+    """Where, when and of what commit something is measured, for a result's row.
+
+    load_average: over the last minute; None on Windows, which has none.
+    """
+    return {
+        "processor": processor(),
+        "cores": core_count(),
+        "load_average": None if sys.platform == "win32" else os.getloadavg()[0],
+        "git_commit": git_commit(),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def git_commit() -> str | None:
     """The commit that runs, with `+` where files differ from it; None: no checkout."""
+    command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
     if not (ROOT / ".git").exists():
         return None
-    head = _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "--", "signjax", "configs", "main.py")
-    return head and head + ("+" if changed else "")
-
-
-def _git(*arguments: str) -> str | None:
-    """What git prints, stripped; None where it fails or is not installed."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
+            command, cwd=ROOT, check=True, capture_output=True, text=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -81,13 +81,13 @@ class Capsules(NamedTuple):
 
 
 def choose_pose(
-    draw: jax.Array, digit: jax.Array, variety: jax.Array | float = 0.0
+    draw: jax.Array, digit: jax.Array, pose_jitter: jax.Array | float = 0.0
 ) -> Pose:
     """The pose of `digit` (int32 []) for draws [30] in [0, 1).
 
-    variety: 0 for fingers that are apart and a thumb at its place, up to 1 for fingers
-    side by side and thumbs off their place too. At 0 draws of 0.5 give the exemplary
-    right hand, upright.
+    pose_jitter: 0 for fingers apart and a thumb at its place, up to 1 for fingers side
+    by side and thumbs off their place too. At 0, draws of 0.5 give the exemplary right
+    hand, upright.
     """
     draw = 2 * draw - 1
     common, spread, turn, tip, roll, side, girth = draw[:7]
@@ -98,14 +98,14 @@ def choose_pose(
     is_ring = digit == 0
     middle = jnp.where(is_ring, 82, jnp.where(digit >= 6, 12, 5))
     sweep = jnp.where(is_ring, 21, jnp.where(digit >= 6, 20, 28))
-    fan = 0.9 - 0.3 * variety + (0.6 + 0.5 * variety) * spread
+    fan = 0.9 - 0.3 * pose_jitter + (0.6 + 0.5 * pose_jitter) * spread
     # Fingers are side by side at about 0; below the least they would cross.
     fan = jnp.clip(fan, -0.4, 1.6)
     return Pose(
         flexion=flexion + bend,
         fan=jnp.asarray(_FAN) * jnp.where(is_ring, 0.2, fan) + 2 * draw[7:11],
         thumb_target=jnp.asarray(_THUMB_TARGET, jnp.float32)[digit],
-        thumb_shift=0.4 * draw[11:14] + variety * _stray(draw[11:14], digit),
+        thumb_shift=0.4 * draw[11:14] + pose_jitter * _stray(draw[11:14], digit),
         length=1 + 0.08 * draw[14:18],
         girth=1.02 + 0.12 * girth,
         wrist=-12 * turn + 14 * tip,
@@ -119,7 +119,7 @@ def choose_pose(
 
 
 def _stray(draw: jax.Array, digit: jax.Array) -> jax.Array:
-    """How far a thumb is off its place at a variety of 1, [3], cm; draw: [3]."""
+    """How far a thumb is off its place at a pose_jitter of 1, [3], cm; draw: [3]."""
     # One that is out may lie beside the palm, one that is folded reach less far.
     aside = jnp.array([-4.0, 0.5, -0.6]) * jnp.maximum(draw[0], 0)
     folded = jnp.array([1.2, 0.6, 0.0]) * draw

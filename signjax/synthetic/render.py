@@ -1,4 +1,4 @@
-"""Hands that sign the digits 0-9 in ASL, drawn by the program from a key.
+"""Synthetic hands that sign the digits 0-9 in ASL, rendered from a random key.
 
 The capsules of a posed hand (`hand.py`) are projected. Each pixel takes its signed
 distance to every capsule's outline, for antialiased coverage, and the height and normal
@@ -14,8 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from signjax.data.dataset import Dataset, Splits
-from signjax.errors import InputError
 from signjax.synthetic.hand import Capsules, build_hand, choose_pose, turn_hand
 
 # Light to dark skin as seen on the palm, sRGB 0-1.
@@ -24,10 +22,10 @@ _SKIN = np.array(
 )
 _BEHIND = -4.0  # a height below every part of a hand, in half frames
 
-# Uniform draws that each step of a picture takes.
+# Uniform draws that each step of an image takes.
 _DRAWS = {"view": 9, "pose": 30, "wall": 68, "skin": 56, "camera": 7}
-_BATCH = 16  # pictures drawn together: their planes fit a CPU's cache
-_CHUNK = 128  # pictures in one compiled call
+_BATCH = 16  # images rendered together: their planes fit a CPU's cache
+_CHUNK = 128  # images in one compiled call
 
 
 class _Surface(NamedTuple):
@@ -215,7 +213,7 @@ def _background(draw: jax.Array, size: int) -> jax.Array:
 
 
 def _clutter(draw: jax.Array, scene: jax.Array, present: jax.Array) -> jax.Array:
-    """The scene with a turned, soft box in it, where present; draw: [10], 0-1."""
+    """The scene with a rotated, soft box in it, where present; draw: [10], 0-1."""
     x, y = _grid(scene.shape[-1])
     angle = jnp.pi * draw[0]
     centre = _between(draw[1:3], -1.2, 1.2)
@@ -249,13 +247,15 @@ def _photograph(draw: jax.Array, grain: jax.Array, image: jax.Array) -> jax.Arra
     return jnp.moveaxis(image, 0, -1)
 
 
-def _draw(key: jax.Array, digit: jax.Array, size: int, variety: jax.Array) -> jax.Array:
-    """One picture of one digit (int32 []), uint8 [size, size, 3]."""
+def _render(
+    key: jax.Array, digit: jax.Array, size: int, pose_jitter: jax.Array
+) -> jax.Array:
+    """One image of one digit (int32 []), uint8 [size, size, 3]."""
     counts = list(_DRAWS.values())
     bits = jax.random.bits(key, (sum(counts) + size**2,))
     draws = (bits[: sum(counts)] >> 8).astype(jnp.float32) * 2.0**-24
     view, pose, wall, skin, camera = jnp.split(draws, np.cumsum(counts)[:-1])
-    pose = choose_pose(pose, digit, variety)
+    pose = choose_pose(pose, digit, pose_jitter)
     hand = turn_hand(build_hand(pose), pose)
     zoom, shift = _between(view[0], 19, 29), _between(view[1:3], -0.8, 0.8)
     surface = _trace(_project(hand, zoom, shift, _between(view[3], 40, 90)), size)
@@ -270,91 +270,41 @@ def _draw(key: jax.Array, digit: jax.Array, size: int, variety: jax.Array) -> ja
 
 
 @partial(jax.jit, static_argnames="size")
-def _draw_chunk(
+def _render_chunk(
     key: jax.Array,
     indices: jax.Array,
     digits: jax.Array,
     size: int,
-    variety: jax.Array,
+    pose_jitter: jax.Array,
 ) -> jax.Array:
-    def draw(numbered: tuple[jax.Array, jax.Array]) -> jax.Array:
+    def render(numbered: tuple[jax.Array, jax.Array]) -> jax.Array:
         index, digit = numbered
-        return _draw(jax.random.fold_in(key, index), digit, size, variety)
+        return _render(jax.random.fold_in(key, index), digit, size, pose_jitter)
 
-    return jax.lax.map(draw, (indices, digits), batch_size=_BATCH)
+    return jax.lax.map(render, (indices, digits), batch_size=_BATCH)
 
 
 def render_hands(
-    key: jax.Array, digits: jax.Array, *, size: int = 64, variety: float = 0.0
+    key: jax.Array,
+    digits: jax.Array | np.ndarray,
+    *,
+    size: int = 64,
+    pose_jitter: float = 0.0,
 ) -> jax.Array:
-    """Pictures of hands signing `digits`, uint8 [N, size, size, 3], RGB.
+    """Images of hands signing `digits`, uint8 [N, size, size, 3], RGB.
 
-    key: a JAX random key; picture i depends on the key, i, digits[i], size and variety
-    alone. digits: int32 [N], each 0-9. size: pixels. variety: 0-1, of the poses of
-    fingers and thumb (`hand.choose_pose`). One program is compiled per size, and memory
-    beyond the result is bounded.
+    key: a JAX random key; image i depends on the key, i, digits[i], size and
+    pose_jitter alone. digits: int32 [N], each 0-9. size: pixels. pose_jitter: 0-1, see
+    `hand.choose_pose`. One program is compiled per size; memory beyond the result is
+    bounded.
     """
     count = len(digits)
     padded = -(-count // _CHUNK) * _CHUNK
     digits = jnp.pad(jnp.asarray(digits, jnp.int32), (0, padded - count))
     indices = jnp.arange(padded)
-    poses = jnp.float32(variety)
+    poses = jnp.float32(pose_jitter)
     chunks = [
-        _draw_chunk(key, indices[i : i + _CHUNK], digits[i : i + _CHUNK], size, poses)
+        _render_chunk(key, indices[i : i + _CHUNK], digits[i : i + _CHUNK], size, poses)
         for i in range(0, padded, _CHUNK)
     ]
     return jnp.concatenate(chunks)[:count]
-
-
-def _draw_set(
-    key: jax.Array, count: int, classes: int, image_size: int, variety: float
-) -> Dataset:
-    order, drawing = jax.random.split(key)
-    labels = jax.random.permutation(order, jnp.arange(count) % classes)
-    images = render_hands(drawing, labels, size=image_size, variety=variety)
-    names = tuple(str(digit) for digit in range(classes))
-    return Dataset(np.asarray(images), np.asarray(labels, np.int32), names)
-
-
-def synthetic_splits(
-    *,
-    seed: int,
-    train_size: int,
-    test_size: int,
-    classes: int,
-    image_size: int,
-    variety: float = 0.0,
-) -> Splits:
-    """A training and a test set of drawn hands, each image of its own.
-
-    train_size, test_size: images, of which each class has its share, give or take
-    one. classes: 6 (digits 0-5, as in SIGNS) or 10. image_size: pixels. variety: as
-    for `render_hands`.
-    The same arguments give the same bytes on the same kind of device.
-
-    Raises InputError for another number of classes, for a split with fewer images
-    than classes and for images under 32 pixels, in which no digit can be told.
-    """
-    if classes not in (6, 10):
-        raise InputError(
-            f"synthetic hands: {classes} classes asked, but they sign 6 (digits 0-5)"
-            " or 10 (digits 0-9); set one of these"
-        )
-    for name, size in (("train", train_size), ("test", test_size)):
-        if size < classes:
-            raise InputError(
-                f"synthetic hands: a {name} set of {size} images cannot hold each of"
-                f" {classes} classes; ask for {classes} or more"
-            )
-    if image_size < 32:
-        raise InputError(
-            f"synthetic hands: image size {image_size} is too small to tell the digits"
-            " apart; ask for 32 or more pixels"
-        )
-    train, test = jax.random.split(jax.random.key(seed))
-    return Splits(
-        _draw_set(train, train_size, classes, image_size, variety),
-        _draw_set(test, test_size, classes, image_size, variety),
-        source="synthetic",
-        origin=f"synthetic hands, seed {seed}",
-    )

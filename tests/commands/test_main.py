@@ -1,9 +1,6 @@
 """The command line as people run it: real processes, their output and exit status."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -11,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.command_line import CNN, ROOT, main
+from tests.helpers.command_line import CNN, main
 from tests.helpers.records import metrics
 
 pytestmark = pytest.mark.usefixtures("module_cache")
@@ -117,7 +114,7 @@ def test_predict_goes_on_past_a_bad_image(trained: Path, tmp_path: Path) -> None
     assert str(bad) in done.stderr
     assert str(empty) in done.stderr
     assert "2 could not be read" in done.stderr
-    assert "never unsure" in done.stderr  # nothing was held out to learn when
+    assert "to let it abstain" in done.stderr  # as nothing was held out
     assert "Traceback" not in done.stderr
     (line,) = done.stdout.splitlines()
     answer = json.loads(line)
@@ -187,69 +184,14 @@ def test_summary_ends_with_the_totals(config: str, total: str) -> None:
 
 
 @pytest.mark.smoke
-def test_help_is_short_and_succeeds() -> None:
-    done = main("--help")
-    assert done.returncode == 0
-    assert done.stderr == ""
-    assert len(done.stdout.splitlines()) < 40
-    for word in ("train", "evaluate", "predict", "summary", "--workdir"):
-        assert word in done.stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--mode=fly"], "train, evaluate"),
-        (["--mode=audit", f"--data={'a' * 300}"], "a: File name too long"),
-        (["--confg=x"], "--confg: no such flag (--config is one); --help"),
-        (["--repeats=many"], "--repeats=many: expected a whole number"),
-        (["--best=maybe"], "--best=maybe: expected True or False"),
-        (["--require_device=xpu"], "--require_device=xpu: expected cpu or gpu or tpu"),
-        (["--workdir"], "--workdir: its value is missing; write --workdir=VALUE"),
-        ([], "--config is missing"),
-        (["--config.train.epochs=3"], "the config of --config, which is missing"),
-        (["--config=configs/none.py"], "--config=configs/none.py: no such file"),
-        (["--config", "configs"], "--config=configs: no such file"),
-        (["--config=README.md"], "--config=README.md: SyntaxError: "),
-        (["--config=configs/cnn.py:sed"], "cnn.py:sed: cnn.py has no variant 'sed'"),
-        (
-            ["--config=configs/cnn.py", "--config.train.epoch=3"],
-            "--config.train.epoch: a config has no such key (--config.train.epochs is",
-        ),
-        (
-            ["--config=configs/cnn.py", "--config.data.mean.red=3"],
-            "--config.data.mean.red: a config has no such key",
-        ),
-        (
-            ["--config=configs/cnn.py", "--config.train.epochs=many"],
-            "--config.train.epochs=many: expected a whole number",
-        ),
-        (
-            ["--config=configs/cnn.py", "--config.train.shuffle", "maybe"],
-            "unexpected argument 'maybe'",
-        ),
-        (
-            ["--config=configs/cnn.py", "--config.optimizer.learning_rate=fast"],
-            "learning_rate=fast: expected a number",
-        ),
-        (["--config=configs/cnn.py", "--config.train=3"], "a group of keys"),
-        (["--config=configs/cnn.py", "--config.train.epochs=0"], "at least 1"),
-        (["--config=configs/cnn.py", "--config.data.dir=nowhere"], "nowhere"),
+        (["--epochs=5"], "--config.train.epochs=5"),
         (["--config=configs/cnn.py", "--require_device=tpu"], "only cpu"),
-        (["--config=configs/cnn.py", "photo.jpg"], "photo.jpg"),
-        (["--mode=evaluate"], "--workdir is missing"),
-        (
-            ["--mode=evaluate", "--workdir=~nobody-here/x"],
-            "~nobody-here/x holds no",
-        ),
-        (["--mode=audit", "--data=x", "--deterministic"], "--deterministic means"),
-        (["--config=configs/cnn.py", "--data=hands"], "--config.data.dir"),
-        (["--mode=evaluate", "--workdir=nowhere"], "nowhere"),
-        (["--mode=predict", "--workdir=nowhere", "x.jpg"], "nowhere"),
-        (
-            ["--mode=predict", "--workdir=x", "--config.data.crop=1.0", "x.jpg"],
-            "that of a --workdir cannot be changed",
-        ),
+        (["--config=configs/cnn.py", "--config.data.dir=nowhere"], "nowhere"),
+        (["--mode=evaluate", "--workdir=~nobody-here/x"], "~nobody-here/x holds no"),
+        (["--mode=predict", "--workdir=nowhere", "x.jpg"], "nowhere holds no run"),
     ],
 )
 def test_wrong_input_gets_one_line_and_status_2(
@@ -261,32 +203,6 @@ def test_wrong_input_gets_one_line_and_status_2(
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert told in done.stderr
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("train.epoch = 1", "sets epoch, but a config has no such key (epochs is one)"),
-        ("augment.rotaton = 3.0", "sets rotaton, but a config has no such key"),
-        ("learning_rate = 3.0", "sets learning_rate, but a config has no such key"),
-    ],
-)
-def test_a_misspelt_key_in_a_config_file_is_told(
-    line: str, told: str, tmp_path: Path
-) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "from signjax.config import default_config\n"
-        "def get_config():\n"
-        "    config = default_config()\n"
-        f"    config.{line}\n"
-        "    return config\n"
-    )
-    done = main(f"--config={file}", f"--workdir={tmp_path / 'run'}")
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert f"--config={file}: {told}" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -344,38 +260,3 @@ def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None
     assert "SYNTHETIC" in done.stderr
     assert "synthetic" in done.stdout
     assert metrics(tmp_path / "run")[0]["data"] == "synthetic"
-
-
-# In place of the mode: what it would find when it imports jax.
-PROBE = """
-import os, sys
-from signjax import commands as modes
-
-class Mode:
-    def run(options):
-        print(os.environ["XLA_FLAGS"], "jax" in sys.modules)
-
-modes.import_module = lambda name: Mode
-import main
-sys.exit(main.main(["main.py", "--mode=summary", *sys.argv[1:]]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "found"),
-    [
-        (["--deterministic"], "--xla_dump_to=x --xla_gpu_deterministic_ops=true False"),
-        ([], "--xla_dump_to=x False"),
-    ],
-)
-def test_deterministic_reaches_xla_beside_what_the_person_set(
-    arguments: list[str], found: str
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "--xla_dump_to=x"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == f"{found}\n", done.stderr

@@ -13,14 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from absl import flags
 
 import main as program
 from signjax.pretrained.load import open_weights
-from signjax.workdir import hold, load_trained
+from signjax.workdir import load_trained, lock
 from tests.helpers.weight_files import write_sparse_safetensors
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,7 +31,6 @@ def no_compilation_cache() -> Iterator[None]:
 
 def main(*arguments: str) -> int:
     """The command line in this process: the exit status."""
-    flags.FLAGS.unparse_flags()
     return program.main(["main.py", *arguments])
 
 
@@ -162,7 +160,7 @@ def test_calibration_that_is_left_behind_is_warned_of(
     ("arguments", "told"),
     [
         (["--workdir=x"], "--weights is missing"),
-        (["--weights=keras-imagenet"], "to write the model to"),
+        (["--weights=keras-imagenet"], "--workdir is missing"),
         (["--workdir=x", "--weights=resnet.h5"], "resnet.h5: neither a file"),
         (["--workdir=x", "--weights=y", "photo.jpg"], "photo.jpg"),
     ],
@@ -190,7 +188,7 @@ def test_a_run_that_begins_while_weights_are_read_is_left_alone(
 ) -> None:
     directory = tmp_path / "run"
     weights = f"--weights={folder / 'whole.safetensors'}"
-    with hold(directory):  # as training does in its first epoch
+    with lock(directory):  # as training does in its first epoch
         assert main("--mode=port", weights, f"--workdir={directory}") == 2
     assert "is in use by another process" in capsys.readouterr().err
     assert not (directory / "run.json").exists()
@@ -222,7 +220,7 @@ def test_a_blank_classifier_is_not_taken_for_weights(headless: Told) -> None:
 def command_line(*arguments: str, cache: Path) -> str:
     done = subprocess.run(
         [sys.executable, "main.py", *arguments],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env=os.environ | {"SIGNJAX_CACHE": str(cache)},
         capture_output=True,
         text=True,

@@ -19,7 +19,7 @@ from signjax.data.ankara import RemotePictures, ankara_digits, fetch_pictures
 from signjax.errors import RunError
 from tests.helpers.http_server import Server, serving
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMIT = "4b09433ef9d5c60602e8805bb54b8aa2428527f8"
 
 PICTURES = {f"{c}/IMG_{i}.JPG": f"{c} {i} ".encode() * 400 for c in "01" for i in "78"}
@@ -178,21 +178,21 @@ def test_a_stop_while_unpacking_leaves_no_folder(
 def test_two_runs_that_fetch_at_once_both_have_them(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other one ends between this one's look into the cache and its renaming."""
-    rename = Path.rename
-    renamed = []
+    """The other one ends between this one's look into the cache and its publishing."""
+    publish = ankara.publish
+    published = []
 
-    def after_the_other(path: Path, target: Path) -> Path:
+    def after_the_other(path: Path, target: Path) -> None:
         assert read(path) == PICTURES
-        renamed.append(target)
+        published.append(target)
         for name, data in PICTURES.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes(data)
-        return rename(path, target)
+        publish(path, target)
 
-    monkeypatch.setattr(Path, "rename", after_the_other)
+    monkeypatch.setattr(ankara, "publish", after_the_other)
     folder = fetch_pictures(at(server, "good"), tmp_path)
-    assert renamed == [folder]
+    assert published == [folder]
     assert read(tmp_path) == {f"{folder.name}/{k}": v for k, v in PICTURES.items()}
 
 
@@ -247,7 +247,7 @@ def test_the_table_is_of_the_known_pictures(shared: Path) -> None:
 def test_the_table_is_written_by_the_committed_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks import ankara_signers
+    from experiments import ankara_signers
 
     for name, data in PICTURES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -1,18 +1,30 @@
-"""Which images each batch holds."""
+"""Which images each batch holds, and that those on disk are read ahead in order."""
 
+import gc
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
 import numpy as np
 import pytest
 
-from signjax.data.batches import (
-    epoch_batches,
-    padded_batches,
-    steps_per_epoch,
-)
+from signjax.data import stream
+from signjax.data.batches import Batches, epoch_order, read_ahead, steps_per_epoch
+from signjax.data.dataset import Dataset
+from signjax.data.image import load_images
+from signjax.data.stream import ImagesOnDisk
+from signjax.errors import InputError
+from signjax.runtime import distributed
+from signjax.runtime.distributed import make_mesh
+from tests.helpers.streaming import BATCH, EPOCHS, SIZE, STEPS, Alive
 
 
-def make(count: int = 100, batch_size: int = 32, **changes: object) -> np.ndarray:
-    options = {"seed": 0, "epoch": 0, "shuffle": True, "drop_remainder": False}
-    return epoch_batches(count, batch_size, **(options | changes))  # type: ignore[arg-type]
+def make(count: int = 100, batch_size: int = 32, **changes: Any) -> np.ndarray:
+    options = {"epoch": 0, "seed": 0, "shuffle": True, "drop_remainder": False}
+    return epoch_order(count=count, batch_size=batch_size, **(options | changes))
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -20,20 +32,12 @@ def make(count: int = 100, batch_size: int = 32, **changes: object) -> np.ndarra
 def test_an_epoch_holds_every_image_once(
     count: int, batch_size: int, shuffle: bool
 ) -> None:
-    indices = make(count, batch_size, shuffle=shuffle).ravel()
-    assert sorted(indices[indices >= 0]) == list(range(count))
-
-
-def test_padding_is_minus_one_at_the_very_end() -> None:
-    batches = make(100, 32)
-    assert batches.shape == (4, 32)
-    assert batches.dtype == np.int32
-    assert (batches.ravel()[:100] >= 0).all()
-    assert (batches.ravel()[100:] == -1).all()
-
-
-def test_without_shuffling_the_order_is_that_of_the_data() -> None:
-    assert make(70, 32, shuffle=False).ravel()[:70].tolist() == list(range(70))
+    batches = make(count, batch_size, shuffle=shuffle)
+    indices = batches.ravel()
+    assert batches.dtype == np.int32 and batches.shape[1] == batch_size
+    assert sorted(indices[:count]) == list(range(count))
+    assert (indices[count:] == -1).all()
+    assert shuffle or indices[:count].tolist() == list(range(count))
 
 
 def test_the_remainder_is_dropped_and_differs_between_epochs() -> None:
@@ -52,16 +56,20 @@ def test_the_order_follows_from_seed_and_epoch_alone() -> None:
         assert not np.array_equal(first, other)
 
 
-def test_an_epoch_of_the_first_images_is_as_long_and_knows_no_other() -> None:
-    epochs = [make(100, 32, drop_remainder=True, among=70, epoch=e) for e in range(20)]
-    for batches in epochs:
+def test_synthetic_images_are_there_in_the_first_epochs_alone() -> None:
+    options = {"synthetic_count": 30, "synthetic_epochs": 2}
+    early, late, later = (
+        make(100, 32, drop_remainder=True, epoch=epoch, **options)
+        for epoch in (1, 2, 3)
+    )
+    assert np.array_equal(early, make(100, 32, drop_remainder=True, epoch=1))
+    for batches in (late, later):
         assert batches.shape == (3, 32)
         assert sorted(batches.ravel()[:70]) == list(range(70))
         assert len(set(batches.ravel()[70:])) == 26
-    assert not np.array_equal(epochs[0], epochs[1])
-    in_order = make(100, 32, shuffle=False, among=70).ravel()[:100]
+    assert not np.array_equal(late, later)
+    in_order = make(100, 32, shuffle=False, epoch=2, **options).ravel()[:100]
     assert in_order.tolist() == [*range(70), *range(30)]
-    assert np.array_equal(make(100, 32, among=100), make(100, 32))
 
 
 @pytest.mark.parametrize("drop_remainder", [False, True])
@@ -71,6 +79,97 @@ def test_steps_per_epoch_counts_the_batches(count: int, drop_remainder: bool) ->
     assert steps_per_epoch(count, 32, drop_remainder=drop_remainder) == expected
 
 
-def test_padded_batches_keep_the_indices_in_order() -> None:
-    batches = padded_batches(np.array([9, 4, 7]), 2)
-    assert batches.tolist() == [[9, 4], [7, -1]]
+@pytest.fixture
+def paths(image_folder: Path) -> list[Path]:
+    return sorted(image_folder.glob("train/*/*.png"))
+
+
+Order = Callable[[int], np.ndarray]
+
+
+def order_of(paths: list[Path], **changes: Any) -> Order:
+    def order(epoch: int) -> np.ndarray:
+        return make(len(paths), BATCH, seed=5, epoch=epoch, **changes)
+
+    return order
+
+
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_batches_are_read_in_their_order_from_any_step(
+    needs_grain: None, paths: list[Path], drop_remainder: bool
+) -> None:
+    images, array = ImagesOnDisk(paths, SIZE), load_images(paths, SIZE)
+    order = order_of(paths, drop_remainder=drop_remainder)
+    wanted = [indices for epoch in range(EPOCHS) for indices in order(epoch)]
+    assert (wanted[-1].min() == -1) is not drop_remainder
+    for first in (0, 1, 8, len(wanted) - 1, len(wanted)):
+        reader = read_ahead(images, order, EPOCHS, first_step=first)
+        read = list(reader)
+        reader.close()
+        assert len(read) == len(wanted) - first
+        for (indices, pixels), expected in zip(read, wanted[first:], strict=True):
+            np.testing.assert_array_equal(indices, expected)
+            np.testing.assert_array_equal(pixels, array[expected])
+            assert pixels.dtype == np.uint8
+
+
+def test_only_some_images_are_in_memory_at_any_time(
+    needs_grain: None, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = Alive(stream.load_image)
+    monkeypatch.setattr(stream, "load_image", alive)
+    ahead = read_ahead(ImagesOnDisk(paths, SIZE), order_of(paths), 10)
+    for step, _ in enumerate(ahead, start=1):
+        expected = min((step + 2) * BATCH, 10 * STEPS * BATCH)
+        deadline = time.monotonic() + 10
+        while alive.decoded < expected and time.monotonic() < deadline:
+            time.sleep(0.001)  # so that it reads as far ahead as it ever does
+        assert alive.decoded == expected
+    ahead.close()
+    assert alive.decoded == 10 * STEPS * BATCH
+    assert alive.most <= 3 * BATCH  # two batches ahead of the one that is put together
+    del ahead
+    gc.collect()
+    assert alive.now == 0
+
+
+def test_memory_and_disk_give_a_step_the_same_images(
+    needs_grain: None, paths: list[Path]
+) -> None:
+    labels = np.arange(len(paths), dtype=np.int32) % 3
+    mesh = make_mesh(jax.devices()[:1])
+    options = {"seed": 5, "shuffle": True, "drop_remainder": False}
+    start = partial(Batches, mesh=mesh, epochs=EPOCHS, batch_size=BATCH, **options)
+
+    def seen(images: Any, *places: tuple[int, int]) -> list[list[tuple[Any, ...]]]:
+        """Of each batch after each (epoch, skip) the pixels and labels of its rows."""
+        found = []
+        with start(Dataset(images, labels, tuple("abc"))) as batches:
+            for epoch, skip in places:
+                for *data, indices in batches.epoch(epoch, skip):
+                    shapes = (np.shape(x) for x in (*data, indices))
+                    assert tuple(shapes) == tuple(x.shape for x in batches.shapes())
+                    rows = np.asarray(indices)[np.asarray(indices) >= 0]
+                    found.append([np.asarray(x)[rows].tobytes() for x in data])
+        return found
+
+    places = ((0, 2), (1, 0), (0, 5), (2, 1))
+    memory = seen(load_images(paths, SIZE), *places)
+    assert len(memory) == 4 * STEPS - 8
+    assert memory == seen(ImagesOnDisk(paths, SIZE), *places)
+
+
+def test_what_cannot_stream_is_told(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Dataset(ImagesOnDisk(paths, SIZE), np.zeros(len(paths), np.int32), ("a",))
+    start = partial(Batches, data, make_mesh(jax.devices()[:1]), epochs=1, batch_size=8)
+    with monkeypatch.context() as patch:
+        patch.setitem(__import__("sys").modules, "grain", None)
+        with pytest.raises(
+            InputError, match="needs grain: pip install grain, or leave"
+        ):
+            start()
+    monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
+    with pytest.raises(InputError, match="which --distributed does not take"):
+        start()

@@ -1,47 +1,40 @@
-"""Class-named folders become a stratified, repeatable split."""
+"""Class-named folders become a stratified, repeatable split that parts no group."""
 
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from signjax.data.dataset import Splits
+from signjax.data.dataset import Dataset, Splits
 from signjax.data.folder import read_folder, read_labelled
 from signjax.errors import InputError
-
-ANKARA = Path(__file__).parents[2] / "shared" / "datasets" / "ankara_digits"
-
-
-def paint(path, red, green=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4), (red, green, 0)).save(path)
+from tests.helpers.datasets import paint, paint_classes
 
 
-def make(directory, counts):
-    """`counts[name]` pictures a class: red tells the class, green the picture."""
-    for red, (name, count) in enumerate(counts.items()):
-        for green in range(count):
-            paint(directory / name / f"{green}.png", red, green)
-
-
-def read(directory, **options):
+def read(directory: Path, **options: Any) -> Splits:
     options = {"image_size": 4, "test_fraction": 0.2, "seed": 0} | options
     return read_folder(directory, **options)
 
 
-def identities(data):
-    """(class, picture) of every image, from its pixels."""
+def identities(data: Dataset) -> list[tuple[int, int]]:
+    """(class, image) of every image, from its pixels."""
     return [tuple(pixel) for pixel in data.images[:, 0, 0, :2].tolist()]
+
+
+def reds(data: Dataset | None) -> set[int]:
+    assert data is not None
+    return {red for red, _ in identities(data)}
 
 
 COUNTS = {"2": 10, "10": 20, "eleven": 5, "zwei": 2}
 
 
-def test_the_split_is_stratified_and_disjoint_and_complete(tmp_path):
-    make(tmp_path, COUNTS)
-    train, test = read(tmp_path)
+def test_the_split_is_stratified_and_disjoint_and_complete(tmp_path: Path) -> None:
+    paint_classes(tmp_path, COUNTS)
+    train, test, *_ = read(tmp_path)
     assert train.classes == test.classes == ("2", "10", "eleven", "zwei")
     assert np.bincount(test.labels).tolist() == [2, 4, 1, 1]
     assert np.bincount(train.labels).tolist() == [8, 16, 4, 1]
@@ -54,114 +47,162 @@ def test_the_split_is_stratified_and_disjoint_and_complete(tmp_path):
         assert (part.images.dtype, part.labels.dtype) == (np.uint8, np.int32)
 
 
-def test_the_seed_decides_the_split(tmp_path):
-    make(tmp_path, {"a": 30, "b": 30})
+def test_the_seed_decides_the_split(tmp_path: Path) -> None:
+    paint_classes(tmp_path, {"a": 30, "b": 30})
     first, again, other = (read(tmp_path, seed=seed) for seed in (1, 1, 2))
-    for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a.images, b.images)
-    assert identities(first[1]) != identities(other[1])
+    assert first.sha256 == again.sha256
+    assert identities(first.test) != identities(other.test)
 
 
-def test_training_images_come_with_mixed_classes(tmp_path):
-    make(tmp_path, {"a": 30, "b": 30})
-    assert 10 < np.count_nonzero(np.diff(read(tmp_path)[0].labels)) < 40
-    make(tmp_path / "pair" / "train", {"a": 30, "b": 30})
-    make(tmp_path / "pair" / "test", {"a": 1, "b": 1})
-    assert 15 < np.count_nonzero(np.diff(read(tmp_path / "pair")[0].labels)) < 45
+def test_training_images_come_with_mixed_classes(tmp_path: Path) -> None:
+    paint_classes(tmp_path, {"a": 30, "b": 30})
+    assert 10 < np.count_nonzero(np.diff(read(tmp_path).train.labels)) < 40
+    pair = tmp_path / "pair"
+    paint_classes(pair / "train", {"a": 30, "b": 30})
+    paint_classes(pair / "test", {"a": 1, "b": 1})
+    assert 15 < np.count_nonzero(np.diff(read(pair).train.labels)) < 45
 
 
-def test_a_train_and_test_pair_wins(tmp_path):
-    make(tmp_path / "train", {"a": 3, "b": 4})
-    make(tmp_path / "test", {"a": 2, "b": 1})
-    make(tmp_path / "val", {"a": 2, "b": 1})
-    train, test = read(tmp_path, test_fraction=0.9)
-    assert np.bincount(train.labels).tolist() == [3, 4]
-    assert np.bincount(test.labels).tolist() == [2, 1]
-    assert identities(read_labelled(tmp_path, image_size=4)) == identities(test)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "test", "val"),
+        ("Training", "TESTING", "Valid"),
+        ("Train", "Test", "dev"),
+    ],
+)
+def test_folders_of_splits_are_the_splits(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name, counts in zip(names, ((3, 4), (2, 1), (1, 2)), strict=True):
+        paint_classes(tmp_path / name, dict(zip("ab", counts, strict=True)))
+    splits = read(tmp_path, test_fraction=0.9)
+    assert np.bincount(splits.train.labels).tolist() == [3, 4]
+    assert np.bincount(splits.test.labels).tolist() == [2, 1]
+    assert splits.validation is not None
+    assert np.bincount(splits.validation.labels).tolist() == [1, 2]
+    assert identities(read_labelled(tmp_path, image_size=4)) == identities(splits.test)
+    # The validation images are part of what tells the data by.
+    paint(tmp_path / names[2] / "b" / "9.png", 9, 9)
+    assert read(tmp_path).sha256 != splits.sha256
 
 
-def test_the_pair_must_have_the_same_classes(tmp_path):
-    make(tmp_path / "train", {"a": 3, "b": 4, "c": 1})
-    make(tmp_path / "test", {"a": 2, "b": 1, "d": 1})
+def test_splits_must_have_the_same_classes(tmp_path: Path) -> None:
+    paint_classes(tmp_path / "train", {"a": 3, "b": 4, "c": 1})
+    paint_classes(tmp_path / "test", {"a": 2, "b": 1, "d": 1})
     with pytest.raises(InputError, match="only in train/: c; only in test/: d"):
         read(tmp_path)
-    # A model is asked about test/ alone.
+    # A model is asked about test/ alone, and a bad image to train on is no hindrance.
+    (tmp_path / "train" / "a" / "0.png").write_bytes(b"")
     assert read_labelled(tmp_path, image_size=4).classes == ("a", "b", "d")
 
 
-def test_what_is_to_be_labelled_may_be_of_one_class(tmp_path):
-    make(tmp_path, {"a": 3})
-    assert read_labelled(tmp_path, image_size=4).classes == ("a",)
-    with pytest.raises(InputError, match="class folders found: a; expected two or"):
+def test_half_a_pair_is_not_taken_for_classes(tmp_path: Path) -> None:
+    paint_classes(tmp_path / "train", {"a": 3, "b": 4})
+    paint_classes(tmp_path / "val", {"a": 3, "b": 4})
+    with pytest.raises(InputError, match="of the splits only train, validation is"):
         read(tmp_path)
+    with pytest.raises(InputError, match="train, validation without test/"):
+        read_labelled(tmp_path, image_size=4)
 
 
-def test_a_bad_picture_to_train_on_does_not_hinder_a_test(tmp_path):
-    for part in ("train", "test"):
-        make(tmp_path / part, {"a": 2, "b": 2})
-    (tmp_path / "train" / "a" / "0.png").write_bytes(b"")
-    assert len(read_labelled(tmp_path, image_size=4).labels) == 4
-
-
-def test_half_a_pair_is_not_taken_for_classes(tmp_path):
-    make(tmp_path / "train", {"a": 3, "b": 4})
-    make(tmp_path / "val", {"a": 3, "b": 4})
-    with pytest.raises(InputError, match="train/ and test/ only one is there"):
-        read(tmp_path)
-
-
-def test_junk_beside_the_classes_is_passed_over(tmp_path):
-    make(tmp_path, {"a": 3, "b": 3})
-    (tmp_path / "LICENSE").write_text("free")
-    (tmp_path / "a" / "Thumbs.db").write_bytes(b"junk")
-    for hidden in (".git/x.png", "__MACOSX/x.png", "a/.x.png"):
-        paint(tmp_path / hidden, 9)
-    data = read_labelled(tmp_path, image_size=4)
-    assert data.classes == ("a", "b")
-    assert identities(data) == [(k, i) for k in range(2) for i in range(3)]
-
-
-def test_unreadable_images_are_named_together(tmp_path):
-    make(tmp_path, {"a": 3, "b": 3})
+def test_unreadable_images_are_named_together(tmp_path: Path) -> None:
+    paint_classes(tmp_path, {"a": 3, "b": 3})
     (tmp_path / "a" / "1.png").write_bytes(b"")
     (tmp_path / "b" / "2.png").write_bytes(b"<html>")
     with pytest.raises(InputError, match=r"2 of 6 .*a.1\.png: .*b.2\.png: .*web page"):
         read(tmp_path)
+    (tmp_path / "a" / "1.png").unlink()
+    (tmp_path / "a" / "1.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(InputError, match=r"2 of 6 .*a.1\.png: no such file"):
+        read(tmp_path)
 
 
-def test_layouts_that_cannot_be_meant(tmp_path):
-    with pytest.raises(InputError, match="nowhere: no such folder"):
-        read(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="found: none; expected two or more"):
+def test_classes_that_cannot_be_split(tmp_path: Path) -> None:
+    paint_classes(tmp_path, {"a": 3})
+    assert read_labelled(tmp_path, image_size=4).classes == ("a",)
+    with pytest.raises(InputError, match="class folders found: a; expected two or"):
         read(tmp_path)
-    make(tmp_path, {"a": 3})
-    with pytest.raises(InputError, match="found: a; expected two"):
-        read(tmp_path)
-    with pytest.raises(InputError, match="is not a folder"):
-        read(tmp_path / "a" / "0.png")
     (tmp_path / "b").mkdir()
-    with pytest.raises(InputError, match="b: no images in this folder"):
+    with pytest.raises(InputError, match="no images in the class folders b"):
         read(tmp_path)
     paint(tmp_path / "b" / "0.png", 1)
     with pytest.raises(InputError, match="class b has one image"):
         read(tmp_path)
-    for fraction in (0, 1, -0.5):
-        with pytest.raises(InputError, match="expected between 0 and 1"):
-            read(tmp_path, test_fraction=fraction)
+    shutil.copy(tmp_path / "b" / "0.png", tmp_path / "b" / "1.png")
+    with pytest.raises(InputError, match="class b has 2 images, all of one group or"):
+        read(tmp_path)
 
 
-@pytest.mark.skipif(not ANKARA.is_dir(), reason="the Ankara digits are not here")
-def test_the_ankara_digits():
-    train, test = read(ANKARA, image_size=64)
-    assert train.classes == tuple("0123456789")
-    assert len(train.images) + len(test.images) == 1032
-    assert set(np.bincount(test.labels)) <= {20, 21}
-    assert train.images.shape[1:] == (64, 64, 3)
+@pytest.mark.parametrize("group", ["", "^(.)_"])
+def test_copies_of_a_file_are_never_parted(tmp_path: Path, group: str) -> None:
+    for label in range(2):
+        for i in range(12):
+            # Files 10 and 11 are copies of 0 and 1, of other people by their names.
+            name = f"{'abcdef'[i // 2]}_{i}.png"
+            paint(tmp_path / str(label) / name, 100 * label + i % 10)
+    for seed in range(10):
+        options = {"test_fraction": 0.4, "seed": seed, "group": group}
+        parts = read(tmp_path, **options)[:2]
+        train, test = map(reds, parts)
+        assert len(train) + len(test) == 20 and not train & test
+        streamed = read(tmp_path, stream=True, **options)[:2]
+        for part, again in zip(parts, streamed, strict=True):
+            assert np.array_equal(part.images, again.images[:])
+
+
+def test_a_copy_under_another_class_does_not_hinder_a_split(tmp_path: Path) -> None:
+    # Two images a class: held out without regard to classes, no split has each twice.
+    for label in range(20):
+        for i in range(2):
+            paint(tmp_path / str(label) / f"{i}.png", (label + 1) * i)
+    train, test, *_ = read(tmp_path, test_fraction=0.5)
+    assert sorted(train.labels) == sorted(test.labels) == list(range(20))
+
+
+def test_splits_that_share_a_person_are_refused(tmp_path: Path) -> None:
+    for part, people in (("train", "abc"), ("valid", "d"), ("test", "ef")):
+        for person in people:
+            for label in range(2):
+                path = tmp_path / part / str(label) / f"{person}_{label}.png"
+                paint(path, ord(person), label)
+    folder = tmp_path / "train" / "0"
+    # A copy makes one group of two people, and does not hide who is in both splits.
+    shutil.copy(folder / "a_0.png", folder / "c_3.png")
+    splits = read(tmp_path, group="^(.)_")
+    parts = (splits.train, splits.validation, splits.test)
+    assert [reds(part) for part in parts] == [{97, 98, 99}, {100}, {101, 102}]
+    assert splits.train.groups is not None and len(set(splits.train.groups)) == 2
+    for part in ("test", "valid"):
+        shutil.copy(folder / "c_0.png", tmp_path / part / "0" / "c_0.png")
+        with pytest.raises(InputError, match=f"1 images of {part}.*/ belong to groups"):
+            read(tmp_path, group="^(.)_")
+        (tmp_path / part / "0" / "c_0.png").unlink()
+
+
+def test_a_folder_a_person_is_read_by_its_rule_alone(tmp_path: Path) -> None:
+    for person in range(10):
+        for label in range(2):
+            paint(tmp_path / "ab"[label] / f"p{person}" / "x.png", person, label)
+    with pytest.raises(InputError, match=r"p0/x.png is deeper.*group='\^\(\.\+\)/'"):
+        read(tmp_path)
+    splits = read(tmp_path, group="^(.+)/")
+    assert reds(splits.train) | reds(splits.test) == set(range(10))
+    assert not reds(splits.train) & reds(splits.test)
+    assert len(read_labelled(tmp_path, image_size=4, group="^(.+)/")) == 20
+
+
+def test_the_ankara_digits(shared: Path) -> None:
+    splits = read(shared / "datasets" / "ankara_digits", image_size=64)
+    assert splits.train.classes == tuple("0123456789")
+    assert len(splits.train) + len(splits.test) == 1032
+    assert set(np.bincount(splits.test.labels)) <= {20, 21}
+    assert splits.left_out == {"files beside the class folders": 1}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names may be text alone")
-def test_a_class_whose_name_is_no_text_can_be_learned(tmp_path):
-    make(tmp_path, {"\udcff": 2, "b": 2})
-    train, test = read(tmp_path, test_fraction=0.5)
-    assert train.classes == ("b", "\udcff")
-    assert len(Splits(train, test, source="folder", origin="").sha256) == 64
+def test_a_class_whose_name_is_no_text_can_be_trained_on(tmp_path: Path) -> None:
+    paint_classes(tmp_path, {"\udcff": 2, "b": 2})
+    splits = read(tmp_path, test_fraction=0.5)
+    assert splits.train.classes == ("b", "\udcff")
+    assert len(splits.sha256) == 64

@@ -1,6 +1,5 @@
-"""Every kind of picture becomes the same upright RGB square, or is refused by name."""
+"""Every kind of image becomes the same upright RGB square, or is refused by name."""
 
-import errno
 import io
 import struct
 import zlib
@@ -11,7 +10,6 @@ from PIL import Image
 
 from signjax.data.image import (
     CropResize,
-    list_images,
     load_image,
     load_images,
     resize_images,
@@ -44,7 +42,7 @@ def encode(image, form="PNG", **options):
     return file
 
 
-def colour(image, x=0.5, y=0.5):
+def color(image, x=0.5, y=0.5):
     """The pixel at a relative place of a [size, size, 3] image, as a list."""
     size = len(image)
     return image[int(y * size), int(x * size)].tolist()
@@ -183,42 +181,42 @@ def test_exif_orientation_is_honoured(orientation, form):
         (0.25, 0.75): BLUE,
         (0.75, 0.75): GREY,
     }.items():
-        np.testing.assert_allclose(colour(got, x, y), expected, atol=6)
+        np.testing.assert_allclose(color(got, x, y), expected, atol=6)
 
 
 def test_transparency_is_laid_on_white():
     rgba = np.zeros((32, 32, 4), np.uint8)
     rgba[:16] = (200, 0, 0, 128)
     got = load_image(encode(rgba), 32)
-    assert colour(got, y=0.9) == [255, 255, 255]
+    assert color(got, y=0.9) == [255, 255, 255]
     over = 128 / 255
     expected = [200 * over + 255 * (1 - over), 255 * (1 - over), 255 * (1 - over)]
-    np.testing.assert_allclose(colour(got, y=0.1), expected, atol=1)
+    np.testing.assert_allclose(color(got, y=0.1), expected, atol=1)
 
 
-def test_hidden_colours_do_not_bleed_into_the_edge():
+def test_hidden_colors_do_not_bleed_into_the_edge():
     rgba = np.full((64, 64, 4), 255, np.uint8)
     rgba[:31] = (255, 0, 0, 0)
     assert (load_image(encode(rgba), 16) == 255).all()
 
 
-def test_grey_with_alpha_and_palette_with_a_transparent_colour():
+def test_grey_with_alpha_and_palette_with_a_transparent_color():
     la = np.zeros((16, 16, 2), np.uint8)
     la[:8, :, 1] = 255
     got = load_image(encode(Image.fromarray(la)), 16)
-    assert (colour(got, y=0.1), colour(got, y=0.9)) == ([0] * 3, [255] * 3)
+    assert (color(got, y=0.1), color(got, y=0.9)) == ([0] * 3, [255] * 3)
 
     palette = Image.new("P", (16, 16), 1)
     palette.putpalette([0, 0, 255, 255, 0, 0])
     palette.paste(0, (0, 0, 16, 8))
     for form in ("PNG", "GIF"):
         opaque = load_image(encode(palette, form), 16)
-        assert (colour(opaque, y=0.1), colour(opaque, y=0.9)) == (
+        assert (color(opaque, y=0.1), color(opaque, y=0.9)) == (
             [0, 0, 255],
             [255, 0, 0],
         )
         clear = load_image(encode(palette, form, transparency=0), 16)
-        assert (colour(clear, y=0.1), colour(clear, y=0.9)) == (
+        assert (color(clear, y=0.1), color(clear, y=0.9)) == (
             [255] * 3,
             [255, 0, 0],
         )
@@ -252,7 +250,7 @@ def test_pictures_of_unknown_range_are_refused():
 def test_cmyk_jpeg():
     picture = Image.new("CMYK", (64, 64), (0, 255, 255, 0))
     got = load_image(encode(picture, "JPEG"), 32)
-    np.testing.assert_allclose(colour(got), (254, 0, 0), atol=3)
+    np.testing.assert_allclose(color(got), (254, 0, 0), atol=3)
 
 
 def test_the_first_frame_of_an_animation_counts():
@@ -262,7 +260,7 @@ def test_the_first_frame_of_an_animation_counts():
         file = encode(
             frames[0], form, save_all=True, append_images=frames[1:], **options
         )
-        assert colour(load_image(file, 16)) == list(RED)
+        assert color(load_image(file, 16)) == list(RED)
 
 
 @pytest.mark.parametrize("interpolation", KERNELS)
@@ -327,40 +325,9 @@ def test_unreadable_files_are_named_with_the_reason(tmp_path):
         load_image(io.BytesIO(b"<html>"), 16)
 
 
-def test_a_named_file_needs_no_suffix(tmp_path):
+def test_a_file_needs_no_suffix(tmp_path):
     (tmp_path / "photo").write_bytes(encode(quadrants()).getvalue())
-    assert list_images(tmp_path / "photo") == [tmp_path / "photo"]
-    assert colour(load_image(str(tmp_path / "photo"), 16), 0.2, 0.2) == list(RED)
-
-
-def test_folders_are_searched_in_natural_order(tmp_path):
-    # A raised 2 is a digit, but no number.
-    wanted = ["1\u00b22.png", "a/IMG_2.JPG", "a/IMG_10.jpg", "B/x.png", "z.heic"]
-    junk = [".hidden.jpg", ".git/x.jpg", "__MACOSX/x.jpg", "a/notes.txt", "data.h5"]
-    for name in wanted[::-1] + junk:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.jpg").mkdir()
-    assert list_images(tmp_path) == [tmp_path / name for name in wanted]
-
-
-def test_a_place_without_images_is_told(tmp_path):
-    with pytest.raises(InputError, match="no images in this folder"):
-        list_images(tmp_path)
-    with pytest.raises(InputError, match="nowhere: no such file or folder"):
-        list_images(tmp_path / "nowhere")
-
-
-def test_a_place_that_cannot_be_read_is_told(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="a: File name too long; expected an image"):
-        list_images(tmp_path / ("a" * 300))
-
-    def refuse(path):
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    monkeypatch.setattr("os.listdir", refuse)
-    with pytest.raises(InputError, match="Permission denied; expected an image"):
-        list_images(tmp_path)
+    assert color(load_image(str(tmp_path / "photo"), 16), 0.2, 0.2) == list(RED)
 
 
 def test_many_images_keep_their_order(tmp_path):
@@ -379,10 +346,5 @@ def test_all_unreadable_images_are_counted_and_five_are_named(tmp_path):
     with pytest.raises(InputError, match="8 of 9 images cannot be read") as caught:
         load_images(paths, 8)
     message = str(caught.value)
-    assert [f"{i}.png" in message for i in range(9)] == [False] + [True] * 5 + [
-        False
-    ] * 3
-    assert "and 3 more" in message
-    with pytest.raises(InputError) as caught:
-        load_images(paths[:3], 8)
-    assert "more" not in str(caught.value)
+    assert [f"{i}.png" in message for i in range(9)] == [0 < i < 6 for i in range(9)]
+    assert message.endswith("and 3 more. Replace or remove them")

@@ -1,11 +1,9 @@
-"""A run that reads its pictures from disk gives the bits of one in memory."""
+"""A run that reads its images from disk gives the bits of one in memory."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,26 +15,19 @@ import numpy as np
 import pytest
 
 from configs import cnn
-from signjax import train
-from signjax.commands import evaluate
-from signjax.commands.options import Options
 from signjax.config import check
 from signjax.data import stream
-from signjax.data.stream import ReadAhead
+from signjax.data.batches import Batches
+from signjax.data.load import load_splits
 from signjax.errors import InputError, RunError
-from signjax.runtime import distributed as processes
+from signjax.runtime.console import Console
+from signjax.train import train
 from signjax.workdir import load_trained
+from tests.helpers.command_line import main
 from tests.helpers.records import metrics
-from tests.helpers.streaming import BATCH, EPOCHS, SIZE, STEPS, Alive, write_pictures
+from tests.helpers.streaming import BATCH, EPOCHS, SIZE, STEPS, Alive
 
-ROOT = Path(__file__).resolve().parents[1]
-
-pytestmark = pytest.mark.usefixtures("needs_grain")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
+pytestmark = pytest.mark.usefixtures("needs_grain", "module_cache")
 
 
 def config_of(folder: Path, **changes: Any) -> Any:
@@ -61,51 +52,37 @@ def config_of(folder: Path, **changes: Any) -> Any:
     return config
 
 
-def options_of(workdir: Path, config: Any = None, **changes: Any) -> Options:
-    texts = ("data", "output", "weights", "require_device", "distributed", "sweep")
-    return Options(
-        **{name: "" for name in (*texts, "compare", "trace")}
-        | {"config": config, "workdir": str(workdir), "repeats": 0, "arguments": ()}
-        | {"best": False, "json": False, "deterministic": False}
-        | changes
-    )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        before = jax.config.jax_compilation_cache_dir
-        yield
-        jax.config.update("jax_compilation_cache_dir", before)
-
-
 Run = Callable[..., Path]
 
 
+def train_in(workdir: Path, config: Any) -> Path:
+    train(config, workdir, jax.devices()[:1], Console(quiet=True))
+    return workdir
+
+
 @pytest.fixture
-def run(folder: Path, tmp_path: Path) -> Run:
+def run(image_folder: Path, tmp_path: Path) -> Run:
     """Trains in a workdir of that name and returns it."""
 
-    def start(name: str, *, directory: Path = folder, **changes: Any) -> Path:
+    def start(name: str, *, directory: Path = image_folder, **changes: Any) -> Path:
         changes = {key.replace("__", "."): value for key, value in changes.items()}
-        train.run(options_of(tmp_path / name, config_of(directory, **changes)))
-        return tmp_path / name
+        return train_in(tmp_path / name, config_of(directory, **changes))
 
     return start
 
 
 @pytest.fixture(scope="module")
-def never_stopped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def never_stopped(
+    module_cache: None, image_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A run whose images are all in memory."""
     workdir = tmp_path_factory.mktemp("runs") / "never_stopped"
-    train.run(options_of(workdir, config_of(folder)))
-    return workdir
+    return train_in(workdir, config_of(image_folder))
 
 
 def bits(workdir: Path) -> list[bytes]:
     """Of all arrays of the last checkpoint: weights, moments, step and sums."""
-    model = load_trained(workdir, devices=jax.devices(), warn=pytest.fail)
+    model = load_trained(workdir, devices=jax.devices()[:1], warn=pytest.fail)
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(model.state)]
 
 
@@ -122,16 +99,17 @@ def before_batch(
     monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], Any]
 ) -> None:
     """Has `action` done once, before the batch of that number is handed out."""
-    asked, original = 0, ReadAhead.__next__
+    asked, epoch = 0, Batches.epoch
 
-    def then(self: ReadAhead) -> Any:
+    def then(self: Batches, number_of_epoch: int, skip: int = 0) -> Iterator[Any]:
         nonlocal asked
-        asked += 1
-        if asked == number:
-            action()
-        return original(self)
+        for batch in epoch(self, number_of_epoch, skip):
+            asked += 1
+            if asked == number:
+                action()
+            yield batch
 
-    monkeypatch.setattr(ReadAhead, "__next__", then)
+    monkeypatch.setattr(Batches, "epoch", then)
 
 
 def test_a_streamed_run_ends_with_the_bits_of_one_in_memory(
@@ -150,7 +128,7 @@ def test_a_streamed_run_ends_with_the_bits_of_one_in_memory(
 @pytest.mark.parametrize(
     ("step", "later"), [(STEPS - 1, True), (STEPS, True), (STEPS + 2, False)]
 )
-def test_a_stopped_run_goes_on_with_the_same_pictures_on_disk_or_in_memory(
+def test_a_stopped_run_goes_on_with_the_same_images_on_disk_or_in_memory(
     run: Run,
     never_stopped: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -164,15 +142,15 @@ def test_a_stopped_run_goes_on_with_the_same_pictures_on_disk_or_in_memory(
     assert_same_end(never_stopped, run("stopped", data__stream=later))
 
 
-def test_a_picture_lost_in_training_is_named_and_what_was_saved_is_kept(
+def test_an_image_lost_in_training_is_named_and_what_was_saved_is_kept(
     run: Run,
     never_stopped: Path,
-    folder: Path,
+    image_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
+    shutil.copytree(image_folder, copy)
     lost = copy / "train" / "b" / "3.png"
     content = lost.read_bytes()
     start = partial(run, "run", directory=copy, data__stream=True)
@@ -190,35 +168,17 @@ def test_a_picture_lost_in_training_is_named_and_what_was_saved_is_kept(
     assert_same_end(start(), never_stopped)
 
 
-def test_evaluate_finds_the_test_images_of_a_streamed_run(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workdir = run("run", data__stream=True)
-    # Which needs no reading ahead.
-    monkeypatch.setitem(sys.modules, "grain", None)
-    output = tmp_path / "scores.json"
-    evaluate.run(options_of(workdir, output=str(output)))
-    scores = json.loads(output.read_text())
-    assert scores["count"] == 9
-    assert scores["accuracy"] == metrics(workdir)[-1]["test_accuracy"]
-
-
-def test_without_grain_it_says_how_to_get_it(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "grain", None)
-    with pytest.raises(InputError, match=r'pip install "signjax\[stream\]"') as error:
-        run("run", data__stream=True)
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / "run").exists()
-
-
-def test_several_processes_are_refused(
+def test_the_data_of_a_streamed_run_are_found_without_grain(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "alone", lambda: False)
-    with pytest.raises(InputError, match="which --distributed does not take"):
-        run("run", data__stream=True)
+    workdir = run("run", data__stream=True)
+    monkeypatch.setitem(sys.modules, "grain", None)
+    trained = load_trained(workdir, devices=jax.devices()[:1], warn=pytest.fail)
+    splits = load_splits(trained.run.config, pytest.fail)
+    assert splits.sha256 == trained.run.data["sha256"] and len(splits.test) == 9
+    with pytest.raises(InputError, match="needs grain: pip install grain") as error:
+        run("other", data__stream=True)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -229,33 +189,24 @@ def test_several_processes_are_refused(
         ({"data.synthetic_count": 5}, "config.data.synthetic_count is 5, but with"),
     ],
 )
-def test_what_cannot_be_streamed_is_refused(
-    folder: Path, changes: dict[str, Any], told: str
-) -> None:
+def test_what_cannot_be_streamed_is_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
-        config_of(folder, **{"data.stream": True} | changes)
+        config_of(Path("here"), **{"data.stream": True} | changes)
 
 
-def test_the_command_line_streams_and_ends(folder: Path, tmp_path: Path) -> None:
+def test_the_command_line_streams_and_ends(image_folder: Path, tmp_path: Path) -> None:
     """A process of its own: no warning, and no thread that outlives its error."""
-    arguments = [
+    done = main(
         "--config=configs/cnn.py",
         "--config.data.source=folder",
         "--config.data.stream=True",
-        f"--config.data.dir={folder}",
+        f"--config.data.dir={image_folder}",
         f"--config.data.image_size={SIZE}",
         "--config.data.validation_fraction=0",
         "--config.train.batch_size=8",
         "--config.train.epochs=2",
-    ]
-    warnings = "error,ignore:the load_module() method is deprecated:DeprecationWarning"
-    done = subprocess.run(
-        [sys.executable, "main.py", *arguments, f"--workdir={tmp_path / 'run'}"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONWARNINGS": warnings, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=300,
+        f"--workdir={tmp_path / 'run'}",
+        JAX_PLATFORMS="cpu",
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "test  accuracy" in done.stdout

@@ -3,98 +3,47 @@
 import dataclasses
 import errno
 import json
-import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from configs import cnn
-from signjax import build
-from signjax.commands import evaluate, run
-from signjax.commands.evaluate import describe, score_calibrated
+from signjax.commands import evaluate
+from signjax.commands.cli import Options, run
 from signjax.commands.predict import answers
-from signjax.data.dataset import Dataset
+from signjax.data.load import load_splits
 from signjax.errors import InputError
+from signjax.evaluation import report
 from signjax.evaluation.calibration import Calibration, read_calibration
 from signjax.evaluation.metrics import score, softmax
 from signjax.runtime.console import Console
 from signjax.workdir import read
-from tests.helpers.mode_options import options
-
-FITTED = Calibration(
-    step=4,
-    count=100,
-    temperature=2.0,
-    threshold=0.6,
-    risk=0.05,
-    loss=(1.0, 0.9),
-    ece=(0.2, 0.1),
-)
-# At temperature 2 the confidences are 3/4, 1/2 and 9/11.
-LOGITS = 2 * np.log(np.array([[3.0, 0.5, 0.5], [1.0, 0.5, 0.5], [0.5, 0.5, 4.5]]))
-CLASSES = ("a", "b", "c")
+from tests.evaluation.test_scores import FITTED, LOGITS
 
 
-def test_unsure_answers_have_no_label_and_a_reason() -> None:
-    found = list(answers(["x", "y", "z"], LOGITS, CLASSES, FITTED))
-    assert [answer["label"] for answer in found] == ["a", None, "c"]
+@pytest.mark.parametrize("threshold", ["fitted", None, "not calibrated"])
+def test_an_answer_has_a_label_or_a_reason(threshold: str | None) -> None:
+    calibration: Calibration | None = FITTED
+    if threshold is None:
+        calibration = dataclasses.replace(FITTED, threshold=None)
+    elif threshold == "not calibrated":
+        calibration = None
+    found = answers(["x", "y", "z"], LOGITS, ("a", "b", "c"), calibration)
+    abstains = threshold == "fitted"
+    reason = "confidence below 0.600" if abstains else None
+    labels = ["a", None if abstains else "a", "c"]
+    assert [answer["label"] for answer in found] == labels
+    assert [answer["reason"] for answer in found] == [None, reason, None]
     assert [answer["likeliest"] for answer in found] == ["a", "a", "c"]
-    assert [answer["confidence"] for answer in found] == pytest.approx(
-        [3 / 4, 1 / 2, 9 / 11]
-    )
-    assert [answer["reason"] for answer in found] == [
-        None,
-        "confidence below 0.600",
-        None,
-    ]
-    assert all(answer["calibrated"] for answer in found)
-    assert sum(found[1]["probabilities"].values()) == pytest.approx(1)
-
-
-@pytest.mark.parametrize(
-    "calibration", [None, dataclasses.replace(FITTED, threshold=None)]
-)
-def test_without_a_threshold_every_image_gets_a_label(
-    calibration: Calibration | None,
-) -> None:
-    found = list(answers(["x", "y", "z"], LOGITS, CLASSES, calibration))
-    assert [answer["label"] for answer in found] == ["a", "a", "c"]
-    assert found[0]["calibrated"] == (calibration is not None)
-    scaled = LOGITS / (calibration.temperature if calibration else 1)
-    assert found[1]["confidence"] == pytest.approx(softmax(scaled)[1, 0])
-
-
-def test_what_evaluate_says_of_a_calibration() -> None:
-    images = np.zeros((3, 2, 2, 3), np.uint8)
-    data = Dataset(images, np.array([0, 0, 1], np.int32), CLASSES)
-    scores = score_calibrated(FITTED, LOGITS, data)
-    assert scores["temperature"] == 2.0
-    likelihoods = [3 / 4, 1 / 2, 1 / 11]
-    assert scores["loss"] == pytest.approx(-np.mean(np.log(likelihoods)))
-    # Three images are three bins.
-    assert scores["ece"] == pytest.approx((1 / 4 + 1 / 2 + 9 / 11) / 3)
-    assert scores["answered"]["coverage"] == pytest.approx(2 / 3)
-    assert scores["answered"]["accuracy"] == 0.5
-    whole = score(LOGITS, data.labels, CLASSES) | {
-        "data": "photos",
-        "left_out": {},
-        "model": "runs/cnn",
-        "step": 4,
-        "trained_on": "signs",
-        "trained_on_count": 0,
-        "calibrated": scores,
-    }
-    assert describe(whole)["answered"].startswith("66.7% of the images")
-    assert "unsure" not in describe(whole)
-    assert "validation_fraction" in describe(whole | {"calibrated": None})["unsure"]
-    unmet = dataclasses.replace(FITTED, risk=None)
-    told = describe(whole | {"calibrated": score_calibrated(unmet, LOGITS, data)})
-    assert told["answered"].startswith("66.7% of the images")
-    assert "wrong oftener than in 5%" in told["unsure"]
+    assert all(a["calibrated"] == (calibration is not None) for a in found)
+    scaled = softmax(LOGITS / (calibration.temperature if calibration else 1))
+    assert [a["confidence"] for a in found] == pytest.approx(scaled.max(axis=1))
+    assert list(found[1]["probabilities"].values()) == pytest.approx(scaled[1])
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +57,25 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     config.train.epochs, config.train.batch_size = 2, 24
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        run("train", options(config=config, workdir=str(directory)))
+        run(Options("train", config=config, workdir=str(directory)))
         yield directory
+
+
+def evaluated(workdir: Path, output: Path, **flags: Any) -> tuple[dict[str, Any], str]:
+    """What --mode=evaluate --output writes: the scores, and the page beside them."""
+    run(Options("evaluate", workdir=str(workdir), output=str(output), **flags))
+    page = output.with_name(f"report_{output.stem}.html").read_text()
+    return json.loads(output.read_text()), page
+
+
+def write_photos(folder: Path) -> Path:
+    """Two images each of classes 0 and 1."""
+    for name in "01":
+        (folder / name).mkdir(parents=True)
+        for i in range(2):
+            pixels = np.full((70, 90, 3), 40 * i + 100, np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
 
 
 def test_training_leaves_calibration_and_report(workdir: Path) -> None:
@@ -125,67 +91,51 @@ def test_training_leaves_calibration_and_report(workdir: Path) -> None:
     assert page.startswith("<!DOCTYPE html>") and "LEAK" not in page
     assert "synthetic test: 24 images" in page
     assert "120 pictures (train 72, validation 24, test 24)" in page
+    assert page.count('alt="augmented training image"') == 12
+    assert "as the network sees them" in page and "easily confused" in page
 
 
-def test_a_report_compares_no_more_pictures_than_it_can(
-    workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output = tmp_path / "scores.json"
-    told = []
-    for most in (120, 119):
-        monkeypatch.setattr(evaluate, "_MOST_AUDITED", most)
-        run("evaluate", options(workdir=str(workdir), output=str(output)))
-        page = output.with_name("report_scores.html").read_text()
-        told.append("every two of 120 pictures" in page)
-    assert told == [False, True]
-    # An audit is of all parts of a folder, the score of test/ alone.
-    for part in ("train", "test"):
-        write_photos(tmp_path / "photos" / part)
-    for most, expected in ((8, False), (7, True)):
-        monkeypatch.setattr(evaluate, "_MOST_AUDITED", most)
-        data = str(tmp_path / "photos")
-        given = options(workdir=str(workdir), data=data, output=str(output))
-        run("evaluate", given)
-        page = output.with_name("report_scores.html").read_text()
-        assert ("every two of 8 pictures" in page) == expected
+def test_each_evaluation_has_a_page_of_its_own(workdir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.a"
+    output.touch()
+    names = [
+        evaluate._report_path(
+            Options("evaluate", workdir=str(workdir), **flags), workdir
+        ).name
+        for flags in (
+            {},
+            {"best": True},
+            {"data": "some/photos"},
+            {"data": "other/photos"},
+            {"output": str(output)},
+        )
+    ]
+    assert names == [
+        "report.html",
+        "report_best.html",
+        "report_some_photos.html",
+        "report_other_photos.html",
+        "report_scores.a.html",
+    ]
 
 
-def write_photos(folder: Path) -> Path:
-    """Two pictures each of classes 0 and 1."""
-    for name in "01":
-        (folder / name).mkdir(parents=True)
-        for i in range(2):
-            pixels = np.full((70, 90, 3), 40 * i + 100, np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{i}.png")
-    return folder
-
-
-def test_the_page_of_other_data_leaves_that_of_the_own_test(
+def test_a_page_of_other_data_tells_no_folder_and_may_be_impossible(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = write_photos(tmp_path / "photos")
-    own = (workdir / "report.html").read_bytes()
-    given = options(workdir=str(workdir), data=str(photos))
-    run("evaluate", given)
-    assert (workdir / "report.html").read_bytes() == own
-    page = workdir / f"report_{tmp_path.name}_photos.html"
-    assert f"{photos}: 4 images" in page.read_text()
-    # Nor do pages of other data of that name, of the best model, or beside files.
-    others = write_photos(tmp_path / "others" / "photos")
-    run("evaluate", options(workdir=str(workdir), data=str(others)))
-    run("evaluate", options(workdir=str(workdir), best=True))
-    for name in ("scores.a", "scores.b"):
-        run("evaluate", options(workdir=str(workdir), output=str(tmp_path / name)))
-        assert (tmp_path / f"report_{name}.html").exists()
-    assert (workdir / "report.html").read_bytes() == own
-    assert f"{workdir}, step 6" in (workdir / "report_best.html").read_text()
-    assert f"{photos}: 4 images" in page.read_text()
-    assert (workdir / "report_others_photos.html").exists()
+    given = Options("evaluate", workdir=str(workdir), data=str(photos), best=True)
+    run(given)
+    page = workdir / f"report_best_{tmp_path.name}_photos.html"
+    text = page.read_text()
+    assert "photos: 4 images" in text and f"{workdir.name}, step 6" in text
+    # The page is made to be sent.
+    for told in (str(tmp_path), str(workdir.parent), str(Path.home())):
+        assert told not in text
     # Where no page can be written the scores are told, and why there is none.
     page.unlink()
     page.mkdir()
     capsys.readouterr()
-    run("evaluate", given)
+    run(given)
     told = capsys.readouterr()
     assert "accuracy" in told.out
     assert "no report: " in told.err and str(page) in told.err
@@ -197,27 +147,24 @@ def test_scores_are_not_written_where_the_page_goes(
 ) -> None:
     output = tmp_path / "scores.html"
     with pytest.raises(InputError, match=r"give --output=.*scores\.json"):
-        run("evaluate", options(workdir=str(workdir), output=str(output)))
+        run(Options("evaluate", workdir=str(workdir), output=str(output)))
     assert not output.exists()
 
 
 def test_images_that_were_trained_on_are_told(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    splits = build.load_splits(read(workdir).config, pytest.fail)
+    splits = load_splits(read(workdir).config, pytest.fail)
     for count, part in ((5, splits.train), (3, splits.test)):
         for i in range(count):
             folder = tmp_path / "photos" / splits.train.classes[part.labels[i]]
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(part.images[i]).save(folder / f"{count}_{i}.png")
-    output = tmp_path / "scores.json"
-    data = str(tmp_path / "photos")
-    run("evaluate", options(workdir=str(workdir), data=data, output=str(output)))
-    assert json.loads(output.read_text())["trained_on_count"] == 5
+    output, data = tmp_path / "scores.json", str(tmp_path / "photos")
+    assert evaluated(workdir, output, data=data)[0]["trained_on_count"] == 5
     assert "5 of the images were trained on, or held out" in capsys.readouterr().out
-    run("evaluate", options(workdir=str(workdir), output=str(output)))
-    assert json.loads(output.read_text())["trained_on_count"] == 0
-    assert "trained on:" not in capsys.readouterr().out
+    assert evaluated(workdir, output)[0]["trained_on_count"] == 0
+    assert "KNOWN" not in capsys.readouterr().out
 
 
 def test_own_data_that_are_gone_are_told_with_what_to_do(
@@ -229,7 +176,7 @@ def test_own_data_that_are_gone_are_told_with_what_to_do(
     record["config"]["data"]["dir"] = str(tmp_path / "gone")
     (moved / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="gone: no such folder.*score by --data"):
-        run("evaluate", options(workdir=str(moved)))
+        run(Options("evaluate", workdir=str(moved)))
 
 
 def test_an_audit_that_cannot_be_is_told_on_the_page(
@@ -237,21 +184,23 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
 ) -> None:
     for part in ("train", "test"):
         write_photos(tmp_path / "photos" / part)
+    output, data = tmp_path / "scores.json", str(tmp_path / "photos")
+    # An audit is of all parts of a folder, the score of test/ alone.
+    for most in (8, 7):
+        monkeypatch.setattr(report, "_MOST_AUDITED", most)
+        lines = report.audit_path(data, Console())
+        assert ("every two of 8 images" in lines[0]) == (most < 8)
+    monkeypatch.undo()
     (tmp_path / "photos" / "val").mkdir()  # without class folders
-    output = tmp_path / "scores.json"
-    data = str(tmp_path / "photos")
-    given = options(workdir=str(workdir), data=data, output=str(output))
-    run("evaluate", given)
-    assert json.loads(output.read_text())["count"] == 4
-    page = output.with_name("report_scores.html").read_text()
-    assert "left out: " in page and f"{tmp_path}/photos/val" in page
+    scores, page = evaluated(workdir, output, data=data)
+    assert scores["count"] == 4
+    assert "left out: photos/val" in page
 
     def refuse(path: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(evaluate, "count_pictures", refuse)
-    run("evaluate", given)
-    assert "Permission denied" in output.with_name("report_scores.html").read_text()
+    monkeypatch.setattr(report, "count_images", refuse)
+    assert "Permission denied" in report.audit_path(data, Console())[0]
 
 
 @pytest.mark.parametrize(("count", "whole"), [(20, True), (21, False)])
@@ -260,7 +209,7 @@ def test_many_classes_are_printed_without_what_they_are_taken_for(
 ) -> None:
     classes = tuple(f"class{i}" for i in range(count))
     scores = score(10.0 * np.eye(count), np.arange(count), classes)
-    evaluate._print(Console(), {}, scores)
+    evaluate._print_classes(Console(), scores)
     lines = capsys.readouterr().out.splitlines()
     assert sum("1.000" in line for line in lines) == count
     assert any("predicted as" in line for line in lines) == whole
@@ -271,42 +220,35 @@ def test_evaluate_and_predict_use_it(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "scores.json"
-    run("evaluate", options(workdir=str(workdir), output=str(output)))
-    scores = json.loads(output.read_text())
     stored = json.loads((workdir / "calibration.json").read_text())
+    scores, page = evaluated(workdir, output)
     assert scores["calibrated"]["held_out"] == stored
-    assert (tmp_path / "report_scores.html").read_text().startswith("<!DOCTYPE html>")
+    assert len(scores["images"]) == scores["count"] == 24
+    assert page.startswith("<!DOCTYPE html>")
     photo = tmp_path / "photo.png"
     Image.fromarray(np.full((70, 90, 3), 130, np.uint8)).save(photo)
+
+    def predicted(calibration: dict[str, Any], **flags: Any) -> tuple[str, str]:
+        """What --mode=predict says of the photo on stdout and stderr."""
+        (workdir / "calibration.json").write_text(json.dumps(calibration))
+        capsys.readouterr()
+        run(Options("predict", workdir=str(workdir), arguments=(str(photo),), **flags))
+        return capsys.readouterr()
+
     stored |= {"temperature": 50.0, "threshold": 0.9}
-    (workdir / "calibration.json").write_text(json.dumps(stored))
-    capsys.readouterr()
-    for as_json in (True, False):
-        run(
-            "predict",
-            options(workdir=str(workdir), json=as_json, arguments=[str(photo)]),
-        )
-    told = capsys.readouterr()
-    assert "may be wrong oftener" not in told.err
-    answer, line = told.out.splitlines()
+    answer, told = predicted(stored, json=True)
     assert json.loads(answer)["label"] is None
     assert json.loads(answer)["confidence"] < 0.25
+    assert "may be wrong" not in told
+    sheet = tmp_path / "sheet.html"
+    line, told = predicted(stored, sheet=str(sheet))[0].splitlines()
     assert line.startswith(f"{photo}  unsure  0.") and "below 0.900" in line
-    (workdir / "calibration.json").write_text(json.dumps(stored | {"risk": None}))
-    run("predict", options(workdir=str(workdir), arguments=[str(photo)]))
-    assert "answers may be wrong oftener than in 5%" in capsys.readouterr().err
-    for wrong in (
-        {},
-        stored | {"temperature": math.nan},
-        stored | {"threshold": math.nan},
-        stored | {"temperature": "1.0"},
-        stored | {"temperature": 0},
-        stored | {"threshold": "x"},
-    ):
-        (workdir / "calibration.json").write_text(json.dumps(wrong))
-        with pytest.raises(InputError, match="calibration.json is not what training"):
-            run("evaluate", options(workdir=str(workdir)))
+    assert told == f"sheet: {sheet}" and "photo.png<br>" in sheet.read_text()
+    _, told = predicted(stored | {"risk": None})
+    assert "over 5% of the answers may be wrong" in told
+    with pytest.raises(InputError, match="calibration.json is not what training"):
+        predicted({})
     (workdir / "calibration.json").unlink()
     (workdir / "trained_on.json").write_text("null")
     with pytest.raises(InputError, match="trained_on.json is not what training"):
-        run("evaluate", options(workdir=str(workdir)))
+        run(Options("evaluate", workdir=str(workdir)))

@@ -115,6 +115,15 @@ def test_it_is_kept_as_json_to_the_bit() -> None:
     calibration = fit(*sample(2.0, 100), step=3)
     text = json.dumps(calibration.to_json())
     assert Calibration.from_json(json.loads(text)) == calibration
-    for damaged in ({}, {"loss": [1, 2], "ece": [1, 2], "size": 3}):
+    stored = calibration.to_json()
+    for damaged in (
+        {},
+        {"loss": [1, 2], "ece": [1, 2], "size": 3},
+        stored | {"temperature": math.nan},
+        stored | {"temperature": "1.0"},
+        stored | {"temperature": 0},
+        stored | {"threshold": math.nan},
+        stored | {"threshold": "x"},
+    ):
         with pytest.raises((KeyError, TypeError)):
             Calibration.from_json(damaged)

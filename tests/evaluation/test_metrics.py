@@ -1,40 +1,20 @@
 """Every image is scored once, and scores are what textbooks say."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from signjax.evaluation.metrics import (
-    answered,
     calibration_error,
+    coverage_curve,
     predict_logits,
     reliability,
     score,
+    selective_accuracy,
     softmax,
     wilson_interval,
 )
-from signjax.models.cnn import CNN
-from signjax.step import compile_eval_step, make_mesh
-
-
-def images(count: int) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
-
-
-def test_batches_of_32_give_the_logits_of_one_batch_of_120() -> None:
-    model = CNN(6)
-    init = jax.jit(partial(model.init, train=False))
-    variables = init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    mesh = make_mesh(jax.devices()[:1])
-    eval_step = compile_eval_step(mesh, model=model, normalize=lambda x: x)
-    whole = eval_step(variables, images(120))
-    parts = predict_logits(eval_step, variables, images(120), 32)
-    assert parts.shape == (120, 6)
-    np.testing.assert_allclose(parts, whole, 1e-5, 1e-6)
 
 
 def test_each_image_goes_through_once_in_order_and_in_full_batches() -> None:
@@ -133,12 +113,21 @@ def test_bins_differ_by_one_image_at_most_and_few_images_get_fewer() -> None:
 def test_only_answers_of_the_threshold_count() -> None:
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.45, 0.55]])
     labels = np.array([0, 1, 0, 1])
-    assert answered(probabilities, labels, 0.6) == {
+    assert selective_accuracy(probabilities, labels, 0.6) == {
         "threshold": 0.6,
         "count": 3,
         "coverage": 0.75,
         "accuracy": 1 / 3,
         "interval95": wilson_interval(1, 3),
     }
-    none = answered(probabilities, labels, 0.95)
+    none = selective_accuracy(probabilities, labels, 0.95)
     assert (none["count"], none["accuracy"], none["interval95"]) == (0, None, None)
+
+
+def test_coverage_grows_from_the_most_confident_image_to_all() -> None:
+    confidence = np.array([0.9, 0.6, 0.8, 0.55])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    curve = coverage_curve(probabilities, np.array([0, 1, 1, 0]))
+    assert curve == [(0.25, 1.0), (0.5, 0.5), (0.75, 1 / 3), (1.0, 0.5)]
+    many = np.tile(probabilities, (100, 1))
+    assert len(coverage_curve(many, np.zeros(400, int))) == 100

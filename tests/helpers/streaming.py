@@ -1,4 +1,4 @@
-"""A folder of pictures to stream, and who counts those that are in memory."""
+"""A folder of images to stream, and who counts those that are in memory."""
 
 import threading
 import weakref
@@ -13,21 +13,21 @@ SIZE, BATCH, EPOCHS, TRAIN_COUNT = 32, 8, 3, 42
 STEPS = -(-TRAIN_COUNT // BATCH)  # an epoch, of which the last holds 2 images
 
 
-def write_pictures(root: Path) -> Path:
-    """42 pictures to train on and 9 to test on, of three classes, not square."""
+def write_images(root: Path) -> Path:
+    """42 images to train on and 9 to test on, of three classes, not square."""
     rng = np.random.default_rng(0)
     for split, count in (("train", TRAIN_COUNT // 3), ("test", 3)):
         for label, name in enumerate("abc"):
             (root / split / name).mkdir(parents=True)
             for i in range(count):
                 noise = rng.integers(0, 100, (40, 36, 3)) + 60 * label
-                picture = Image.fromarray(noise.astype(np.uint8))
-                picture.save(root / split / name / f"{i}.png")
+                image = Image.fromarray(noise.astype(np.uint8))
+                image.save(root / split / name / f"{i}.png")
     return root
 
 
 class Alive:
-    """Counts the pictures that were decoded and are still in memory."""
+    """Counts the images that were decoded and are still in memory."""
 
     def __init__(self, decode: Callable[..., np.ndarray]) -> None:
         self._decode = decode

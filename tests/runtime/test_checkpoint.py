@@ -99,10 +99,12 @@ def test_other_leaves_are_told_in_one_line(tmp_path: Path) -> None:
             checkpoints.restore(abstract(other))
     message = str(caught.value)
     assert "00000001" in message
-    assert "new is missing, expected float32[5]" in message
-    assert "old is float32[], expected none" in message
-    assert "a is float32[3], expected float32[3, 4]" in message
-    assert "b/1 is int32[], expected float32[]" in message
+    assert "1 missing: new float32[5];" in message
+    assert "1 unexpected: old float32[];" in message
+    assert "2 of another shape or dtype: a float32[3] instead of float32[3, 4], " in (
+        message
+    )
+    assert "b/1 int32[] instead of float32[]" in message
     assert "b/0" not in message
     assert "\n" not in message
 

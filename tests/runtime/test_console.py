@@ -1,26 +1,18 @@
-"""Console lines on a terminal and off it, metrics.jsonl and JSON files, TensorBoard."""
+"""Console lines on a terminal and off it."""
 
-import errno
-import json
 import math
 import os
 import pty
-import struct
+import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from signjax.errors import InputError, RunError
-from signjax.runtime import console as logs
-from signjax.runtime.console import Console, epoch_line
-from signjax.runtime.files import MetricsFile, read_json, write_json
-from signjax.runtime.tensorboard import TensorBoard
-
-ROOT = Path(__file__).parents[1]
+from signjax.runtime import console as console_module
+from signjax.runtime.console import SILENCE, SLOW, Console, epoch_line
+from tests.helpers.command_line import ROOT
 
 RECORD = {
     "epoch": 3,
@@ -100,22 +92,72 @@ def test_piped_output_is_plain_lines_without_rich():
     assert err == ["WARNING: only synthetic [hands] \u65e5", "WARNING: careful now"]
 
 
-def test_only_what_takes_long_is_announced_and_before_it_ends(capsys, monkeypatch):
-    console = Console()
-    with console.if_slow("compiling"):
-        pass
-    assert capsys.readouterr().out == ""
-    monkeypatch.setattr(logs, "SLOW", 0.0)
-    with console.if_slow("compiling"):
-        while not (out := capsys.readouterr().out):
+class Speech:
+    """A console that is told what time it is, and what it says."""
+
+    def __init__(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(console_module, "_POLL", 0.001)
+        self.now = 0.0
+        self.console = Console(clock=lambda: self.now)
+        self._capsys = capsys
+
+    def at(self, now: float) -> str:
+        """The next line from then on, awaited; "" where none comes in a while."""
+        self.now = now
+        for _ in range(300):
+            if out := self._capsys.readouterr().out:
+                return out
             time.sleep(0.001)
-    assert out == "compiling\n"
+        return ""
+
+
+@pytest.fixture
+def speech(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Speech:
+    return Speech(capsys, monkeypatch)
+
+
+def test_what_takes_long_is_announced_and_told_again(speech: Speech) -> None:
+    with speech.console.if_slow("compiling"):
+        assert speech.at(SLOW / 2) == ""
+        assert speech.at(SLOW) == "compiling\n"
+        assert speech.at(SILENCE) == ""
+        assert speech.at(SLOW + SILENCE) == "compiling, 22 s so far\n"
+        assert speech.at(SLOW + 2 * SILENCE) == "compiling, 42 s so far\n"
+    assert speech.at(1000) == ""
+
+
+def test_training_off_a_terminal_breaks_its_silence(speech: Speech) -> None:
+    console = speech.console
+    with console.progress(120, 90) as progress:
+        assert speech.at(SILENCE) == "step 90/120\n"
+        progress.update(99, loss=1.2345, accuracy=0.612, images_per_second=31.2)
+        console.info("epoch")
+        assert speech.at(2 * SILENCE - 1) == "epoch\n"
+        told = "step 99/120  loss 1.2345  accuracy 0.612  31.2 images/s\n"
+        assert speech.at(2 * SILENCE) == told
+        with console.if_slow("evaluating"):
+            assert speech.at(2 * SILENCE + SLOW) == ""
+            assert speech.at(3 * SILENCE) == "evaluating, 20 s so far\n"
+        assert speech.at(4 * SILENCE) == told
+
+
+def test_another_process_says_it(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(quiet=True, clock=iter(range(0, 9999, 100)).__next__)
+    with console.progress(9) as progress, console.if_slow("compiling"):
+        progress.update(1, loss=1.0, accuracy=0.0, images_per_second=1.0)
+        console.info("line")
+        console.warning("line")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_terminal_shows_bar_numbers_eta_and_boxed_warnings():
     shown = _run_on_terminal()
     plain = _without_escapes(shown)
-    assert "90/120" in plain and "compiling" in plain  # before the first step is done
+    assert "90/120" in plain  # before the first step is done
     assert "120/120" in plain and "loss 0.5000  accuracy 0.750  31.2 images/s" in plain
     assert "ETA" in plain
     assert EPOCH_LINE in plain
@@ -126,9 +168,7 @@ def test_terminal_shows_bar_numbers_eta_and_boxed_warnings():
 
 
 def _without_escapes(shown: str) -> str:
-    from rich.text import Text
-
-    return Text.from_ansi(shown.replace("\r", "\n")).plain
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
 
 def test_dumb_terminal_gets_plain_lines():
@@ -168,183 +208,3 @@ def test_epoch_line_names_the_split_that_was_measured():
     line = epoch_line(record | held_out | {"data": "synthetic"}, epochs=5)
     assert "validation loss nan accuracy 0.250" in line
     assert line.startswith("epoch 3/5  synthetic  step") and "test" not in line
-
-
-def test_metrics_are_on_disk_line_by_line_as_strict_json(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    metrics = MetricsFile(path)
-    assert metrics.read() == []
-    metrics.append({"step": 1, "loss": math.nan, "more": [math.inf, 0.1]})
-    metrics.append({"step": np.int32(2), "loss": np.float32(0.5)})
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    lines = path.read_text().splitlines()
-    assert [json.loads(line, parse_constant=refuse) for line in lines] == [
-        {"step": 1, "loss": None, "more": [None, 0.1]},
-        {"step": 2, "loss": 0.5},
-    ]
-    assert metrics.read() == [json.loads(line) for line in lines]
-
-
-def test_killed_and_resumed_metrics_equal_those_never_stopped(tmp_path):
-    records = [dict(RECORD, epoch=e, step=33 * e, train_loss=1 / e) for e in (1, 2, 3)]
-    whole = MetricsFile(tmp_path / "whole.jsonl")
-    resumed = MetricsFile(tmp_path / "resumed.jsonl")
-    for record in records:
-        whole.append(record)
-    # Killed while writing epoch 3; the last checkpoint is that of epoch 1.
-    resumed.path.write_bytes(whole.path.read_bytes()[:-30])
-    assert resumed.read() == records[:2]
-    resumed.truncate_after(33)
-    assert resumed.read() == records[:1]
-    for record in records[1:]:
-        resumed.append(record)
-    assert resumed.path.read_bytes() == whole.path.read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "resumed.jsonl",
-        "whole.jsonl",
-    ]
-
-
-def test_resuming_at_the_last_step_drops_only_the_half_written_line(tmp_path):
-    metrics = MetricsFile(tmp_path / "metrics.jsonl")
-    metrics.truncate_after(0)
-    assert not metrics.path.exists()
-    metrics.append({"step": 33})
-    with metrics.path.open("a") as file:
-        file.write('{"step": 66}')  # all but its newline: not finished
-    metrics.truncate_after(66)
-    metrics.append({"step": 66, "again": True})
-    assert metrics.read() == [{"step": 33}, {"step": 66, "again": True}]
-
-
-@pytest.mark.parametrize("damage", [b"{broken", b"\xff\xfe", b"[1]", b"{}", b""])
-def test_damaged_line_is_named(tmp_path, damage):
-    path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
-    with pytest.raises(InputError, match=r"metrics\.jsonl, line 2: expected a JSON"):
-        MetricsFile(path).read()
-
-
-def test_json_file_is_sorted_strict_and_read_back(tmp_path):
-    path = tmp_path / "new" / "result.json"
-    confusion = np.eye(2, dtype=np.int64)
-    write_json(path, {"loss": math.nan, "confusion": confusion, "accuracy": 0.5})
-    assert path.read_text() == (
-        '{\n  "accuracy": 0.5,\n  "confusion": [\n    [\n      1,\n      0\n    ],\n'
-        '    [\n      0,\n      1\n    ]\n  ],\n  "loss": null\n}\n'
-    )
-    assert read_json(path)["confusion"] == [[1, 0], [0, 1]]
-    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "result.json"
-    write_json(path, {"old": 1})
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_json(path, {"new": 2})
-    assert read_json(path) == {"old": 1}
-
-
-def test_writing_keeps_links_and_pipes_what_they_are(tmp_path):
-    target, link = tmp_path / "target.json", tmp_path / "link.json"
-    write_json(target, 1)
-    link.symlink_to(target)
-    write_json(link, 2)
-    assert link.is_symlink() and read_json(target) == 2
-
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_json(pipe, [1])
-    assert json.loads(os.read(reader, 100)) == [1] and pipe.is_fifo()
-    os.close(reader)
-
-
-def test_a_full_disk_is_one_line_and_no_fault_of_what_was_given(tmp_path, monkeypatch):
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    told = "cannot be written: No space left on device; free some space"
-    with pytest.raises(RunError, match=rf"metrics\.jsonl: {told}"):
-        MetricsFile(tmp_path / "metrics.jsonl").append(RECORD)
-    with pytest.raises(RunError, match=rf"result\.json: {told}"):
-        write_json(tmp_path / "result.json", {})
-
-
-def test_json_files_that_cannot_be_used_are_named(tmp_path):
-    (tmp_path / "page.json").write_text("<html>")
-    (tmp_path / "latin.json").write_bytes(b'"\xe9"')
-    with pytest.raises(InputError, match="none.json: cannot be read: No such file"):
-        read_json(tmp_path / "none.json")
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
-        read_json(tmp_path)
-    with pytest.raises(InputError, match=r"page.json: expected a JSON file: .*line 1"):
-        read_json(tmp_path / "page.json")
-    with pytest.raises(InputError, match="latin.json: expected a JSON file"):
-        read_json(tmp_path / "latin.json")
-    with pytest.raises(InputError, match="cannot be written: Is a directory"):
-        write_json(tmp_path, {})
-    with pytest.raises(InputError, match="cannot be written: Not a directory"):
-        write_json(tmp_path / "page.json" / "result.json", {})
-
-
-def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path):
-    pytest.importorskip("tensorboardX")
-    killed = TensorBoard(tmp_path)
-    for step in (33, 66, 99):
-        killed.write(step, RECORD | {"step": step, "train_loss": 1.0, "lost": None})
-    killed.close()
-    resumed = TensorBoard(tmp_path, first_step=66)
-    for step in (99, 132):
-        resumed.write(step, {"train_loss": 2.0})
-    resumed.close()
-    points = _points_shown(tmp_path)
-    assert points["train_loss"] == {33: 1.0, 66: 1.0, 99: 2.0, 132: 2.0}
-    assert points["test_accuracy"].keys() == {33, 66}
-    assert not points.keys() & {"data", "lost", "step"}
-
-
-def _points_shown(directory: Path) -> dict[str, dict[int, float]]:
-    """Points by TensorBoard's rule: a START at a step drops that step and later ones.
-
-    Event files are TFRecords: length uint64, its crc, the bytes, their crc; little
-    endian (tensorflow/core/lib/io/record_writer.h).
-    """
-    from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-    shown: dict[str, dict[int, float]] = {}
-    for path in sorted(directory.iterdir()):
-        content, at = path.read_bytes(), 0
-        while at < len(content):
-            (length,) = struct.unpack_from("<Q", content, at)
-            event = Event.FromString(content[at + 12 : at + 12 + length])
-            at += 12 + length + 4
-            if event.session_log.status == SessionLog.START:
-                for points in shown.values():
-                    for step in [step for step in points if step >= event.step]:
-                        del points[step]
-            for value in event.summary.value:
-                points = shown.setdefault(value.tag, {})
-                assert event.step not in points, "a step is drawn twice"
-                points[event.step] = value.simple_value
-    return shown
-
-
-def test_tensorboard_not_installed_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(InputError, match=r'pip install "signjax\[tensorboard\]"'):
-        TensorBoard(tmp_path)
-
-
-def test_a_file_name_that_is_no_text_is_written_as_an_escape(tmp_path):
-    logs.write_text(tmp_path / "page.html", "of caf\u00e9/\udcff.png")
-    assert (tmp_path / "page.html").read_text() == "of caf\u00e9/\\udcff.png"

@@ -1,4 +1,4 @@
-"""The first signal is a request, the second an order."""
+"""The first signal is a request, a second one that a person sends an order."""
 
 import os
 import signal
@@ -9,79 +9,28 @@ import pytest
 
 from signjax.runtime.signals import StopRequest
 
-SIGNALS = [signal.SIGTERM, signal.SIGINT]
+ORDERS = [signal.SIGTERM, signal.SIGINT]
+SIGNALS = [*ORDERS, signal.SIGHUP, signal.SIGUSR1]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_noted(number: signal.Signals) -> None:
-    with StopRequest() as stop:
-        assert stop.received is None
-        os.kill(os.getpid(), number)
-        assert stop.received == number.name
-
-
-def test_without_a_signal_nothing_is_received() -> None:
-    with StopRequest() as stop:
-        pass
-    assert stop.received is None
-
-
-@pytest.mark.parametrize("signalled", [False, True])
-def test_afterwards_signals_mean_what_they_meant(signalled: bool) -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
-    with StopRequest():
-        assert [signal.getsignal(number) for number in SIGNALS] != before
-        if signalled:
-            os.kill(os.getpid(), signal.SIGTERM)
-    assert [signal.getsignal(number) for number in SIGNALS] == before
-
-
-def test_a_request_of_before_is_forgotten() -> None:
-    with StopRequest():
-        os.kill(os.getpid(), signal.SIGTERM)
-    with StopRequest() as stop:
-        assert stop.received is None
-
-
-# With "busy", in a call into C without Python's lock, as a compilation is; with
-# "asked", after a loop had asked to be told of signals.
-PROGRAM = """
-import ctypes, sys
-from signjax.runtime.signals import StopRequest, end_at_once_when_signalled
-end_at_once_when_signalled()
-if "asked" in sys.argv:
-    with StopRequest():
-        pass
-print("ready", flush=True)
-left = 600
-while left and "busy" in sys.argv:
-    left = ctypes.CDLL(None).sleep(left)
-input()
-"""
-
-
-@pytest.mark.parametrize("how", ["idle", "busy", "asked"])
-@pytest.mark.parametrize("number", SIGNALS)
-def test_outside_of_training_a_signal_is_one_line_and_the_end(
-    number: signal.Signals, how: str
+def test_the_first_signal_is_noted_and_forgotten_afterwards(
+    number: signal.Signals,
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, how],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(number)
-        assert process.wait(timeout=60) == 1
-        line = f"error: stopped by {number.name}; what was saved before is kept\n"
-        assert process.stderr.read() == line
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with StopRequest() as stop:
+        assert stop.received is None and not stop.is_due(1)
+        os.kill(os.getpid(), number)
+        assert stop.received == number.name and stop.is_due(1)
+        if number not in ORDERS:  # a closing terminal or a queue may repeat it
+            os.kill(os.getpid(), number)
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+    with StopRequest() as stop:
+        assert stop.received is None
 
 
 @pytest.mark.parametrize("first", SIGNALS)
-@pytest.mark.parametrize("second", SIGNALS)
+@pytest.mark.parametrize("second", ORDERS)
 def test_the_second_signal_ends_the_process(
     first: signal.Signals, second: signal.Signals
 ) -> None:
@@ -99,3 +48,59 @@ def test_the_second_signal_ends_the_process(
     )
     assert ended.stdout == "noted\n"
     assert ended.returncode == -second
+
+
+# With "busy", in a call into C without Python's lock, as a compilation is; with
+# "asked", after a loop had asked to be told of signals; with "nohup", as that does.
+PROGRAM = """
+import ctypes, signal, sys
+from signjax.runtime.signals import StopRequest, end_at_once_when_signalled
+if "nohup" in sys.argv:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+end_at_once_when_signalled()
+if "asked" in sys.argv:
+    with StopRequest():
+        pass
+print("ready", flush=True)
+left = 600
+while left and "busy" in sys.argv:
+    left = ctypes.CDLL(None).sleep(left)
+input()
+if "nohup" in sys.argv:
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        print(stop.received)
+"""
+
+
+def start(how: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("how", ["idle", "busy", "asked"])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_outside_of_training_a_signal_is_one_line_and_the_end(
+    number: signal.Signals, how: str
+) -> None:
+    with start(how) as process:
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 1
+        assert process.stderr is not None
+        line = f"error: stopped by {number.name}; what was saved before is kept\n"
+        assert process.stderr.read() == line
+
+
+def test_nohup_keeps_the_terminal_that_closes_from_ending_it() -> None:
+    with start("nohup") as process:
+        process.send_signal(signal.SIGHUP)
+        stdout, stderr = process.communicate("\n", timeout=60)
+    assert (process.returncode, stdout, stderr) == (0, "None\n", "")

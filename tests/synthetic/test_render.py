@@ -1,23 +1,14 @@
-"""Drawn hands: the same key the same bytes, and every digit is what it says."""
+"""Synthetic hands: the same key the same bytes, and every digit is what it says."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from signjax.errors import InputError
-from signjax.synthetic import hand
-from signjax.synthetic import render as synthetic
+from signjax.synthetic import hand, render
 
 EXEMPLARY = jnp.full(30, 0.5)
-trace = jax.jit(synthetic._trace, static_argnums=1)
-
-
-@pytest.fixture(scope="module")
-def splits():
-    return synthetic.synthetic_splits(
-        seed=0, train_size=64, test_size=25, classes=10, image_size=64
-    )
+trace = jax.jit(render._trace, static_argnums=1)
 
 
 @jax.jit
@@ -25,13 +16,13 @@ def exemplary(digit: jax.Array) -> hand.Pose:
     return hand.choose_pose(EXEMPLARY, digit)
 
 
-def posed(draws: np.ndarray, digits: np.ndarray, variety: float):
+def posed(draws: np.ndarray, digits: np.ndarray, pose_jitter: float):
     """Poses and the joints of thumb and fingers for a batch of draws."""
 
     @jax.jit
     @jax.vmap
     def pose(draw, digit):
-        pose = hand.choose_pose(draw, digit, variety)
+        pose = hand.choose_pose(draw, digit, pose_jitter)
         fingers = hand.finger_joints(pose)
         return fingers, hand.thumb_joints(pose, fingers)
 
@@ -39,78 +30,31 @@ def posed(draws: np.ndarray, digits: np.ndarray, variety: float):
 
 
 @jax.jit
-def surface_of(pose: hand.Pose, shift: jax.Array) -> synthetic._Surface:
+def surface_of(pose: hand.Pose, shift: jax.Array) -> render._Surface:
     turned = hand.turn_hand(hand.build_hand(pose), pose)
     zoom, distance = jnp.asarray(26.0), jnp.asarray(60.0)
-    return synthetic._trace(synthetic._project(turned, zoom, shift, distance), 96)
+    return render._trace(render._project(turned, zoom, shift, distance), 96)
 
 
 def test_same_key_same_bytes():
     digits = np.arange(40) % 10
-    first = np.asarray(synthetic.render_hands(jax.random.key(3), digits))
-    again = np.asarray(synthetic.render_hands(jax.random.key(3), digits))
-    other = np.asarray(synthetic.render_hands(jax.random.key(4), digits))
+    first = np.asarray(render.render_hands(jax.random.key(3), digits))
+    again = np.asarray(render.render_hands(jax.random.key(3), digits))
+    other = np.asarray(render.render_hands(jax.random.key(4), digits))
     assert first.shape == (40, 64, 64, 3)
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
     assert (first != other).mean(axis=(1, 2, 3)).min() > 0.5
 
 
-def test_a_picture_does_not_depend_on_how_many_are_drawn():
-    digits = np.full(synthetic._CHUNK + 5, 5)
-    many = np.asarray(synthetic.render_hands(jax.random.key(0), digits))
-    few = np.asarray(synthetic.render_hands(jax.random.key(0), digits[:3]))
+def test_an_image_does_not_depend_on_how_many_are_rendered():
+    digits = np.full(render._CHUNK + 5, 5)
+    many = np.asarray(render.render_hands(jax.random.key(0), digits))
+    few = np.asarray(render.render_hands(jax.random.key(0), digits[:3]))
     assert len(many) == len(digits)
     np.testing.assert_array_equal(many[:3], few)
-    # Equal digits are still different pictures, across chunks too.
+    # Equal digits are still different images, across chunks too.
     assert len(np.unique(many.reshape(len(many), -1), axis=0)) == len(many)
-
-
-def test_splits_are_balanced_and_named(splits):
-    for part, size in ((splits.train, 64), (splits.test, 25)):
-        assert part.images.shape == (size, 64, 64, 3)
-        assert part.images.dtype == np.uint8
-        assert part.labels.dtype == np.int32
-        counts = np.bincount(part.labels, minlength=10)
-        assert counts.max() - counts.min() <= 1
-        assert part.classes == tuple("0123456789")
-        # Shuffled: a run over the first images meets every digit early.
-        assert (np.diff(part.labels) != 1).any()
-    assert splits.source == "synthetic"
-    assert splits.origin == "synthetic hands, seed 0"
-
-
-def test_train_and_test_share_no_picture(splits):
-    train = {image.tobytes() for image in splits.train.images}
-    test = {image.tobytes() for image in splits.test.images}
-    assert len(train) == 64
-    assert not train & test
-
-
-def test_seed_decides_the_data(splits):
-    sizes = {"train_size": 64, "test_size": 25, "image_size": 64}
-    again = synthetic.synthetic_splits(seed=0, classes=10, **sizes)
-    other = synthetic.synthetic_splits(seed=1, classes=10, **sizes)
-    assert again.sha256 == splits.sha256
-    assert other.sha256 != splits.sha256
-    six = synthetic.synthetic_splits(seed=0, classes=6, **sizes)
-    assert six.train.classes == tuple("012345")
-    assert set(six.train.labels) == set(range(6))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"classes": 7}, "7 classes"),
-        ({"test_size": 9}, "test set of 9 images"),
-        ({"train_size": 0}, "train set of 0 images"),
-        ({"image_size": 8}, "image size 8"),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused(change, words):
-    asked = {"train_size": 20, "test_size": 10, "classes": 10, "image_size": 64}
-    with pytest.raises(InputError, match=words):
-        synthetic.synthetic_splits(seed=0, **(asked | change))
 
 
 def raised_fingers(mask: np.ndarray) -> np.ndarray:
@@ -154,11 +98,11 @@ def test_digits_raise_the_fingers_of_their_sign():
         assert nearest.tolist() == fingers, f"digit {digit}: {angles}"
 
 
-@pytest.mark.parametrize("variety", [0.0, 1.0])
-def test_thumb_meets_the_finger_of_its_digit(variety):
+@pytest.mark.parametrize("pose_jitter", [0.0, 1.0])
+def test_thumb_meets_the_finger_of_its_digit(pose_jitter):
     digits = np.repeat([6, 7, 8, 9], 50)
     draws = np.random.default_rng(0).random((200, 30), np.float32)
-    fingers, thumb = posed(draws, digits, variety)
+    fingers, thumb = posed(draws, digits, pose_jitter)
     gaps = np.linalg.norm(fingers[:, :, 3] - thumb[:, None, 3], axis=-1)
     np.testing.assert_array_equal(gaps.argmin(axis=1), 9 - digits)
     # The balls at the tips, of about 0.8 cm each, touch.
@@ -167,12 +111,12 @@ def test_thumb_meets_the_finger_of_its_digit(variety):
     np.testing.assert_allclose(lengths, np.tile(hand.THUMB_BONES, (200, 1)), rtol=1e-3)
 
 
-def test_variety_brings_fingers_together_and_thumbs_to_the_palm():
+def test_pose_jitter_brings_fingers_together_and_thumbs_to_the_palm():
     draws = np.random.default_rng(0).random((300, 30), np.float32)
 
-    def close_and_aside(variety: float) -> tuple[float, float]:
+    def close_and_aside(pose_jitter: float) -> tuple[float, float]:
         """Shares of open hands: two fingertips 2.3 cm apart, thumb near."""
-        fingers, thumb = posed(draws, np.full(300, 5), variety)
+        fingers, thumb = posed(draws, np.full(300, 5), pose_jitter)
         gaps = np.linalg.norm(np.diff(fingers[:, :, 3], axis=1), axis=-1)
         assert (np.diff(fingers[:, :, 3, 0], axis=1) < 0).all()  # none crosses another
         aside = thumb[:, 3, 0] - fingers[:, 0, 0, 0]
@@ -186,14 +130,14 @@ def test_variety_brings_fingers_together_and_thumbs_to_the_palm():
     assert 0.2 < aside < 0.6
 
 
-@pytest.mark.parametrize("variety", [0.0, 1.0])
-def test_thumb_is_beside_or_before_the_palm_as_its_digit_says(variety):
+@pytest.mark.parametrize("pose_jitter", [0.0, 1.0])
+def test_thumb_is_beside_or_before_the_palm_as_its_digit_says(pose_jitter):
     draws = np.random.default_rng(0).random((300, 30), np.float32)
     index = 2.7 + 1.03  # edge of the palm, cm to the thumb's side
     for digit in (3, 5):
-        _, thumb = posed(draws, np.full(300, digit), variety)
+        _, thumb = posed(draws, np.full(300, digit), pose_jitter)
         assert thumb[:, 3, 0].min() > index
-    _, thumb = posed(draws, np.full(300, 4), variety)
+    _, thumb = posed(draws, np.full(300, 4), pose_jitter)
     assert thumb[:, 3, 0].max() < 2.7
     assert thumb[:, 3, 2].min() > 0
 
@@ -210,19 +154,17 @@ def test_left_hand_is_the_right_hand_mirrored():
         assert np.mean(np.abs(difference) > 1e-2) < 1e-3
 
 
-@pytest.mark.parametrize("variety", [0.0, 1.0])
-def test_hand_stays_in_the_frame(variety):
+@pytest.mark.parametrize("pose_jitter", [0.0, 1.0])
+def test_hand_stays_in_the_frame(pose_jitter):
     draws = np.random.default_rng(1).random((100, 34), np.float32)
 
     @jax.jit
     @jax.vmap
     def corners(draw, digit):
-        pose = hand.choose_pose(draw[:30], digit, variety)
+        pose = hand.choose_pose(draw[:30], digit, pose_jitter)
         turned = hand.turn_hand(hand.build_hand(pose), pose)
         shift = 2 * draw[30:32] - 1
-        placed = synthetic._project(
-            turned, 19 + 10 * draw[32], shift, 40 + 50 * draw[33]
-        )
+        placed = render._project(turned, 19 + 10 * draw[32], shift, 40 + 50 * draw[33])
         reach = placed.radii[2:, 1, None]
         return placed.end[2:, :2] - reach, placed.end[2:, :2] + reach
 

@@ -1,0 +1,197 @@
+"""What is held out, and the groups that no split parts, as file names tell them."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.ankara_signers import file_numbers, link_fold
+from signjax.config import check, default_config
+from signjax.data.dataset import Dataset
+from signjax.data.load import hold_out_validation, load_splits
+from signjax.data.splits import (
+    by_name,
+    by_sequence,
+    find_groups,
+    grouped_split,
+    stratified_holdout,
+)
+from signjax.errors import InputError
+from tests.helpers.datasets import paint
+
+TABLE = Path(__file__).parents[2] / "experiments" / "ankara_signers.csv"
+
+
+def seeded(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_holdout_takes_its_share_of_each_class() -> None:
+    labels = seeded().permutation(np.repeat([0, 1, 2], [50, 30, 20]))
+    kept, held_out = stratified_holdout(labels, fraction=0.2, rng=seeded())
+    assert np.bincount(labels[held_out]).tolist() == [10, 6, 4]
+    assert sorted([*kept, *held_out]) == list(range(100))
+    assert (np.diff(kept) > 0).all() and (np.diff(held_out) > 0).all()
+    again, other = (
+        stratified_holdout(labels, fraction=0.2, rng=seeded(seed))[1] for seed in (0, 1)
+    )
+    assert np.array_equal(held_out, again) and not np.array_equal(held_out, other)
+    few = np.repeat([0, 1], [2, 40])
+    for fraction in (0.01, 0.99):
+        for part in stratified_holdout(few, fraction=fraction, rng=seeded()):
+            assert set(few[part]) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
+def test_a_split_parts_no_group_and_keeps_every_class(
+    seed: int, fraction: float
+) -> None:
+    rng = seeded(seed)
+    groups = rng.integers(0, 40, 400) * 3
+    labels = rng.integers(0, 4, 400)
+    kept, held_out = grouped_split(labels, groups, fraction=fraction, rng=rng)
+    assert sorted([*kept, *held_out]) == list(range(400))
+    assert not set(groups[kept]) & set(groups[held_out])
+    assert set(labels[kept]) == set(labels[held_out]) == {0, 1, 2, 3}
+    assert abs(len(held_out) - 400 * fraction) < 20
+
+
+def test_a_rare_class_is_put_on_both_sides_or_the_split_refused() -> None:
+    groups = np.repeat(np.arange(20), 5)
+    labels = np.zeros(100, int)
+    labels[[0, 99]] = 1  # shown by two of 20 people
+    for seed in range(20):
+        rng = seeded(seed)
+        kept, held_out = grouped_split(labels, groups, fraction=0.5, rng=rng)
+        assert set(labels[kept]) == set(labels[held_out]) == {0, 1}
+    labels[99] = 0
+    for wrong in (groups, np.zeros(100, int)):
+        with pytest.raises(InputError, match="more people"):
+            grouped_split(labels, wrong, fraction=0.5, rng=seeded(0))
+
+
+def persons(*people: str) -> list[int]:
+    """The groups of pictures numbered in order, whose classes are the digits given."""
+    labels = np.array([int(digit) for digits in people for digit in digits])
+    # Listed by class, as folders are; numbers that only natural order sorts.
+    listed = np.argsort(labels, kind="stable")
+    names = [f"IMG_{98 + index}.JPG" for index in listed]
+    groups = np.empty(len(labels), int)
+    groups[listed] = by_sequence(names, labels[listed])
+    return groups.tolist()
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        ["0123", "0123", "0123"],
+        ["0223", "0123"],  # a second try
+        ["0213", "0132"],  # swapped
+        ["0123", "1023", "012"],  # the first two swapped, then a missing one
+        ["0123", "2013", "0123"],  # another class first
+        ["012", "123", "0123"],  # no 0: it was lost
+        ["03", "0123"],
+    ],
+)
+def test_a_person_ends_where_a_class_comes_again(people: list[str]) -> None:
+    expected = [i for i, digits in enumerate(people) for _ in digits]
+    assert persons(*people) == expected
+
+
+def test_names_are_grouped_by_what_the_pattern_finds() -> None:
+    names = ["anna_1.jpg", "ben_1.jpg", "anna_2.jpg", "cem/ben_2.jpg"]
+    assert by_name(names, r"([a-z]+)_").tolist() == [0, 1, 0, 1]
+    assert by_name(names, "[a-z]+_").tolist() == [0, 1, 0, 1]
+    assert by_name(names[:3], r"^(a|b)(\w)").tolist() == [0, 1, 0]
+    assert by_name(["x/1", "y/1", "x/2"], "^(.+)/").tolist() == [0, 1, 0]
+    with pytest.raises(InputError, match=r"in 3 of 4 file names, such as anna_1.jpg"):
+        by_name(names, "/")
+    labels = np.array([0, 0, 1, 1])
+    assert (
+        find_groups(names, labels, "sequence").tolist()
+        == by_sequence(names, labels).tolist()
+    )
+
+
+def people(data: Dataset | None) -> set[int]:
+    assert data is not None
+    return set(data.images[:, 0, 0, 0].tolist())
+
+
+def test_a_folder_is_split_by_person_for_test_and_validation(tmp_path: Path) -> None:
+    for person in range(20):
+        for label in range(3):
+            paint(tmp_path / str(label) / f"p{person}_{label}.png", person, label)
+    config: Any = default_config()
+    config.data.source, config.data.dir = "folder", str(tmp_path)
+    config.data.image_size = 32
+    config.data.group = "^(p[0-9]+)_"
+    config.data.validation_fraction = 0.25
+    check(config)
+    splits = load_splits(config, pytest.fail)
+    train, validation = hold_out_validation(config, splits.train)
+    parts = [people(part) for part in (train, validation, splits.test)]
+    assert list(map(len, parts)) == [12, 4, 4]
+    assert set.union(*parts) == set(range(20))
+    assert len(train.labels) == 36
+    assert train.images[:, 0, 0, 1].tolist() == train.labels.tolist()
+    assert np.count_nonzero(np.diff(splits.train.labels)) > 10  # classes mixed
+
+
+def table() -> list[dict[str, str]]:
+    with TABLE.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_ankara_table_halves_the_signers() -> None:
+    rows = table()
+    assert [int(row["signer"]) for row in rows] == list(range(104))
+    halves = [row["half"] for row in rows]
+    assert halves.count("development") == 54 and halves.count("held-out") == 50
+    for row in rows:
+        assert int(row["first"]) <= int(row["last"])
+    ranges = [(int(row["first"]), int(row["last"])) for row in rows]
+    assert all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+
+
+def test_each_signer_held_out_is_tested_by_one_fold_alone(
+    shared: Path, tmp_path: Path
+) -> None:
+    folder = shared / "datasets" / "ankara_digits"
+    tested: list[int] = []
+    for fold in range(3):
+        link_fold(folder, fold, tmp_path / str(fold))
+        parts = [
+            sorted((tmp_path / str(fold) / p).glob("*/*")) for p in ("train", "test")
+        ]
+        assert sum(map(len, parts)) == 1032
+        train, test = (file_numbers(files) for files in parts)
+        assert not set(train) & set(test)
+        tested += test.tolist()
+    expected: list[int] = []
+    for row in table():
+        members = [n for n in tested if int(row["first"]) <= n <= int(row["last"])]
+        if row["half"] == "held-out":
+            assert len(members) == int(row["pictures"])
+            expected += members
+    assert sorted(tested) == sorted(expected)
+
+
+def test_the_ankara_signers_are_those_of_the_table(shared: Path) -> None:
+    folder = shared / "datasets" / "ankara_digits"
+    files = sorted(folder.glob("*/*.JPG"))
+    labels = np.array([int(file.parent.name) for file in files])
+    groups = by_sequence([file.name for file in files], labels)
+    numbers = np.array([int(re.sub(r"\D", "", file.stem)) for file in files])
+    for row in table():
+        members = numbers[groups == int(row["signer"])]
+        assert [members.min(), members.max()] == [int(row["first"]), int(row["last"])]
+        assert len(members) == int(row["pictures"])
+    assert len(set(groups.tolist())) == 104
+    # All but four showed every digit, and those four lack pictures at one end.
+    shown = [frozenset(labels[groups == g].tolist()) for g in range(104)]
+    assert sum(len(digits) == 10 for digits in shown) == 100
