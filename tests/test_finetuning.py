@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import optax
 
-from signjax.models.resnet import ResNet, depth_below_head
+from signjax.models import depth_below_head
+from signjax.models.resnet import ResNet
 from signjax.optim import scale_by_depth
 from signjax.runtime.distributed import make_mesh, replicated
 from signjax.state import TrainState, create_state
@@ -32,7 +33,13 @@ DEPTHS = {"head": 0, "stage4_block3": 1, "stage1_block1": 4, "conv_stem": 5}
 
 
 def random_state(optimizer: optax.GradientTransformation, frozen: bool) -> TrainState:
-    state = create_state(TINY, optimizer, jax.random.key(0), SIZE, frozen)
+    state = create_state(
+        jax.random.key(0),
+        model=TINY,
+        optimizer=optimizer,
+        image_size=SIZE,
+        freeze_backbone=frozen,
+    )
     rng = np.random.default_rng(0)
     # -0.0 is the bit pattern that adding a zero update would change.
     noisy = jax.tree.map(

@@ -12,20 +12,21 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import h5py
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 from flax import serialization
 from flax.traverse_util import flatten_dict
-from safetensors import safe_open
 
 from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.errors import InputError, listed, one_line
 from signjax.pretrained import keras_graph, keras_model, names
 from signjax.pretrained.names import Layout
 from signjax.pretrained.published import preprocessing_of
+from signjax.pretrained.sound import refuse_unsound_hdf5
 
 Arrays = dict[str, np.ndarray]
 
@@ -66,38 +67,37 @@ def read_weights(path: str | Path) -> Source:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-            layout, arrays = _read(path, file, head)
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"weights {path}: {error.strerror or error}") from error
+    where = f"weights {path}: "
+    try:
+        layout, arrays = _read(content)
+    except InputError as error:
+        text = one_line(error, max(100, 300 - len(where)))
+        raise InputError(where + text) from error
+    sha256 = hashlib.sha256(content).hexdigest()
     if known := preprocessing_of(sha256):
         layout = layout._replace(preprocessing=known, notes=())
     return Source(str(path), layout, arrays, sha256)
 
 
-def _read(path: Path, file: IO[bytes], head: bytes) -> tuple[Layout, Arrays]:
-    where = f"weights {path}: "
+def _read(content: bytes) -> tuple[Layout, Arrays]:
+    _refuse_more_than_a_network(len(content))
+    kind, reader = _reader(content[:HEAD_BYTES])
     try:
-        kind, reader = _reader(head)
-        file.seek(0)
-        try:
-            return reader(file)
-        except InputError:
-            raise
-        # Of a damaged or hostile file the libraries raise nearly everything.
-        except Exception as error:
-            raise InputError(
-                f"a damaged {kind}, its download cut short perhaps, or of a version "
-                f"that is not known ({one_line(repr(error), 100)}); get it again"
-            ) from error
-    except InputError as error:
-        text = one_line(error, max(100, 300 - len(where)))
-        raise InputError(where + text) from error
+        return reader(content)
+    except InputError:
+        raise
+    # Of a damaged or hostile file the libraries raise nearly everything.
+    except Exception as error:
+        raise InputError(
+            f"a damaged {kind}, its download cut short perhaps, or of a version that "
+            f"is not known ({one_line(repr(error), 100)}); get it again"
+        ) from error
 
 
-Reader = Callable[[Any], tuple[Layout, Arrays]]
+Reader = Callable[[bytes], tuple[Layout, Arrays]]
 
 
 def _reader(head: bytes) -> tuple[str, Reader]:
@@ -124,8 +124,8 @@ def _recognized(arrays: Arrays, found: str) -> tuple[Layout, Arrays]:
     return layout, _float32(arrays)
 
 
-def _read_hdf5(file: IO[bytes]) -> tuple[Layout, Arrays]:
-    with h5py.File(file, "r") as root:
+def _read_hdf5(content: bytes) -> tuple[Layout, Arrays]:
+    with _open_hdf5(content) as root:
         held = _held(root)
         if "model_config" in root.attrs:
             layers = keras_model.parse_layers(
@@ -165,6 +165,11 @@ def _of_model(
     kept.add(layout.head)
     parts = {name: a for name, a in arrays.items() if name.rpartition("/")[0] in kept}
     return layout, _float32(parts)
+
+
+def _open_hdf5(content: bytes) -> h5py.File:
+    refuse_unsound_hdf5(content)
+    return h5py.File(io.BytesIO(content), "r")
 
 
 Held = dict[str, h5py.Group | h5py.Dataset]
@@ -255,8 +260,8 @@ def _published_names() -> dict[str, str]:
     }
 
 
-def _read_zip(file: IO[bytes]) -> tuple[Layout, Arrays]:
-    with zipfile.ZipFile(file) as archive:
+def _read_zip(content: bytes) -> tuple[Layout, Arrays]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         held = archive.namelist()
         if any(name.endswith("data.pkl") for name in held):
             raise InputError(_PICKLE)
@@ -270,20 +275,19 @@ def _read_zip(file: IO[bytes]) -> tuple[Layout, Arrays]:
         config, weights = map(archive.read, parts)
     layers = keras_model.parse_layers(json.loads(config))
     given = {layer.group: layer.name for layer in layers.values()}
-    with h5py.File(io.BytesIO(weights), "r") as root:
+    with _open_hdf5(weights) as root:
         arrays = _by_variable(_held(root), given)
     return _of_model(layers, arrays)
 
 
-def _read_safetensors(file: IO[bytes]) -> tuple[Layout, Arrays]:
-    with safe_open(file.name, framework="numpy") as stored:
-        kept = [n for n in stored.keys() if not n.endswith("num_batches_tracked")]
-        arrays = {name: stored.get_tensor(name) for name in kept}
-    return _recognized(arrays, "safetensors")
+def _read_safetensors(content: bytes) -> tuple[Layout, Arrays]:
+    arrays = safetensors.numpy.load(content)
+    kept = {n: a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
+    return _recognized(kept, "safetensors")
 
 
-def _read_flax(file: IO[bytes]) -> tuple[Layout, Arrays]:
-    tree = serialization.msgpack_restore(file.read())
+def _read_flax(content: bytes) -> tuple[Layout, Arrays]:
+    tree = serialization.msgpack_restore(content)
     if not isinstance(tree, dict) or "params" not in tree:
         raise InputError(
             f"msgpack without params (it holds {listed(tree, 3)}): expected a Flax "

@@ -191,7 +191,7 @@ def test_a_cnn_starts_from_the_weights_of_a_cnn(tmp_path: Path) -> None:
 def test_values_that_no_network_has_are_refused_in_workdirs(tmp_path: Path) -> None:
     config = cnn.get_config("seed")
     experiment = make_experiment(config, 3, 32, jax.devices()[:1])
-    variables = jax.device_get(experiment.initial_state().variables)
+    variables = jax.tree.map(np.array, experiment.initial_state().variables)
     variables["params"]["conv2"]["kernel"][0, 0, 0, 0] = np.nan
     save(tmp_path, config, variables)
     with pytest.raises(InputError, match="not a number in params/conv2/kernel"):
