@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
@@ -47,7 +46,7 @@ class Experiment:
     epochs: int
     steps_per_epoch: int
     eval_batch_size: int
-    schedule: optax.Schedule
+    schedule: Callable[[int], Any]
     create_state: Callable[[jax.Array], TrainState]
     train_step: Any
     eval_step: Callable[[Any, np.ndarray], jax.Array]

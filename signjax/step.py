@@ -6,6 +6,7 @@ indices, so images, activations and gradients follow, and BatchNorm's statistics
 those of the whole batch.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,8 +42,9 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One update on the batch at `indices`; the new state and the batch's metrics.
 
-    images: uint8 [N, H, W, 3]. labels: int32 [N]. indices: int32 [B], -1 is padding
-    (it enters no loss; a model with BatchNorm must not be given any, as its statistics
+    images: uint8 [N, S * S * 3], a row each, as a TPU would lay out [N, S, S, 3] anew,
+    all of it, at every step. labels: int32 [N]. indices: int32 [B], -1 is padding (it
+    enters no loss; a model with BatchNorm must not be given any, as its statistics
     would count it). key: the run's; the step number is folded in, so a resumed run
     draws what it would have drawn. augment: float [B, H, W, 3] in [0, 1] and a key ->
     the same, changed at random. normalize: that -> the model's input. freeze_backbone:
@@ -51,7 +53,8 @@ def train_step(
     metric counts them.
     """
     key = jax.random.fold_in(key, state.step)
-    batch = images[indices].astype(jnp.float32) / 255.0
+    size = math.isqrt(images.shape[1] // 3)
+    batch = images[indices].reshape(-1, size, size, 3).astype(jnp.float32) / 255.0
     inputs = normalize(augment(batch, key))
     mask = indices >= 0
     counted = mask & (jnp.arange(len(indices)) >= outlier_count)

@@ -8,7 +8,6 @@ import jax
 
 from signjax import workdir
 from signjax.config import Config, check_batch_size
-from signjax.data.dataset import Dataset, Splits
 from signjax.data.load import (
     add_synthetic,
     hold_out_validation,
@@ -43,7 +42,7 @@ def train(
     config, weights = settle_weights(config, directory, chosen, devices, console)
     with sync_errors():
         splits = load_splits(config, console.warning)
-        train_part, validation = hold_out_validation(config, splits.train)
+        train_part, validation = hold_out_validation(config, splits)
         train_set = add_synthetic(config, train_part)
         check_batch_size(config, len(train_set), len(devices))
         with console.if_slow("reading every image once, to tell the data by"):
@@ -58,7 +57,8 @@ def train(
     ):
         restored = checkpoints.restore(experiment.abstract_state())
         first_step = int(restored.step) if restored is not None else 0
-        console.header(_header(experiment, directory, splits, train_set, first_step))
+        data = splits.describe(train_set, validation)
+        console.header(_header(experiment, directory, data, first_step))
         state = restored or _initial_state(experiment, run.classes, weights, console)
         recorder.resume_after(first_step)
         if first_step == experiment.total_steps:
@@ -107,11 +107,7 @@ def _initial_state(
 
 
 def _header(
-    experiment: Experiment,
-    directory: Path,
-    splits: Splits,
-    train_set: Dataset,
-    first_step: int,
+    experiment: Experiment, directory: Path, data: dict[str, str], first_step: int
 ) -> dict[str, str]:
     """What is about to run, said before what takes time."""
     params = experiment.abstract_state().params
@@ -122,8 +118,7 @@ def _header(
     return {
         "workdir": str(directory),
         "device": describe_devices(experiment.devices),
-        "data": f"{splits.source}: {splits.origin}; {len(train_set)} train, "
-        f"{len(splits.test)} test images, {len(splits.train.classes)} classes",
+        **data,
         "model": f"{experiment.name}, {experiment.dtype}",
         "parameters": f"{count:,} trainable",
         "steps": steps,

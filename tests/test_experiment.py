@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import cnn, resnet
 from signjax.config import check_batch_size, default_config
-from signjax.data.dataset import Dataset
+from signjax.data.dataset import Dataset, Splits
 from signjax.data.load import (
     add_synthetic,
     hold_out_validation,
@@ -167,9 +167,9 @@ def test_holding_out_validation_images() -> None:
     images = np.arange(120, dtype=np.uint8).reshape(120, 1, 1, 1)
     train = Dataset(images, labels, CLASSES)
     config: Any = cnn.get_config()
-    assert hold_out_validation(config, train) == (train, None)
+    assert hold_out_validation(config, Splits(train, train, "", "")) == (train, None)
     config.data.validation_fraction = 0.1
-    rest, validation = hold_out_validation(config, train)
+    rest, validation = hold_out_validation(config, Splits(train, train, "", ""))
     assert validation is not None
     assert np.bincount(validation.labels).tolist() == [2] * 6
     assert sorted([*rest.images.ravel(), *validation.images.ravel()]) == list(
@@ -219,7 +219,7 @@ def test_a_validation_that_would_be_empty_is_refused() -> None:
     train = Dataset(images, np.array([0, 1], np.int32), ("a", "b"))
     told = r"validation_fraction is 0\.5, but of the 2 training images no class"
     with pytest.raises(InputError, match=told):
-        hold_out_validation(config, train)
+        hold_out_validation(config, Splits(train, train, "", ""))
 
 
 @pytest.mark.parametrize("beside", [False, True])

@@ -17,6 +17,7 @@ from tests.helpers.compiled_steps import (
     IMAGES,
     LABELS,
     RATE,
+    ROWS,
     SMALL,
     SMOOTHING,
     TINY,
@@ -69,7 +70,7 @@ def test_the_loss_is_the_smoothed_cross_entropy_of_the_batch(cnn: Setup) -> None
     indices = batch(*range(10))
     logits = reference.cnn(float64(state.params), inputs(indices))
     losses = reference.cross_entropy(logits, LABELS[indices], SMOOTHING)
-    new, metrics = cnn.train_step(state, IMAGES, LABELS, indices, KEY)
+    new, metrics = cnn.train_step(state, ROWS, LABELS, indices, KEY)
     result = metrics.compute()
     assert result["loss"] == pytest.approx(losses.mean(), rel=1e-5)
     assert result["accuracy"] == (logits.argmax(-1) == LABELS[indices]).mean()
@@ -80,7 +81,7 @@ def test_the_loss_is_the_smoothed_cross_entropy_of_the_batch(cnn: Setup) -> None
 def test_the_gradient_is_that_of_the_float64_loss(cnn: Setup) -> None:
     state = cnn.make_state()
     old, indices = copy(state), batch(*range(6))
-    new, _ = cnn.train_step(state, IMAGES, LABELS, indices, KEY)
+    new, _ = cnn.train_step(state, ROWS, LABELS, indices, KEY)
     gradient, params = gradient_of(old, new), float64(old.params)
     rng, epsilon = np.random.default_rng(0), 1e-6
     leaves, found = jax.tree.leaves(params), jax.tree.leaves(gradient)
@@ -100,7 +101,7 @@ def test_through_batch_norm_too_the_gradient_is_that_of_the_float64_loss(
 ) -> None:
     state = resnet.make_state()
     old, indices = copy(state), batch(*range(8))
-    new, metrics = resnet.train_step(state, IMAGES, LABELS, indices, KEY)
+    new, metrics = resnet.train_step(state, ROWS, LABELS, indices, KEY)
     params = float64(old.params)
     forward = reference_of(TINY)
     loss = smoothed_loss(forward, params, indices)
@@ -140,7 +141,7 @@ def test_running_statistics_move_by_the_momentum(resnet: Setup) -> None:
     old, indices = copy(state), batch(*range(8))
     forward = reference_of(TINY)
     forward(float64(old.params), inputs(indices))
-    new, _ = resnet.train_step(state, IMAGES, LABELS, indices, KEY)
+    new, _ = resnet.train_step(state, ROWS, LABELS, indices, KEY)
     assert len(forward.batch_statistics) == 1 + 4 + 3 + 4
     for name, (mean, variance) in forward.batch_statistics.items():
         before, after = old.batch_stats, new.batch_stats
@@ -153,10 +154,10 @@ def test_running_statistics_move_by_the_momentum(resnet: Setup) -> None:
 
 def test_padding_changes_nothing(cnn: Setup) -> None:
     whole, _ = cnn.train_step(
-        cnn.make_state(), IMAGES, LABELS, batch(3, 1, 4, 15, 9), KEY
+        cnn.make_state(), ROWS, LABELS, batch(3, 1, 4, 15, 9), KEY
     )
     padded, metrics = cnn.train_step(
-        cnn.make_state(), IMAGES, LABELS, batch(3, 1, 4, 15, 9, -1, -1, -1), KEY
+        cnn.make_state(), ROWS, LABELS, batch(3, 1, 4, 15, 9, -1, -1, -1), KEY
     )
     assert int(metrics.count) == 5
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(padded), strict=True):
@@ -169,7 +170,7 @@ def test_equal_key_and_step_give_equal_bits(augmented: Setup) -> None:
     def loss(step_number: int, key: jax.Array) -> tuple[TrainState, float]:
         state = augmented.make_state()
         state = state.replace(step=np.int32(step_number))
-        new, metrics = augmented.train_step(state, IMAGES, LABELS, indices, key)
+        new, metrics = augmented.train_step(state, ROWS, LABELS, indices, key)
         return new, metrics.compute()["loss"]
 
     first, again = loss(7, KEY), loss(7, KEY)
@@ -180,7 +181,7 @@ def test_equal_key_and_step_give_equal_bits(augmented: Setup) -> None:
 
 def test_the_state_is_donated_and_the_data_are_not(cnn: Setup) -> None:
     state = cnn.make_state()
-    images, labels = jnp.asarray(IMAGES), jnp.asarray(LABELS)
+    images, labels = jnp.asarray(ROWS), jnp.asarray(LABELS)
     new, _ = cnn.train_step(state, images, labels, batch(*range(8)), KEY)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
     assert not images.is_deleted()
@@ -193,7 +194,7 @@ def losses_of(setup: Setup) -> list[float]:
     state, losses = setup.make_state(), []
     for start in range(4):
         indices = batch(*range(start, start + 16))
-        state, metrics = setup.train_step(state, IMAGES, LABELS, indices, KEY)
+        state, metrics = setup.train_step(state, ROWS, LABELS, indices, KEY)
         losses.append(metrics.compute()["loss"])
     logits = np.asarray(setup.eval_step(state.variables, IMAGES[:8]), np.float64)
     return [*losses, reference.cross_entropy(logits, LABELS[:8]).mean()]
@@ -202,10 +203,10 @@ def losses_of(setup: Setup) -> list[float]:
 def test_outliers_are_learned_from_and_counted_by_no_metric(cnn: Setup) -> None:
     with_some = set_up(SMALL, outlier_count=3)
     new, metrics = with_some.train_step(
-        with_some.make_state(), IMAGES, LABELS, batch(*range(8)), KEY
+        with_some.make_state(), ROWS, LABELS, batch(*range(8)), KEY
     )
     rest_new, rest = cnn.train_step(
-        cnn.make_state(), IMAGES, LABELS, batch(*range(3, 8)), KEY
+        cnn.make_state(), ROWS, LABELS, batch(*range(3, 8)), KEY
     )
     assert metrics.count == rest.count == 5
     assert metrics.correct == rest.correct
@@ -255,7 +256,7 @@ def test_bfloat16_keeps_statistics_in_float32() -> None:
     setup = set_up(model)
     state = jax.eval_shape(setup.make_state)
     new, metrics = jax.eval_shape(
-        setup.train_step, state, IMAGES, LABELS, batch(*range(8)), KEY
+        setup.train_step, state, ROWS, LABELS, batch(*range(8)), KEY
     )
     for tree in (state.batch_stats, new.params, new.batch_stats):
         assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {jnp.dtype("float32")}

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from signjax.augment.resample import enlarge
+
 # Skin has more red than blue for its brightness, a grey wall and its shadows do not.
 # Of `warmth` below on the 1,080 SIGNS training images: the upper eighth of an image,
 # wall, has a median of 0.006-0.030; pixels above 0.09, skin, have 0.105, 0.180 and
@@ -50,8 +52,6 @@ def render_backgrounds(
     colour = jax.random.uniform(colour_key, (count, 1, 1, 3), minval=-0.5, maxval=0.5)
     knots = jax.random.uniform(cloud_key, (count, 4, 4, 3), minval=-0.5, maxval=0.5)
     grey = knots.mean(-1, keepdims=True) * 1.7
-    clouds = jax.image.resize(
-        grey + vivid * (knots - grey), (count, height, width, 3), "linear"
-    )
+    clouds = enlarge(grey + vivid * (knots - grey), height, width)
     strength = jax.random.uniform(size_key, (count, 1, 1, 1)) ** 2
     return jnp.clip(base + vivid * colour + 1.2 * strength * clouds, 0, 1)

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from signjax.augment.resample import resample
+
 
 def random_views(
     key: jax.Array,
@@ -66,20 +68,4 @@ def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:
     source = source[:, :2] / source[:, 2:]
     source_y = jnp.clip((source[:, 0] + 1) * height / 2 - 0.5, 0, height - 1)
     source_x = jnp.clip((source[:, 1] + 1) * width / 2 - 0.5, 0, width - 1)
-    resampled = jax.vmap(_bilinear)(images, source_y, source_x)
-    return resampled.reshape(images.shape)
-
-
-def _bilinear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-    """Values [P, C] of image [H, W, C] at positions y and x, float [P], inside it."""
-    height, width, channels = image.shape
-    pixels = image.reshape(-1, channels)
-    top, left = jnp.floor(y).astype(jnp.int32), jnp.floor(x).astype(jnp.int32)
-    bottom = jnp.minimum(top + 1, height - 1)
-    right = jnp.minimum(left + 1, width - 1)
-    down, across = (y - top)[:, None], (x - left)[:, None]
-    upper = pixels[top * width + left] * (1 - across)
-    upper += pixels[top * width + right] * across
-    lower = pixels[bottom * width + left] * (1 - across)
-    lower += pixels[bottom * width + right] * across
-    return upper * (1 - down) + lower * down
+    return resample(images, source_y, source_x).reshape(images.shape)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,19 +113,31 @@ def audit(path: str) -> dict[str, Any]:
     }
 
 
-def audit_parts(origin: str, parts: Mapping[str, Dataset]) -> dict[str, Any]:
+def audit_parts(
+    origin: str,
+    parts: Mapping[str, Dataset],
+    left_out: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, Any]:
     """What `audit` returns, of splits in memory: name -> images as the network has it.
 
-    An image is called by its split and index, as `test[3]`.
+    An image without a name is called by its split and index, as `test[3]`.
     """
     samples = [
         make_sample(
-            f"{split}[{index}]", split, data.classes[data.labels[index]], pixels
+            data.names[index] if data.names else f"{split}[{index}]",
+            split,
+            data.classes[data.labels[index]],
+            pixels,
         )
         for split, data in parts.items()
         for index, pixels in enumerate(data.images)
     ]
-    return {"data": origin, **summarize(samples), "unreadable": [], "left_out": {}}
+    return {
+        "data": origin,
+        **summarize(samples),
+        "unreadable": [],
+        "left_out": dict(left_out),
+    }
 
 
 def count_images(path: str) -> int:

@@ -1,5 +1,6 @@
 """The order of a run's images, and its batches, in memory or read from disk."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
@@ -22,7 +23,7 @@ from signjax.runtime.distributed import (
 # Batches read ahead of the step that needs them.
 _AHEAD = 2
 
-# images uint8 [N, H, W, 3], labels int32 [N], indices int32 [B] into them, -1: padding.
+# Rows of images uint8 [N, S * S * 3], labels int32 [N], indices int32 [B], -1: padding.
 Batch = tuple[Any, Any, Any]
 
 
@@ -110,10 +111,11 @@ class Batches:
                 indices, images = next(reader)
                 self._reader = (epoch * len(order) + step + 1, reader)
                 batch = np.where(indices < 0, -1, rows)
-                yield images, self._data.labels[indices], batch
+                yield as_rows(images), self._data.labels[indices], batch
             return
         self._placed = self._placed or device_put_global(
-            (self._data.images, self._data.labels), replicated(self._mesh)
+            (as_rows(self._data.images), self._data.labels),
+            replicated(self._mesh),
         )
         images, labels = self._placed
         for indices in order[skip:]:
@@ -130,7 +132,9 @@ class Batches:
         size, on_disk = self._batch_size, isinstance(self._data.images, ImagesOnDisk)
         count = size if on_disk else len(self._data.labels)
         return (
-            jax.ShapeDtypeStruct((count, *self._data.images.shape[1:]), np.uint8),
+            jax.ShapeDtypeStruct(
+                (count, math.prod(self._data.images.shape[1:])), np.uint8
+            ),
             jax.ShapeDtypeStruct((count,), np.int32),
             jax.ShapeDtypeStruct((size,), np.int32),
         )
@@ -148,6 +152,11 @@ class Batches:
         if self._reader is not None:
             self._reader[1].close()
             self._reader = None
+
+
+def as_rows(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, H, W, 3] -> [N, H * W * 3], as a train step takes images."""
+    return images.reshape(len(images), -1)
 
 
 def read_ahead(

@@ -4,6 +4,8 @@ import re
 
 HEAD_BYTES = 512
 
+_HEIC = rb"....ftyp(heic|heix|hevc|heim|heis|mif1|msf1)"
+
 _SIGNATURES = (
     (
         rb"\s*(\xef\xbb\xbf)?\s*<(!doctype\s+html|html|head)",
@@ -22,10 +24,16 @@ _SIGNATURES = (
     (rb"\xff\xd8\xff", "a JPEG image"),
     (rb"%PDF-", "a PDF document"),
     (
-        rb"....ftyp(heic|heix|hevc|heim|heis|mif1|msf1)",
-        "a HEIC photo, which Pillow does not read; export it as JPEG",
+        _HEIC,
+        "a HEIC photo, for which `pip install pillow-heif` is needed; or export it as "
+        "JPEG",
     ),
 )
+
+
+def is_heic(head: bytes) -> bool:
+    """Whether a file's first bytes are a HEIC photo's."""
+    return re.match(_HEIC, head, re.DOTALL) is not None
 
 
 def describe_content(head: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -20,13 +20,15 @@ class Dataset:
     images: uint8 [N, H, W, 3], RGB, 0-255, in memory or on disk. labels: int32 [N],
     each in [0, len(classes)). classes: the class names; a label is an index into them.
     groups: int32 [N], >= 0, equal for images that no split may part, or None where any
-    may.
+    may. names: where each image is found, as `3/hand.png` in a folder or
+    `test_signs.h5[7]`, or None where they are of no file.
     """
 
     images: Images
     labels: np.ndarray
     classes: tuple[str, ...]
     groups: np.ndarray | None = None
+    names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -34,14 +36,15 @@ class Dataset:
     def take(self, indices: np.ndarray) -> "Dataset":
         """The images at `indices` (int [M]), in that order."""
         groups = None if self.groups is None else self.groups[indices]
+        names = self.names and tuple(self.names[i] for i in indices)
         images = self.images.take(indices, axis=0)
-        return Dataset(images, self.labels[indices], self.classes, groups)
+        return Dataset(images, self.labels[indices], self.classes, groups, names)
 
     def join(self, other: "Dataset") -> "Dataset":
         """These images, then `other`'s, of the same size and classes.
 
         Groups stay whole and those of the two apart. Where only one has groups, each
-        image of the other is a group of its own.
+        image of the other is a group of its own; where only one has names, none has.
         """
         groups = None
         if self.groups is not None or other.groups is not None:
@@ -52,6 +55,7 @@ class Dataset:
             np.concatenate([self.labels, other.labels]),
             self.classes,
             groups,
+            self.names and other.names and self.names + other.names,
         )
 
     def _groups_or_single(self) -> np.ndarray:
@@ -80,6 +84,30 @@ class Splits(NamedTuple):
     def sha256(self) -> str:
         """That of `fingerprint`."""
         return self.fingerprint()[0]
+
+    def describe(
+        self, train_set: Dataset, validation: Dataset | None
+    ) -> dict[str, str]:
+        """What a run reads and what it leaves out, heading -> text.
+
+        train_set: all that is trained on. validation: the images held out, if any.
+        """
+        classes = self.train.classes
+        counts = (
+            np.bincount(part.labels, minlength=len(classes)).tolist()
+            for part in (self.train, self.test)
+        )
+        each = (f"{name} {a}/{b}" for name, a, b in zip(classes, *counts, strict=True))
+        held_out = f"{len(validation)} validation, " if validation is not None else ""
+        lines = {
+            "data": f"{self.source}: {self.origin}; {len(train_set)} train, {held_out}"
+            f"{len(self.test)} test images",
+            "classes": f"{len(classes)}, train/test images: {listed(each, 20)}",
+        }
+        if self.left_out:
+            reasons = (f"{count} {reason}" for reason, count in self.left_out.items())
+            lines["left out"] = listed(reasons, 20)
+        return lines
 
     def fingerprint(self) -> tuple[str, list[str]]:
         """(hex digest of pixels, labels and class names, `image_keys` of train).
@@ -123,4 +151,4 @@ def match_classes(
         for label, name in enumerate(data.classes)
         if relabel[label] < 0
     }
-    return Dataset(data.images.take(kept, axis=0), labels[kept], classes), left_out
+    return replace(data.take(kept), labels=labels[kept], classes=classes), left_out

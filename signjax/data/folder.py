@@ -42,7 +42,7 @@ def read_folder(
     listing = list_folder(directory, nested=bool(group))
     _check_classes(directory, listing.splits)
     parts = {
-        name: _read(classes, image_size, crop_resize, stream)
+        name: _read(directory, classes, image_size, crop_resize, stream)
         for name, classes in listing.splits.items()
     }
     if group:
@@ -85,7 +85,7 @@ def read_labelled(
             f"{directory}: {listed(splits)} without test/: name the folder of the "
             "classes to read"
         )
-    return _read(classes, image_size, crop_resize, stream=False)
+    return _read(directory, classes, image_size, crop_resize, stream=False)
 
 
 def _check_classes(directory: Path, splits: Mapping[str, Mapping[str, object]]) -> None:
@@ -114,6 +114,7 @@ def _check_classes(directory: Path, splits: Mapping[str, Mapping[str, object]]) 
 
 
 def _read(
+    directory: str | Path,
     classes: Mapping[str, Sequence[Path]],
     image_size: int,
     crop_resize: CropResize,
@@ -132,6 +133,7 @@ def _read(
         labels,
         tuple(classes),
         equal_files(paths, labels.tolist()),
+        tuple(path.relative_to(directory).as_posix() for path in paths),
     )
 
 

@@ -1,25 +1,33 @@
-"""Any picture to uint8 [size, size, 3]: the one way of decoding and resizing.
+"""Any image to uint8 [size, size, 3]: the one way of decoding and resizing.
 
 Train, evaluate and predict all come through `square_resize`, so that a photo is seen
 by the model in the way its training images were.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from signjax.data.content import HEAD_BYTES, describe_content
+from signjax.data.content import HEAD_BYTES, describe_content, is_heic
 from signjax.errors import InputError, listed
 
 # libjpeg decodes at 1/2, 1/4 or 1/8 several times faster. With four pixels or more
 # left for each one wanted, no value of the result moves by more than about one level.
 _DRAFT_OVERSAMPLING = 4
+
+# Decoded, which takes 3 bytes a pixel. A JPEG may have more, as it is decoded smaller,
+# so Pillow's own limit, of which it refuses the double, is raised.
+_MOST_PIXELS = 180_000_000
+Image.MAX_IMAGE_PIXELS = 2**28
+# Bytes that one text of a PNG may unpack to; a phone's or an editor's may be megabytes.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+
+_LOW_HIGH_BYTE = 64  # below: 14 bits or fewer in 16
 
 Interpolation = Literal["bilinear", "hamming", "bicubic"]
 
@@ -31,7 +39,7 @@ _KERNELS: dict[Interpolation, Image.Resampling] = {
 
 
 class CropResize(NamedTuple):
-    """What is taken of a picture and how it is resized.
+    """What is taken of an image and how it is resized.
 
     crop: share, in (0, 1], of the largest centred square's side. interpolation: the
     kernel, which Pillow widens by the reduction, so that nothing aliases. Bicubic is
@@ -50,43 +58,69 @@ WHOLE_SQUARE = CropResize()
 def load_image(
     source: str | Path | BinaryIO, size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> np.ndarray:
-    """Decode a picture and bring it to a square: uint8 [size, size, 3], RGB, 0-255.
+    """Decodes an image and brings it to a square: uint8 [size, size, 3], RGB, 0-255.
 
-    EXIF orientation is honoured, transparency is laid on white, greyscale, palette,
-    CMYK and 16-bit pictures become 8-bit RGB, and of several frames the first counts.
+    EXIF orientation is honored, transparency is laid on white, and of several frames
+    the first counts. Grey, palette, CMYK, 16-bit and float images become 8-bit RGB, the
+    last two where their values tell what range is meant.
 
     source: a path, or a seekable file opened in binary mode.
-    Raises InputError, naming the file, where it cannot be read as a picture.
+    Raises InputError, naming the file, where it cannot be read as an image.
     """
-    with _decoding(source) as image:
-        enough = math.ceil(_DRAFT_OVERSAMPLING * size / crop_resize.crop)
-        image.draft(None, (enough, enough))
-        ImageOps.exif_transpose(image, in_place=True)
-        return square_resize(_to_rgb(image), size, crop_resize)
+    enough = math.ceil(_DRAFT_OVERSAMPLING * size / crop_resize.crop)
+    return square_resize(_decode(source, enough), size, crop_resize)
 
 
 def load_whole(source: str | Path | BinaryIO) -> np.ndarray:
-    """Decode a picture as `load_image` does, but whole: uint8 [H, W, 3]."""
-    with _decoding(source) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        return np.array(_to_rgb(image))
+    """Decodes an image as `load_image` does, but whole: uint8 [H, W, 3].
+
+    A JPEG of more than `_MOST_PIXELS` is reduced.
+    """
+    return np.array(_decode(source))
 
 
-@contextmanager
-def _decoding(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
-    """The opened picture; what goes wrong in the block becomes an InputError."""
+def _decode(source: str | Path | BinaryIO, enough: int = 0) -> Image.Image:
+    """The image in RGB; what goes wrong becomes an InputError.
+
+    enough: pixels a side to which a JPEG may be reduced while it is decoded.
+    """
     try:
-        with Image.open(source) as image:
-            yield image
+        with _open(source) as image:
+            if not enough and image.width * image.height > _MOST_PIXELS:
+                enough = 2048
+            if enough:
+                image.draft(None, (enough, enough))
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(
+                    f"its {image.width} x {image.height} pixels are more than "
+                    f"{_MOST_PIXELS:,}; make it smaller"
+                )
+            halved = ";16" in str(image.tile)  # Pillow keeps the high bytes alone
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image, halved)
     except Exception as error:  # on damaged files Pillow's decoders raise any of them
         name = source if isinstance(source, (str, Path)) else _name(source)
         raise InputError(f"{name}: {_reason(source, error)}") from error
 
 
+def _open(source: str | Path | BinaryIO) -> ImageFile.ImageFile:
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError:
+        if not is_heic(_head(source)):
+            raise
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            raise UnidentifiedImageError from None
+        register_heif_opener()
+        return Image.open(source)
+
+
 def load_images(
     paths: Sequence[Path], size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> np.ndarray:
-    """Decode many pictures in threads: uint8 [len(paths), size, size, 3], in order.
+    """Decodes many images in threads: uint8 [len(paths), size, size, 3], in order.
 
     Raises InputError naming the unreadable ones: the first five, and how many.
     """
@@ -112,7 +146,7 @@ def load_images(
 def resize_images(
     images: np.ndarray, size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> np.ndarray:
-    """Bring uint8 [N, H, W, 3] to uint8 [N, size, size, 3], as `load_image` does."""
+    """Brings uint8 [N, H, W, 3] to uint8 [N, size, size, 3], as `load_image` does."""
     if images.shape[1:3] == (size, size) and crop_resize.crop == 1:
         return images
     resized = np.empty((len(images), size, size, 3), np.uint8)
@@ -135,23 +169,41 @@ def square_resize(
     return np.array(square.resize((size, size), kernel, box=(low, low, high, high)))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        image = _sixteen_to_eight_bits(image)
-    if image.mode == "F":
-        raise ValueError("its pixels are floats of unknown range; save it with 8 bits")
+def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:
+    """RGB with 8 bits. halved: whether of 16 bits a color the high 8 were read."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(to_eight_bits(np.asarray(image)))
+    elif halved and image.mode in ("RGB", "RGBA", "LA"):
+        colors = np.asarray(image)[..., : len(image.mode.rstrip("A"))]
+        if colors.max() < _LOW_HIGH_BYTE:
+            raise ValueError(_told_unfilled(f"up to {colors.max()} of 255"))
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
-def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
-    """Mode I;16 and its like, 0-65535, to mode L; Pillow's own convert would clip."""
-    pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise ValueError("its pixels exceed 16 bits; save it with 8 or 16 bits")
-    return Image.fromarray(((pixels * 255 + 32767) // 65535).astype(np.uint8))
+def to_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Pixels of a wider type as uint8, by the range that their values tell.
+
+    Integers: up to 255 are taken as they are, up to 65,535 as 16 bits; floats from 0 to
+    1 as shares, up to 255 as they are. Raises ValueError where it may be another, as of
+    12 bits, which would come out dark.
+    """
+    low, high = values.min(), values.max()
+    if np.issubdtype(values.dtype, np.floating):
+        # A few above 1 may be shares of light that is too bright.
+        ranges = {1: (0, 1.001), 255: (32, 255)}
+    else:
+        ranges = {255: (0, 255), 65535: (16384, 65535)}
+    for top, (least, most) in ranges.items():
+        if low >= 0 and least <= high <= most:
+            return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
+    raise ValueError(_told_unfilled(f"from {low:g} to {high:g}"))
+
+
+def _told_unfilled(values: str) -> str:
+    return f"its values, {values}, do not tell their range; save it with 8 bits"
 
 
 def _name(file: BinaryIO) -> str:

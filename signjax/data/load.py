@@ -169,15 +169,16 @@ def load_labelled(
 
 
 def hold_out_validation(
-    config: Config, train: Dataset
+    config: Config, splits: Splits
 ) -> tuple[Dataset, Dataset | None]:
     """(what is left to train on, the validation images or None).
 
-    Raises InputError where nothing can be held out.
+    Data that have validation images of their own give those. Raises InputError where
+    nothing can be held out.
     """
-    fraction = config.data.validation_fraction
-    if not fraction:
-        return train, None
+    train, fraction = splits.train, config.data.validation_fraction
+    if splits.validation is not None or not fraction:
+        return train, splits.validation
     rng = np.random.default_rng(config.seed)
     kept, held_out = hold_out(train, fraction=fraction, rng=rng)
     if not len(held_out):

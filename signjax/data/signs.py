@@ -143,7 +143,8 @@ def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
             f"{len(classes) - 1} for its {len(classes)} classes"
         )
     groups = equal_images(pixels, numbers)
-    return Dataset(pixels, numbers.astype(np.int32), classes, groups)
+    names = tuple(f"{path.name}[{index}]" for index in range(len(pixels)))
+    return Dataset(pixels, numbers.astype(np.int32), classes, groups, names)
 
 
 def _array(file: h5py.File, path: Path, key: str) -> h5py.Dataset:

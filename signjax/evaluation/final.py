@@ -36,7 +36,7 @@ def report_run(
     records: of metrics.jsonl, an epoch each.
     """
     config, experiment = trained.run.config, trained.experiment
-    train, validation = hold_out_validation(config, splits.train)
+    train, validation = hold_out_validation(config, splits)
     variables, calibration = trained.state.variables, None
     if validation is not None:
         calibration = fit(

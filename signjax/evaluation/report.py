@@ -202,11 +202,12 @@ def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
 
 def audit_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
     """The lines of an audit of a run's own data; why not, if it cannot be had."""
-    train, validation = hold_out_validation(trained.run.config, splits.train)
+    train, validation = hold_out_validation(trained.run.config, splits)
     found = {"train": train, "validation": validation, "test": splits.test}
     parts = {name: part for name, part in found.items() if part is not None}
     return _audited(
-        lambda: sum(map(len, parts.values())), lambda: audit_parts(splits.origin, parts)
+        lambda: sum(map(len, parts.values())),
+        lambda: audit_parts(splits.origin, parts, splits.left_out),
     )
 
 

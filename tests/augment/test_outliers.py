@@ -89,7 +89,7 @@ def test_they_take_their_fraction_of_a_batch(
     config.train.outlier_fraction, config.train.batch_size = fraction, batch_size
     experiment = make_experiment(config, 3, 64, jax.local_devices()[:1])
     state = experiment.initial_state()
-    images, labels = np.zeros((64, 64, 64, 3), np.uint8), np.zeros(64, np.int32)
+    images, labels = np.zeros((64, 64 * 64 * 3), np.uint8), np.zeros(64, np.int32)
     indices = np.arange(batch_size, dtype=np.int32)
     _, metrics = experiment.train_step(state, images, labels, indices, experiment.key)
     assert metrics.count == counted

@@ -189,7 +189,7 @@ def test_a_mistake_in_a_config_file_is_told(
 
 
 def test_flags_and_keys_become_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("HOME", "/people/anna")
     keys = [
         "seed=3",
         "data.mean=(0.5,0.5,1)",
@@ -202,7 +202,7 @@ def test_flags_and_keys_become_values(monkeypatch: pytest.MonkeyPatch) -> None:
         + ["--mode=predict", "--nojson", "photo.jpg", "--config.augment.flip"]
     )
     assert (options.workdir, options.best, options.json) == (
-        "/home/anna/run",
+        "/people/anna/run",
         True,
         False,
     )

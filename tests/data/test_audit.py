@@ -187,11 +187,11 @@ def test_an_h5_file_is_read_too(tmp_path: Path) -> None:
     images = np.stack([scene(0), scene(1), scene(0)])
     write_signs(path, images=images, labels=np.array([0, 1, 0]), classes=range(3))
     report = audit(str(path))
-    assert report["identical"]["sets"] == [["all[0]", "all[2]"]]
+    assert report["identical"]["sets"] == [["hands.h5[0]", "hands.h5[2]"]]
     assert report["classes"] == {"0": {"all": 2}, "1": {"all": 1}}
     assert count_images(str(path)) == 3
     data = read_signs_file(path, None)
-    other = replace(data, images=data.images ^ 1)
+    other = replace(data, images=data.images ^ 1, names=None)
     in_memory = audit_parts("here", {"train": data, "test": other})
     assert in_memory["copies"]["leaked"]["test"] == ["test[0]", "test[1]", "test[2]"]
 
@@ -213,12 +213,12 @@ def test_signs_leaks_its_known_twelve_and_has_one_image_without_a_hand(
     shared: Path,
 ) -> None:
     report = audit(str(shared / "datasets"))
-    expected = [f"test[{index}]" for index in SIGNS_TEST_LEAKS]
+    expected = [f"test_signs.h5[{index}]" for index in SIGNS_TEST_LEAKS]
     assert report["copies"]["leaked"]["test"] == expected
     assert len(report["copies"]["sets"]) == 56
     assert len(report["look_alikes"]["leaked"]["test"]) == 16
     assert report["conflicts"] == []
-    odd = {"train[174]": ["almost one color (contrast 9.2 levels)"]}
+    odd = {"train_signs.h5[174]": ["almost one color (contrast 9.2 levels)"]}
     assert report["odd"] == odd
 
 

@@ -82,6 +82,10 @@ def test_folders_of_splits_are_the_splits(
     assert splits.validation is not None
     assert np.bincount(splits.validation.labels).tolist() == [1, 2]
     assert identities(read_labelled(tmp_path, image_size=4)) == identities(splits.test)
+    lines = splits.describe(splits.train, splits.validation)
+    assert lines["data"].endswith("; 7 train, 3 validation, 3 test images")
+    assert lines["classes"] == "2, train/test images: a 3/2, b 4/1"
+    assert lines.keys() == {"data", "classes"}
     # The validation images are part of what tells the data by.
     paint(tmp_path / names[2] / "b" / "9.png", 9, 9)
     assert read(tmp_path).sha256 != splits.sha256
@@ -197,7 +201,9 @@ def test_the_ankara_digits(shared: Path) -> None:
     assert splits.train.classes == tuple("0123456789")
     assert len(splits.train) + len(splits.test) == 1032
     assert set(np.bincount(splits.test.labels)) <= {20, 21}
-    assert splits.left_out == {"files beside the class folders": 1}
+    assert splits.describe(splits.train, None)["left out"] == (
+        "1 files beside the class folders"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names may be text alone")

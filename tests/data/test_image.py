@@ -2,16 +2,18 @@
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from signjax.data.image import (
     CropResize,
     load_image,
     load_images,
+    load_whole,
     resize_images,
 )
 from signjax.errors import InputError
@@ -40,6 +42,17 @@ def encode(image, form="PNG", **options):
     picture.save(file, form, **options)
     file.seek(0)
     return file
+
+
+def png(width, height, rows=b"", *, bits=8, kind=2):
+    """A PNG with this header around these rows, which may be fewer than it promises."""
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = b""
+    for name, body in parts:
+        crc = zlib.crc32(name + body)
+        chunks += struct.pack(">I", len(body)) + name + body + struct.pack(">I", crc)
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def color(image, x=0.5, y=0.5):
@@ -238,13 +251,88 @@ def test_sixteen_bits_are_scaled_not_clipped(form):
     np.testing.assert_array_equal(got[..., 1], np.round(deep / 257))
 
 
-def test_pictures_of_unknown_range_are_refused():
-    floats = encode(np.zeros((8, 8), np.float32), "TIFF")
-    with pytest.raises(InputError, match="floats of unknown range"):
-        load_image(floats, 8)
-    large = encode(np.full((8, 8), 70000, np.int32), "TIFF")
-    with pytest.raises(InputError, match="exceed 16 bits"):
-        load_image(large, 8)
+RAMP = np.linspace(0, 1, 32 * 32).reshape(32, 32)
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        ((255 * RAMP).astype(np.int32), "TIFF"),
+        ((255 * RAMP).astype(np.uint16), "PNG"),
+        (RAMP.astype(np.float32), "TIFF"),
+        ((255 * RAMP).astype(np.float32), "TIFF"),
+        ((65535 * RAMP).astype(np.int32), "TIFF"),
+    ],
+)
+def test_values_that_tell_their_range_are_read_as_meant(values, form):
+    got = load_image(encode(values, form), 32)[..., 0]
+    assert np.abs(got - 255 * RAMP).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        ((1023 * RAMP).astype(np.uint16), "PNG"),
+        ((4095 * RAMP).astype(np.uint16), "PNG"),
+        ((16383 * RAMP).astype(np.uint16), "TIFF"),
+        ((4095 * RAMP).astype(np.int32), "TIFF"),
+        ((70000 * RAMP).astype(np.int32), "TIFF"),
+        ((-1 + 200 * RAMP).astype(np.int32), "TIFF"),
+        ((3 * RAMP).astype(np.float32), "TIFF"),
+        ((RAMP - 0.5).astype(np.float32), "TIFF"),
+        (np.where(RAMP > 0.5, np.nan, RAMP).astype(np.float32), "TIFF"),
+    ],
+)
+def test_values_of_an_unknown_range_are_refused(values, form):
+    with pytest.raises(InputError, match="do not tell their range; save it with 8"):
+        load_image(encode(values, form), 8)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_a_color_are_read_or_refused(kind, channels):
+    """Pillow gives only their high bytes; it writes none, so they are made by hand."""
+
+    def deep(top):
+        values = np.full((32, 32, channels), 65535, ">u2")
+        values[..., : channels - (channels % 2 == 0)] = (top * RAMP)[..., None]
+        rows = b"".join(b"\0" + row.tobytes() for row in values)
+        return io.BytesIO(png(32, 32, rows, bits=16, kind=kind))
+
+    assert np.abs(load_image(deep(65535), 32)[..., 0] - 255 * RAMP).max() <= 1
+    for top in (255, 4095, 16383):
+        with pytest.raises(InputError, match="do not tell their range"):
+            load_image(deep(top), 32)
+
+
+def test_a_jpeg_of_200_megapixels_is_read():
+    file = encode(Image.new("L", (16400, 12300), 200), "JPEG", quality=10)
+    assert abs(int(load_image(file, 64).mean()) - 200) <= 2
+    assert min(load_whole(file).shape[:2]) >= 2048
+
+
+def test_a_png_with_much_metadata_is_read():
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
+    texts.add_text("Comment", "y" * 3_000_000, zip=True)
+    profile = np.random.default_rng(0).bytes(2_000_000)
+    file = encode(quadrants(), pnginfo=texts, icc_profile=profile)
+    assert color(load_image(file, 16), 0.2, 0.2) == list(RED)
+    bomb = PngImagePlugin.PngInfo()
+    bomb.add_text("Comment", "y" * 100_000_000, zip=True)
+    with pytest.raises(InputError, match="cannot be decoded"):
+        load_image(encode(quadrants(), pnginfo=bomb), 16)
+
+
+def test_heic_is_read_where_its_decoder_is(monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(quadrants(256))).save(file, quality=90)
+    file.seek(0)
+    np.testing.assert_allclose(color(load_image(file, 16), 0.2, 0.2), RED, atol=8)
+    monkeypatch.setattr(Image, "ID", [form for form in Image.ID if form != "HEIF"])
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match=r"HEIC photo.*pip install pillow-heif"):
+        load_image(file, 16)
 
 
 def test_cmyk_jpeg():
@@ -284,33 +372,23 @@ def test_arrays_are_resized_as_files_are():
     np.testing.assert_array_equal(resize_images(square, 70), square)
 
 
-def png_claiming(width, height):
-    """A PNG whose header promises more pixels than it holds."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = b""
-    for name, body in (
-        (b"IHDR", header),
-        (b"IDAT", zlib.compress(b"")),
-        (b"IEND", b""),
-    ):
-        crc = zlib.crc32(name + body)
-        chunks += struct.pack(">I", len(body)) + name + body + struct.pack(">I", crc)
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
 def test_unreadable_files_are_named_with_the_reason(tmp_path):
     jpeg = encode(noise(64, 64), "JPEG").getvalue()
-    png = encode(noise(64, 64)).getvalue()
+    whole = encode(noise(64, 64)).getvalue()
     cases = {
         "cut.jpg": (jpeg[: len(jpeg) // 2], "cannot be decoded.*truncated"),
-        "cut.png": (png[: len(png) // 2], "cannot be decoded"),
+        "cut.png": (whole[: len(whole) // 2], "cannot be decoded"),
         "header.jpg": (jpeg[:4], "not an image"),
         "page.jpg": (b"<!doctype html><html>", "not an image.*saved web page"),
         "lfs.jpg": (b"version https://git-lfs.github.com/spec/v1\n", "LFS pointer"),
         "text.png": (b"not a picture at all", "not an image.*unknown content"),
         "empty.jpg": (b"", "an empty file"),
-        "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC.*export it as JPEG"),
-        "bomb.png": (png_claiming(60000, 60000), "too large"),
+        "phone.heic": (
+            b"\0\0\0\x18ftypheic\0\0\0\0",
+            "HEIC.*export it as JPEG|cannot be decoded",
+        ),
+        "large.png": (png(15000, 15000), "15000 x 15000 pixels are more than"),
+        "bomb.png": (png(60000, 60000), "too large"),
     }
     for name, (content, reason) in cases.items():
         (tmp_path / name).write_bytes(content)

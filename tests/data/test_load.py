@@ -197,6 +197,15 @@ def test_a_folder_is_split_by_the_seed(read: Read, tmp_path: Path) -> None:
     assert splits.train.images.shape == (8, 32, 32, 3)
     assert splits.test.images.shape == (2, 32, 32, 3)
     assert splits.sha256 != read("folder", directory, image_size=32, seed=4).sha256
+    paint_classes(directory / "b", {"c": 1})  # deeper
+    with pytest.raises(InputError, match="deeper than a class folder"):
+        read("folder", directory)
+    pair = tmp_path / "pair"
+    for name in ("train", "test", "val"):
+        paint_classes(pair / name, {"a": 2, "b": 2})
+    splits = read("folder", pair, validation_fraction=0.5)
+    config = config_of("folder", pair, validation_fraction=0.5)
+    assert hold_out_validation(config, splits) == (splits.train, splits.validation)
     with pytest.raises(InputError, match="folder needs the folder's name"):
         read("folder")
 
@@ -256,7 +265,7 @@ def test_digits_parts_no_person_for_test_or_validation(
     options = {"group": "sequence", "validation_fraction": 0.25}
     splits = read("digits", hands, **options)
     config = config_of("digits", hands, **options)
-    train, validation = hold_out_validation(config, splits.train)
+    train, validation = hold_out_validation(config, splits)
     assert validation is not None
     parts = [people(part) for part in (train, validation, splits.test)]
     assert len(parts[2]) == 4 and sum(map(len, parts)) == 20

@@ -133,7 +133,7 @@ def test_a_folder_is_split_by_person_for_test_and_validation(tmp_path: Path) -> 
     config.data.validation_fraction = 0.25
     check(config)
     splits = load_splits(config, pytest.fail)
-    train, validation = hold_out_validation(config, splits.train)
+    train, validation = hold_out_validation(config, splits)
     parts = [people(part) for part in (train, validation, splits.test)]
     assert list(map(len, parts)) == [12, 4, 4]
     assert set.union(*parts) == set(range(20))

@@ -10,6 +10,7 @@ import optax
 from flax import linen as nn
 
 from signjax import step
+from signjax.data.batches import as_rows
 from signjax.models.cnn import CNN
 from signjax.models.resnet import ResNet
 from signjax.runtime.distributed import make_mesh, replicated
@@ -103,6 +104,7 @@ def make_data(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
 
 
 IMAGES, LABELS = make_data()
+ROWS = as_rows(IMAGES)  # as train steps take them
 
 
 def inputs(indices: np.ndarray) -> np.ndarray:

@@ -129,7 +129,7 @@ def compile_step(config):
     """Compiles the train step of a config as training does."""
     experiment = make_experiment(config, 6, 1080, jax.local_devices()[:1])
     batch = (
-        jax.ShapeDtypeStruct((1080, 64, 64, 3), np.uint8),
+        jax.ShapeDtypeStruct((1080, 64 * 64 * 3), np.uint8),
         jax.ShapeDtypeStruct((1080,), np.int32),
         jax.ShapeDtypeStruct((config.train.batch_size,), np.int32),
     )

@@ -1,0 +1,56 @@
+"""Names of images travel with them through every split."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from signjax.config import default_config
+from signjax.data.dataset import Dataset, match_classes
+from signjax.data.load import hold_out_validation, load_splits
+from tests.helpers.datasets import paint_classes, write_signs_pair
+
+
+def dataset(names: tuple[str, ...] | None, count: int = 3) -> Dataset:
+    images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones(3, np.uint8)
+    labels = np.arange(count, dtype=np.int32) % 2
+    groups = np.array([4, 4, 7], np.int32)[:count]
+    return Dataset(images, labels, ("x", "y"), groups, names)
+
+
+def test_names_are_taken_joined_and_matched_with_their_images() -> None:
+    data = dataset(("a", "b", "c"))
+    assert data.take(np.array([2, 0])).names == ("c", "a")
+    assert data.join(dataset(("d", "e", "f"))).names == tuple("abcdef")
+    assert data.join(dataset(None)).names is None
+    matched, left_out = match_classes(data, ("y",))
+    assert (matched.names, left_out) == (("b",), {"x": 2})
+    assert matched.groups is not None and matched.groups.tolist() == [4]
+
+
+def test_files_of_a_folder_are_named_through_a_shuffled_split(tmp_path: Path) -> None:
+    paint_classes(tmp_path, {"0": 9, "1": 8})
+    config = default_config()
+    config.data.source, config.data.dir = "folder", str(tmp_path)
+    config.data.image_size, config.data.validation_fraction = 32, 0.3
+    splits = load_splits(config, pytest.fail)
+    train, validation = hold_out_validation(config, splits.train)
+    assert validation is not None
+    found = set()
+    for part in (train, validation, splits.test):
+        assert part.names is not None
+        found |= set(part.names)
+        for name, image in zip(part.names, part.images, strict=True):
+            red, green = image[0, 0, :2]  # the class, and the number of the file
+            assert name == f"{red}/{green}.png"
+    assert len(found) == 17
+
+
+def test_images_of_an_h5_file_are_named_by_their_index(tmp_path: Path) -> None:
+    write_signs_pair(tmp_path)
+    config = default_config()
+    config.data.source, config.data.dir = "signs", str(tmp_path)
+    splits = load_splits(config, pytest.fail)
+    assert splits.train.names is not None and splits.test.names is not None
+    assert splits.train.names[11] == "train_signs.h5[11]"
+    assert splits.test.names[0] == "test_signs.h5[0]"
