@@ -162,9 +162,7 @@ def _needed(ported: Ported) -> dict[str, Any]:
 
 def _changed(config: Config, values: dict[str, Any]) -> Config:
     config = config.copy_and_resolve_references()
-    for key, value in values.items():
-        group, name = key.split(".")
-        config[group][name] = value
+    config.update_from_flattened_dict(values)
     return config
 
 

@@ -55,14 +55,18 @@ def write_keras_h5(path: Path, arrays: Arrays, model_config: str | None = None) 
         if model_config is not None:
             root.attrs["model_config"] = model_config
             group = root.create_group("model_weights")
-        layers = by_layer(arrays)
-        group.attrs["layer_names"] = [name.encode() for name in layers]
-        for layer, leaves in layers.items():
-            stored = group.create_group(layer)
-            names = [f"{layer}/{leaf}:0" for leaf in leaves]
-            stored.attrs["weight_names"] = [name.encode() for name in names]
-            for name, array in zip(names, leaves.values(), strict=True):
-                write_dataset(stored, name, array)
+        tops: dict[str, list[str]] = {}  # a model within the model is one layer
+        for name in arrays:
+            tops.setdefault(name.split("/")[0], []).append(name)
+        group.attrs["layer_names"] = [top.encode() for top in tops]
+        for top, leaves in tops.items():
+            stored = group.create_group(top)
+            own = {name: f"{name.removeprefix(f'{top}/')}:0" for name in leaves}
+            if all(name.count("/") == 1 for name in leaves):
+                own = {name: f"{name}:0" for name in leaves}
+            stored.attrs["weight_names"] = [x.encode() for x in own.values()]
+            for name, written in own.items():
+                write_dataset(stored, written, arrays[name])
     return path
 
 
