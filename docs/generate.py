@@ -48,7 +48,8 @@ def commands_page() -> str:
 
 `python main.py --mode=MODE` and the flags of that mode, in any order. Without a mode it
 trains, without anything it prints the help. Exit status: 0 done; 2 the input is wrong,
-and one line on stderr says what, where, what was expected and what to do; 1 anything else.
+and one line on stderr says what, where, what was expected and what to do; 1 anything
+else.
 """
     for mode, does in MODES.items():
         text += f"\n## {mode}\n\n{does[0].upper() + does[1:]}.\n\n"

@@ -259,38 +259,34 @@ def check(config: Config) -> None:
     for key in TABLE:
         if not key.allows(value := field(config, key.name)):
             raise InputError(f"config.{key.name} is {value!r}: expected {key.expected}")
-    conflicts = [(x.key, x.why) for x in CONFLICTS if x.found(config)]
-    if config.model.name != "resnet50":
-        why = "which only resnet50 takes: leave it out for {model.name}"
-        of_resnet = [key for key in TABLE if key.resnet]
-        conflicts += [
-            (x.name, why) for x in of_resnet if field(config, x.name) != x.default
-        ]
-    for name, why in conflicts:
-        value = field(config, name)
-        raise InputError(f"config.{name} is {value!r}, {why.format(**config)}")
+    for conflict in CONFLICTS:
+        if conflict.found(config):
+            raise _refusal(config, conflict.key, conflict.why.format(**config))
+    for key in TABLE if config.model.name != "resnet50" else ():
+        if key.resnet and field(config, key.name) != key.default:
+            why = f"which only resnet50 takes: leave it out for {config.model.name}"
+            raise _refusal(config, key.name, why)
 
 
 def check_batch_size(config: Config, train_size: int, device_count: int) -> None:
     """Raises InputError where the batch size does not go with images and devices."""
-    batch_size = config.train.batch_size
+    batch_size, drop = config.train.batch_size, config.train.drop_remainder
     if batch_size % device_count:
-        raise InputError(
-            f"config.train.batch_size is {batch_size}, which does not divide over "
-            f"{device_count} devices: give a multiple of {device_count}"
+        why = f"which does not divide over {device_count} devices: give a multiple of "
+        raise _refusal(config, "train.batch_size", why + str(device_count))
+    if drop and batch_size > train_size:
+        why = f"but there are {train_size} training images: give at most that many"
+        raise _refusal(config, "train.batch_size", why)
+    if train_size % batch_size and not drop and config.model.name == "resnet50":
+        why = (
+            f"but BatchNorm would count the padding of the last batch ({train_size} "
+            f"images in batches of {batch_size}): set it to True"
         )
-    if config.train.drop_remainder and batch_size > train_size:
-        raise InputError(
-            f"config.train.batch_size is {batch_size} and there are {train_size} "
-            "training images: give at most that many"
-        )
-    partial_batch = train_size % batch_size and not config.train.drop_remainder
-    if partial_batch and config.model.name == "resnet50":
-        raise InputError(
-            "config.train.drop_remainder is False, but BatchNorm would count the "
-            f"padding of the last batch ({train_size} images in batches of "
-            f"{batch_size}): set it to True"
-        )
+        raise _refusal(config, "train.drop_remainder", why)
+
+
+def _refusal(config: Config, name: str, why: str) -> InputError:
+    return InputError(f"config.{name} is {field(config, name)!r}, {why}")
 
 
 def field(config: Config, name: str) -> Any:
@@ -309,22 +305,18 @@ def from_stored(stored: Mapping[str, Any], where: str) -> Config:
     version with other keys wrote it, or a value is of another type.
     """
     config, given = default_config(), dict(_leaves(stored))
-    others = [f"has {name}" for name in given if name not in KEYS]
-    others += [
-        f"lacks {name}" for name in config if name not in stored and name not in KEYS
-    ]
-    if others:
+    wrong = [f"has {name}" for name in given if name not in KEYS]
+    wrong += [f"lacks {x}" for x in config if x not in stored and x not in KEYS]
+    if wrong:
         raise InputError(
-            f"{where} was written by an earlier version, as its config {others[0]}: "
+            f"{where} was written by an earlier version, as its config {wrong[0]}: "
             "train again in another --workdir, or use that version"
         )
     for name, value in given.items():
-        value = tuple(value) if isinstance(value, list) else value
-        if not KEYS[name].allows(value):
-            expected = KEYS[name].expected
-            raise InputError(
-                f"{where}: config.{name} is {value!r}: expected {expected}"
-            )
+        value, key = tuple(value) if isinstance(value, list) else value, KEYS[name]
+        if not key.allows(value):
+            told = f"config.{name} is {value!r}: expected {key.expected}"
+            raise InputError(f"{where}: {told}")
         config.update_from_flattened_dict({name: value})
     return config
 

@@ -40,13 +40,12 @@ def train(
     weights do not change. Raises SignjaxError with one line where it cannot go on.
     """
     config, weights = settle_weights(config, directory, chosen, devices, console)
-    with sync_errors():
+    with sync_errors(), console.if_slow("reading the data"):
         splits = load_splits(config, console.warning)
         train_part, validation = hold_out_validation(config, splits)
         train_set = add_synthetic(config, train_part)
         check_batch_size(config, len(train_set), len(devices))
-        with console.if_slow("reading every image once, to tell the data by"):
-            run = workdir.describe(config, splits, len(train_set))
+        run = workdir.describe(config, splits, len(train_set))
     require_same("config and data", (config.to_dict(), run.data["sha256"]))
     experiment = make_experiment(config, len(run.classes), len(train_set), devices)
     with (
@@ -87,7 +86,8 @@ def train(
         with sync_errors():
             if is_primary():
                 trained = workdir.TrainedModel(run, experiment, state).localized()
-                report_run(directory, trained, splits, recorder.read(), console)
+                with console.if_slow("evaluating the run"):
+                    report_run(directory, trained, splits, recorder.read(), console)
 
 
 def _initial_state(

@@ -12,7 +12,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -22,7 +22,7 @@ import jax
 from filelock import FileLock, Timeout
 
 import signjax
-from signjax.config import Config, check, from_stored
+from signjax.config import KEYS, Config, check, field, from_stored
 from signjax.data.dataset import Splits
 from signjax.data.duplicates import image_keys
 from signjax.data.stream import Images, in_parts
@@ -36,7 +36,7 @@ from signjax.runtime.distributed import (
     single_process,
     sync_errors,
 )
-from signjax.runtime.files import read_json, write_json
+from signjax.runtime.files import MetricsFile, read_json, write_json
 from signjax.state import TrainState
 
 # Of the config, beside what is under `run`.
@@ -57,12 +57,16 @@ class Run:
     classes: tuple[str, ...]
     data: dict[str, Any]
     train_size: int
-    trained_on: Sequence[str] = field(default=(), compare=False)
+    trained_on: Sequence[str] = ()
 
     @property
     def blank_head(self) -> bool:
         """Whether the weights were ported without a classifier and not trained."""
         return bool(self.data.get("blank_head"))
+
+    def make_experiment(self, devices: list[jax.Device]) -> Experiment:
+        """The experiment that this is the run of, on `devices`."""
+        return make_experiment(self.config, len(self.classes), self.train_size, devices)
 
 
 def describe(config: Config, splits: Splits, train_size: int) -> Run:
@@ -76,11 +80,6 @@ def describe(config: Config, splits: Splits, train_size: int) -> Run:
         "test_count": len(splits.test.labels),
     }
     return Run(config, splits.train.classes, data, train_size, keys)
-
-
-def default_workdir(config: Config) -> str:
-    """Where a run goes when the person names no place."""
-    return f"runs/{config.name}"
 
 
 @contextmanager
@@ -147,18 +146,15 @@ def record_run(workdir: Path, run: Run) -> str:
     if not path.exists():
         _write(path, run)
         return ""
-    old = read(workdir)
-    before, now = _result_keys(old), _result_keys(run)
+    before, now = _result_keys(read(workdir)), _result_keys(run)
     changed = "; ".join(
-        f"{key} was {before.get(key)!r} and is now "
-        + (repr(now[key]) if key in now else "not known to this version")
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
+        f"{key} was {before[key]!r} and is now {now[key]!r}"
+        for key in now
+        if before[key] != now[key]
     )
     if not changed:
-        if _flatten(old.config.to_dict()) != _flatten(_stored_config(run.config)):
-            # Where the data are now and how they are used is what evaluate goes by.
-            write_json(path, read_json(path) | {"config": _stored_config(run.config)})
+        # Where the data are now and how they are used is what evaluate goes by.
+        write_json(path, read_json(path) | {"config": _stored_config(run.config)})
         return ""
     if has_results(workdir):
         raise InputError(
@@ -210,38 +206,24 @@ def _stored_config(config: Config) -> dict[str, Any]:
 
 def has_results(workdir: Path) -> bool:
     """Whether anything is there that took training: more than run.json and a lock."""
-    metrics = workdir / "metrics.jsonl"
     with Checkpoints(workdir / "checkpoints", warn=lambda _: None) as checkpoints:
-        return (
-            bool(checkpoints.steps())
-            or (workdir / "result.json").exists()
-            or (metrics.exists() and metrics.stat().st_size > 0)
-        )
+        saved = bool(checkpoints.steps())
+    records = MetricsFile(workdir / "metrics.jsonl").read()
+    return saved or bool(records) or (workdir / "result.json").exists()
 
 
 def _result_keys(run: Run) -> dict[str, Any]:
-    """Flat key -> value of all that decides a run's result."""
+    """Name -> value of all that decides a run's result."""
     config = {
-        f"config.{key}": value
-        for key, value in _flatten(run.config.to_dict()).items()
-        if key not in NEUTRAL_KEYS and not key.startswith("run.")
+        f"config.{name}": field(run.config, name)
+        for name in KEYS
+        if name not in NEUTRAL_KEYS and not name.startswith("run.")
     }
     return config | {
         "data's source": run.data["source"],
         "data's sha256": run.data["sha256"],
-        "classes": list(run.classes),
+        "classes": run.classes,
     }
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value, tuples as the lists that JSON has for them."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat
 
 
 def read(workdir: Path) -> Run:
@@ -291,10 +273,7 @@ class TrainedModel:
         """The same, to be used by this process without the others."""
         if single_process():
             return self
-        run, devices = self.run, jax.local_devices()
-        experiment = make_experiment(
-            run.config, len(run.classes), run.train_size, devices
-        )
+        experiment = self.run.make_experiment(jax.local_devices())
         return replace(self, experiment=experiment, state=jax.device_get(self.state))
 
 
@@ -308,7 +287,7 @@ def load_trained(
     """The model of a workdir's latest checkpoint, or of its best."""
     run = read(workdir)
     check(run.config)
-    experiment = make_experiment(run.config, len(run.classes), run.train_size, devices)
+    experiment = run.make_experiment(devices)
     with Checkpoints(workdir / "checkpoints", warn=warn) as checkpoints:
         state = checkpoints.restore(experiment.abstract_state(), best=best)
     if state is None:

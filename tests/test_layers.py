@@ -51,6 +51,7 @@ CONFIG_READERS = {
 }
 # These hand the config on as a whole, to be stored, compared or copied.
 WHOLE_CONFIG_METHODS = {"copy", "items", "keys", "to_dict", "to_json", "values"}
+WHOLE_CONFIG_METHODS |= {"update_from_flattened_dict"}
 
 
 def imported_modules(path: str, source: str) -> Iterator[tuple[int, str]]:

@@ -7,62 +7,25 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 
 from signjax.runtime.files import MetricsFile
-from signjax.workdir import load_trained
 from tests.helpers.command_line import CNN, ROOT, command, main
 from tests.helpers.records import metrics
+from tests.helpers.runs import (
+    LONG,
+    RESNET,
+    differences,
+    freeze_when,
+    is_inside_a_later_save,
+    saved_steps,
+    start,
+)
 
 pytestmark = pytest.mark.usefixtures("module_cache")
-
-LONG = (  # epochs of many steps, so that most moments lie in the middle of one
-    *CNN,
-    "--config.data.synthetic_train=144",
-    "--config.train.batch_size=4",
-    "--config.train.epochs=8",
-)
-RESNET = (
-    "--config=configs/resnet.py",
-    "--config.data.source=synthetic",
-    "--config.data.synthetic_count=0",
-    "--config.data.synthetic_train=24",
-    "--config.data.synthetic_test=12",
-    "--config.data.image_size=32",
-    "--config.train.batch_size=4",
-    "--config.train.epochs=3",
-    "--config.optimizer.warmup_epochs=1",
-)
-
-
-def assert_same_end(one: Path, other: Path) -> None:
-    """The same bits in every array of the last checkpoints, the same metrics."""
-    states = [
-        load_trained(workdir, devices=jax.devices()[:1], warn=pytest.fail)
-        for workdir in (one, other)
-    ]
-    assert states[0].step == states[1].step
-    leaves = [jax.tree_util.tree_leaves_with_path(s.state) for s in states]
-    assert len(leaves[0]) == len(leaves[1]) > 10
-    for (path, a), (_, b) in zip(*leaves, strict=True):
-        assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), path
-    assert metrics(one) == metrics(other)
-
-
-def start(arguments: tuple[str, ...], workdir: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*arguments, f"--workdir={workdir}"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def resumed_after(process: subprocess.Popen[str]) -> int:
@@ -73,29 +36,6 @@ def resumed_after(process: subprocess.Popen[str]) -> int:
             _, resumed, step = line.partition("resumed after step ")
             return int(step) if resumed else 0
     raise AssertionError(process.communicate()[1])
-
-
-def freeze_when(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
-    """Brings the process to a standstill in a moment at which `seen()` holds."""
-    for _ in range(200_000):
-        assert process.poll() is None, "it ended before that moment came"
-        if seen():
-            process.send_signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-            if seen():
-                return
-            process.send_signal(signal.SIGCONT)
-        time.sleep(0.001)
-    raise AssertionError("that moment never came")
-
-
-def saved_steps(workdir: Path) -> list[int]:
-    names = [path.name for path in workdir.glob("checkpoints/*")]
-    return sorted(int(name) for name in names if name.isdigit())
-
-
-def is_inside_a_later_save(workdir: Path) -> bool:
-    return bool(saved_steps(workdir)) and any(workdir.glob("checkpoints/*.tmp/*"))
 
 
 def is_inside_an_epoch(workdir: Path, *, after: int = 0) -> bool:
@@ -112,22 +52,20 @@ def is_inside_an_epoch(workdir: Path, *, after: int = 0) -> bool:
     return any(name.startswith(f"{records[-1]['step']:08d}") for name in names)
 
 
+def kill_when_inside_a_later_save(
+    process: subprocess.Popen[str], workdir: Path
+) -> None:
+    assert freeze_when(process, lambda: is_inside_a_later_save(workdir))
+    kill(process)
+    assert is_inside_a_later_save(workdir), "what the kill left"
+
+
 def resume(arguments: tuple[str, ...], workdir: Path) -> subprocess.Popen[str]:
     """Goes on with a saved run, from the last step that it saved."""
     reached = saved_steps(workdir)[-1]
     process = start(arguments, workdir)
     assert resumed_after(process) == reached > 0
     return process
-
-
-def resume_and_kill(
-    arguments: tuple[str, ...], workdir: Path, *, within: float
-) -> None:
-    """Goes on with a saved run and kills it within as many seconds of its header."""
-    process = resume(arguments, workdir)
-    time.sleep(random.uniform(0, within))
-    process.kill()  # it may have ended
-    process.communicate(timeout=120)
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -155,18 +93,15 @@ def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
     """SIGKILL inside an epoch, inside a save and at a random moment."""
     process = start(LONG, tmp_path)
     assert resumed_after(process) == 0
-    freeze_when(process, lambda: is_inside_an_epoch(tmp_path))
+    assert freeze_when(process, lambda: is_inside_an_epoch(tmp_path))
     kill(process)
-
+    kill_when_inside_a_later_save(resume(LONG, tmp_path), tmp_path)
     process = resume(LONG, tmp_path)
-    freeze_when(process, lambda: is_inside_a_later_save(tmp_path))
-    kill(process)
-    assert is_inside_a_later_save(tmp_path), "what the kill left"
-
-    resume_and_kill(LONG, tmp_path, within=3)
-
+    time.sleep(random.uniform(0, 3))
+    process.kill()  # it may have ended
+    process.communicate(timeout=120)
     finish(resume(LONG, tmp_path))
-    assert_same_end(never_stopped, tmp_path)
+    assert differences(never_stopped, tmp_path) == []
 
 
 @pytest.mark.slow
@@ -179,7 +114,8 @@ def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
         process = start(LONG, tmp_path)
         assert resumed_after(process) == reached
         # The workdir looks like it before the resumed run has begun to train too.
-        freeze_when(process, partial(is_inside_an_epoch, tmp_path, after=reached))
+        inside = partial(is_inside_an_epoch, tmp_path, after=reached)
+        assert freeze_when(process, inside)
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)
         _, stderr = process.communicate(timeout=120)
@@ -190,27 +126,20 @@ def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
             "is saved, and the same command goes on from here\n"
         )
     finish(resume(LONG, tmp_path))
-    assert_same_end(never_stopped, tmp_path)
+    assert differences(never_stopped, tmp_path) == []
 
 
 @pytest.mark.slow
 def test_a_killed_resnet_ends_with_the_bits_of_one_never_stopped(
     tmp_path: Path,
 ) -> None:
-    """SIGKILL inside a save and at a random moment."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(start(RESNET, whole))
-
     process = start(RESNET, killed)
     assert resumed_after(process) == 0
-    freeze_when(process, lambda: is_inside_a_later_save(killed))
-    kill(process)
-    assert is_inside_a_later_save(killed), "what the kill left"
-
-    resume_and_kill(RESNET, killed, within=5)
-
-    finish(start(RESNET, killed))
-    assert_same_end(whole, killed)
+    kill_when_inside_a_later_save(process, killed)
+    finish(resume(RESNET, killed))
+    assert differences(whole, killed) == []
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs util-linux's setsid")

@@ -195,43 +195,19 @@ def test_a_file_system_without_locks_serves(
 def test_every_key_that_differs_is_named_with_both_values(tmp_path: Path) -> None:
     workdir.record_run(tmp_path, describe())
     leave_metrics(tmp_path)
+    before = (tmp_path / "run.json").read_bytes()
+    changes = {"seed": 3, "data__mean": (0.1, 0.2, 0.3), "name": "x"}
+    other = describe(make_splits("signs", shift=9), **changes)
     with pytest.raises(InputError) as error:
-        workdir.record_run(
-            tmp_path,
-            describe(
-                seed=3,
-                optimizer__learning_rate=0.5,
-                data__mean=(0.1, 0.2, 0.3),
-                name="x",
-            ),
-        )
+        workdir.record_run(tmp_path, other)
     message = str(error.value)
     assert "config.seed was 0 and is now 3" in message
-    assert "config.optimizer.learning_rate was 0.001 and is now 0.5" in message
-    assert "config.data.mean was [0.0, 0.0, 0.0] and is now [0.1, 0.2, 0.3]" in message
-    assert message.count(" is now ") == 3
+    assert "config.data.mean was (0.0, 0.0, 0.0) and is now (0.1, 0.2, 0.3)" in message
+    assert "data's source was 'synthetic' and is now 'signs'" in message
+    assert "data's sha256 was" in message
+    assert message.count(" is now ") == 4
     assert "\n" not in message
-
-
-def test_a_key_that_is_no_more_is_told_as_such(tmp_path: Path) -> None:
-    workdir.record_run(tmp_path, describe())
-    leave_metrics(tmp_path)
-    record = json.loads((tmp_path / "run.json").read_text())
-    record["config"]["augment"]["cutout"] = 0.5
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    told = r"augment\.cutout was 0\.5 and is now not known to this version\."
-    with pytest.raises(InputError, match=told):
-        workdir.record_run(tmp_path, describe())
-
-
-def test_synthetic_never_goes_on_with_signs(tmp_path: Path) -> None:
-    workdir.record_run(tmp_path, describe(make_splits("synthetic")))
-    leave_metrics(tmp_path)
-    with pytest.raises(InputError) as error:
-        workdir.record_run(tmp_path, describe(make_splits("signs", shift=9)))
-    message = str(error.value)
-    assert "'synthetic'" in message and "'signs'" in message
-    assert "sha256" in message
+    assert (tmp_path / "run.json").read_bytes() == before
 
 
 def test_changed_pixels_are_another_run(tmp_path: Path) -> None:
@@ -241,15 +217,6 @@ def test_changed_pixels_are_another_run(tmp_path: Path) -> None:
         workdir.record_run(tmp_path, describe(make_splits(shift=1)))
 
 
-def test_a_refused_run_leaves_the_old_one(tmp_path: Path) -> None:
-    workdir.record_run(tmp_path, describe())
-    leave_metrics(tmp_path)
-    before = (tmp_path / "run.json").read_bytes()
-    with pytest.raises(InputError):
-        workdir.record_run(tmp_path, describe(seed=1))
-    assert (tmp_path / "run.json").read_bytes() == before
-
-
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": 1}', '{"config": {}}'])
 def test_a_damaged_run_json_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
@@ -257,23 +224,15 @@ def test_a_damaged_run_json_is_named(tmp_path: Path, text: str) -> None:
         workdir.read(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"config": {"data": {"image_size": "64"}}}, "image_size is '64'"),
-        ({"config": {"data": 3}}, "data is 3"),
-        ({"config": {"train": {"shuffle": 1}}}, "shuffle is 1"),
-        ({"data": {}}, "source"),
-    ],
-)
-def test_a_run_json_edited_by_hand_is_named_with_what_is_wrong(
-    tmp_path: Path, changes: dict[str, Any], told: str
-) -> None:
+def test_a_workdir_of_before_is_refused_in_one_line(tmp_path: Path) -> None:
     workdir.record_run(tmp_path, describe())
-    path = tmp_path / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(InputError, match=rf"run\.json is not what .*{told}"):
-        workdir.read(tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    record["config"]["augment"]["cutout"] = 0.5
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(
+        InputError, match=r"run\.json was written by an earlier .*cutout"
+    ):
+        workdir.record_run(tmp_path, describe())
 
 
 def test_an_empty_workdir_holds_no_run(tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ class Options:
         "train evaluate! predict! port!", example="runs/resnet")
     data: str = _flag("", "h5 file of the SIGNS layout or folder of class folders",
         "evaluate audit!", example="photos")
-    output: str = _flag("", "JSON file to write", "evaluate audit benchmark")
+    output: str = _flag("", "JSON file to write; evaluate: or scores.csv",
+        "evaluate audit benchmark")
     weights: str = _flag("", "file of weights, workdir or published name",
         "port!", example="keras-imagenet")
     best: bool = _flag(False, "the best checkpoint, not the last", "evaluate predict")

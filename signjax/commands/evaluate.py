@@ -14,14 +14,17 @@ from signjax.evaluation.report import FILE as REPORT_FILE
 from signjax.evaluation.report import audit_path, audit_splits, write_report
 from signjax.evaluation.scores import Evaluation, format_share
 from signjax.runtime.console import Console
-from signjax.runtime.files import write_json
+from signjax.runtime.files import write_json, write_text
 from signjax.workdir import TrainedModel
 
 _MOST_PRINTED = 20  # classes
 
 
 def run(options: Options) -> None:
-    """Prints a table; writes it as JSON to --output, and a report as HTML."""
+    """Prints a table; writes it to --output, and a report as HTML.
+
+    The output is JSON, or, where its name ends in .csv, a row an image.
+    """
     _refuse_page(options.output)
     console = Console()
     directory = Path(options.workdir)
@@ -34,8 +37,10 @@ def run(options: Options) -> None:
     for heading, text in evaluation.describe().items():
         console.info(f"{heading:9} {text}")
     _print_classes(console, scores)
-    if options.output:
-        write_json(Path(options.output), scores)
+    if options.output.endswith(".csv"):
+        write_text(options.output, evaluation.csv())
+    elif options.output:
+        write_json(options.output, scores)
     page = _report_path(options, directory)
     write_report(page, evaluation, console, audit=audit_lines)
 
@@ -44,20 +49,20 @@ def _refuse_page(output: str) -> None:
     if Path(output).suffix.lower() in (".html", ".htm"):
         json_file = Path(output).with_suffix(".json")
         raise InputError(
-            f"--output={output}: the scores are JSON, and the page is written beside "
-            f"them by their name: give --output={json_file}"
+            f"--output={output}: the scores are JSON or CSV, and the page is written "
+            f"beside them by their name: give --output={json_file}"
         )
 
 
 def _report_path(options: Options, directory: Path) -> Path:
-    """Beside a JSON file, as report_scores.html of scores.json; else in the workdir.
+    """Beside the output, as report_scores.html of scores.json; else in the workdir.
 
     There pages of the last and the best model, of its own test and of other data do
     not replace each other; that of --data=photos/test is report_photos_test.html.
     """
     output = Path(options.output)
     if output.is_file():
-        stem = output.stem if output.suffix == ".json" else output.name
+        stem = output.stem if output.suffix in (".json", ".csv") else output.name
         return output.with_name(f"report_{stem}.html")
     page = Path(REPORT_FILE)
     parts = [page.stem]

@@ -10,7 +10,6 @@ from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.runtime.distributed import distributed_session, is_primary
 from signjax.train import train
-from signjax.workdir import default_workdir
 
 
 def run(options: Options) -> None:
@@ -19,6 +18,6 @@ def run(options: Options) -> None:
         enable_compilation_cache()
         devices = require_devices(options.require_device)
         console = Console(quiet=not is_primary())
-        directory = Path(options.workdir or default_workdir(options.config))
+        directory = Path(options.workdir or f"runs/{options.config.name}")
         chosen = config_flags.get_override_values(flags.FLAGS["config"])
         train(options.config, directory, devices, console, chosen)

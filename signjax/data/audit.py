@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from signjax.data.arrays import find_arrays, read_arrays
 from signjax.data.dataset import Dataset
 from signjax.data.duplicates import connect
 from signjax.data.image import load_whole, square_resize
@@ -149,13 +150,15 @@ def count_images(path: str) -> int:
 
 
 def _is_of_folders(path: Path) -> bool:
-    return path.is_dir() and not any(
-        (path / file).exists() for file in (TRAIN_FILE, TEST_FILE)
-    )
+    if not path.is_dir() or find_arrays(path):
+        return False
+    return not any((path / file).exists() for file in (TRAIN_FILE, TEST_FILE))
 
 
 def _read_files(path: Path) -> dict[str, Dataset]:
-    """File -> images of one h5 file, or of the two in a folder."""
+    """Split -> images of arrays, of one h5 file, or of the two in a folder."""
+    if find_arrays(path):
+        return read_arrays(path)
     if path.is_dir():
         return dict(zip(("train", "test"), read_signs(path), strict=True))
     return {"all": read_signs_file(path, None)}

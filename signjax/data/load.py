@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from signjax.config import Config
 from signjax.data.ankara import ankara_digits, fetch_pictures
+from signjax.data.arrays import find_arrays
 from signjax.data.batches import Batches
 from signjax.data.dataset import Dataset, Splits, match_classes
 from signjax.data.download import fetch
@@ -154,11 +155,11 @@ def load_labelled(
     """Reads one labelled set to evaluate on: uint8 [N, image_size, image_size, 3].
 
     path: an h5 file of the SIGNS layout, a folder with the SIGNS files or with train/
-    and test/ (of both the test part), or a folder of class-named folders.
+    and test/ (of both the test part), a folder of class-named folders, or arrays.
     Raises InputError where it is none of these.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not path.is_dir() and not find_arrays(path):
         return _resized(read_signs_file(path, None), image_size, crop_resize)
     if (path / TEST_FILE).exists() or (path / TRAIN_FILE).exists():
         signs = read_signs_file(path / TEST_FILE, "test")

@@ -4,6 +4,7 @@ Layout: `train_set_x` uint8 [N, H, W, 3], `train_set_y` integer [N] and `list_cl
 integer or text [K] in train_signs.h5; the same with `test_set_` in test_signs.h5.
 """
 
+import unicodedata
 from pathlib import Path
 from typing import Literal
 
@@ -166,7 +167,7 @@ def _class_names(classes: h5py.Dataset, path: Path) -> tuple[str, ...]:
             f"{TEST_FILE}"
         )
     texts = (v.decode(errors="replace") if isinstance(v, bytes) else v for v in values)
-    names = list(map(str, texts))
+    names = [unicodedata.normalize("NFC", str(text)) for text in texts]
     if not 2 <= len(set(names)) == len(names) or classes.dtype.kind == "f":
         raise InputError(
             f"{path}: list_classes is {classes.dtype} {classes.shape}, "

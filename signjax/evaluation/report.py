@@ -166,7 +166,7 @@ def _worst(evaluation: Evaluation) -> list[dict[str, Any]]:
     maps = occlusion_maps(evaluation.logits_of, images, predicted[wrong])
     return [
         {
-            "name": f"image {i}",
+            "name": data.names[i] if data.names else f"image {i}",
             "image": image,
             "heat": heat,
             "true": data.classes[data.labels[i]],

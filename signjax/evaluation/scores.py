@@ -1,5 +1,7 @@
 """A trained model's answers to labeled images: scores as plain numbers and in words."""
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -90,19 +92,31 @@ class Evaluation:
         }
 
     def _answers(self) -> list[dict[str, Any]]:
-        """Of each image: index, true and predicted class, and its confidence."""
-        classes, probabilities = self.data.classes, self.probabilities
+        """Of each image: index; path, null where it has none; true and predicted class;
+        confidence.
+        """
+        data = self.data
+        names = data.names or (None,) * len(data)
         return [
             {
                 "index": index,
-                "true": classes[label],
-                "predicted": classes[int(row.argmax())],
+                "path": name,
+                "true": data.classes[label],
+                "predicted": data.classes[int(row.argmax())],
                 "confidence": float(row.max()),
             }
-            for index, (label, row) in enumerate(
-                zip(self.data.labels, probabilities, strict=True)
+            for index, (name, label, row) in enumerate(
+                zip(names, data.labels, self.probabilities, strict=True)
             )
         ]
+
+    def csv(self) -> str:
+        """A table of `images`, with a heading."""
+        images, text = self.scores["images"], io.StringIO()
+        writer = csv.DictWriter(text, images[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(images)
+        return text.getvalue()
 
     def describe(self) -> dict[str, str]:
         """The scores but for the table of classes: heading -> text."""

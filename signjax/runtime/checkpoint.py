@@ -10,7 +10,7 @@ A checkpoint is a folder named after its step, holding the arrays as Orbax write
 It is written under another name and published (`files.publish`) once it is whole, so a
 folder with a checkpoint's name is complete, however the process or the machine ended.
 The CRCs are there because Orbax reads a flipped bit back without complaint; why its own
-Checkpointer does not serve is told in docs/lab_notebook.md.
+Checkpointer does not serve is told in docs/lab-notebook.md.
 
 One process writes; others may read meanwhile. Of several that train together all call
 `save`, `wait` and `restore`, on a file system that all of them see.

@@ -90,7 +90,7 @@ def test_training_leaves_calibration_and_report(workdir: Path) -> None:
     page = (workdir / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "LEAK" not in page
     assert "synthetic test: 24 images" in page
-    assert "120 pictures (train 72, validation 24, test 24)" in page
+    assert "120 images (train 72, validation 24, test 24)" in page
     assert page.count('alt="augmented training image"') == 12
     assert "as the network sees them" in page and "easily confused" in page
 
@@ -128,18 +128,20 @@ def test_a_page_of_other_data_tells_no_folder_and_may_be_impossible(
     page = workdir / f"report_best_{tmp_path.name}_photos.html"
     text = page.read_text()
     assert "photos: 4 images" in text and f"{workdir.name}, step 6" in text
+    assert "0/1.png: 0 taken for" in text or "1/1.png: 1 taken for" in text
+    assert "0/0.png = 1/0.png" in text  # of the audit
     # The page is made to be sent.
     for told in (str(tmp_path), str(workdir.parent), str(Path.home())):
         assert told not in text
     # Where no page can be written the scores are told, and why there is none.
-    page.unlink()
+    page = tmp_path / "report_scores.html"
     page.mkdir()
     capsys.readouterr()
-    run(given)
+    run(dataclasses.replace(given, output=str(tmp_path / "scores.csv")))
     told = capsys.readouterr()
     assert "accuracy" in told.out
     assert "no report: " in told.err and str(page) in told.err
-    page.rmdir()
+    assert "\n1,0/1.png,0," in (tmp_path / "scores.csv").read_text()
 
 
 def test_scores_are_not_written_where_the_page_goes(
@@ -163,7 +165,9 @@ def test_images_that_were_trained_on_are_told(
     output, data = tmp_path / "scores.json", str(tmp_path / "photos")
     assert evaluated(workdir, output, data=data)[0]["trained_on_count"] == 5
     assert "5 of the images were trained on, or held out" in capsys.readouterr().out
-    assert evaluated(workdir, output)[0]["trained_on_count"] == 0
+    scores, _ = evaluated(workdir, output)
+    assert scores["trained_on_count"] == 0
+    assert scores["images"][3]["path"] is None  # synthetic hands are of no file
     assert "KNOWN" not in capsys.readouterr().out
 
 
@@ -179,7 +183,7 @@ def test_own_data_that_are_gone_are_told_with_what_to_do(
         run(Options("evaluate", workdir=str(moved)))
 
 
-def test_an_audit_that_cannot_be_is_told_on_the_page(
+def test_an_audit_that_cannot_be_is_told_with_the_reason(
     workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for part in ("train", "test"):
@@ -191,10 +195,10 @@ def test_an_audit_that_cannot_be_is_told_on_the_page(
         lines = report.audit_path(data, Console())
         assert ("every two of 8 images" in lines[0]) == (most < 8)
     monkeypatch.undo()
-    (tmp_path / "photos" / "val").mkdir()  # without class folders
-    scores, page = evaluated(workdir, output, data=data)
-    assert scores["count"] == 4
-    assert "left out: photos/val" in page
+    scores, _ = evaluated(workdir, output, data=data)
+    assert [image["path"] for image in scores["images"]] == [
+        f"test/{name}.png" for name in ("0/0", "0/1", "1/0", "1/1")
+    ]
 
     def refuse(path: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)

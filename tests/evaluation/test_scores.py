@@ -1,6 +1,8 @@
 """Scores of a calibrated model by hand, and what they are told as."""
 
+import csv
 import dataclasses
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +27,10 @@ FITTED = Calibration(
 # At temperature 2 the confidences are 3/4, 1/2 and 9/11.
 LOGITS = 2 * np.log(np.array([[3.0, 0.5, 0.5], [1.0, 0.5, 0.5], [0.5, 0.5, 4.5]]))
 DATA = Dataset(
-    np.zeros((3, 2, 2, 3), np.uint8), np.array([0, 0, 1], np.int32), ("a", "b", "c")
+    images=np.zeros((3, 2, 2, 3), np.uint8),
+    labels=np.array([0, 0, 1], np.int32),
+    classes=("a", "b", "c"),
+    names=("a/1.png", "a/2.png", 'b/"x",3.png'),
 )
 
 
@@ -49,13 +54,17 @@ def test_the_scores_of_a_calibrated_model(tmp_path: Path) -> None:
     assert scores["selective"]["accuracy"] == 0.5
 
 
-def test_each_image_has_an_entry(tmp_path: Path) -> None:
-    told = evaluation_of(tmp_path, FITTED).scores["images"]
+def test_each_image_has_an_entry_and_a_row(tmp_path: Path) -> None:
+    evaluation = evaluation_of(tmp_path, FITTED)
+    told = evaluation.scores["images"]
     assert [image["index"] for image in told] == [0, 1, 2]
+    assert [image["path"] for image in told] == ["a/1.png", "a/2.png", 'b/"x",3.png']
     assert [image["true"] for image in told] == ["a", "a", "b"]
     assert [image["predicted"] for image in told] == ["a", "a", "c"]
     confidences = [image["confidence"] for image in told]
     assert confidences == pytest.approx([3 / 4, 1 / 2, 9 / 11])
+    rows = list(csv.DictReader(io.StringIO(evaluation.csv())))
+    assert rows == [{key: str(value) for key, value in entry.items()} for entry in told]
     (first, *_) = evaluation_of(tmp_path, None).scores["images"]
     assert first["confidence"] == pytest.approx(softmax(LOGITS)[0, 0])
 

@@ -1,0 +1,169 @@
+"""Runs killed at random moments: does each end with the bits of one never killed?
+
+    python -m tests.kills --kills=40 --output=kills.json
+
+A run is killed (SIGKILL) and resumed until it ends; then the next one begins, until all
+kills are spent. Of four kills one is aimed inside a save and one inside the report,
+which follows training; the others come at any moment. What each run ends with, the
+arrays of its last checkpoint, metrics.jsonl and result.json (both without timings), is
+compared with a run that was never killed. Exit status 1 where anything differs or a
+run says anything on stderr.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from signjax.runtime.machine import provenance
+from signjax.workdir import versions
+from tests.helpers.runs import (
+    LONG,
+    RESNET,
+    differences,
+    freeze_when,
+    is_inside_a_later_save,
+    saved_steps,
+    start,
+)
+
+RUNS = {"cnn": LONG, "resnet": RESNET}
+AIMS = ("any moment", "any moment", "save", "report")
+
+
+class Run:
+    """One workdir, its run killed and resumed."""
+
+    def __init__(self, arguments: tuple[str, ...], workdir: Path) -> None:
+        self.workdir = workdir
+        self.problems: list[str] = []
+        self._arguments = arguments
+
+    def kill(self, aim: str, *, last_step: int, within: float) -> dict[str, Any] | None:
+        """Starts or resumes it and kills it; None where it ended before.
+
+        within: seconds of which a kill at any moment takes a part.
+        """
+        resumed = max(saved_steps(self.workdir), default=0)
+        begin = time.monotonic()
+        with tempfile.TemporaryFile("w") as unread:
+            process = start(self._arguments, self.workdir, stdout=unread)
+        if aim == "save":
+            freeze_when(process, lambda: is_inside_a_later_save(self.workdir))
+        else:
+            if aim == "report":
+                freeze_when(process, lambda: last_step in saved_steps(self.workdir))
+                process.send_signal(signal.SIGCONT)
+                within /= 4
+            wait_for(process, random.uniform(0, within))
+        process.kill()
+        self._note(process.communicate()[1])
+        if process.returncode >= 0:
+            if process.returncode:
+                self.problems.append(f"exit status {process.returncode}")
+            return None
+        return {
+            "inside": self._inside(last_step),
+            "seconds": round(time.monotonic() - begin, 2),
+            "resumed_after_step": resumed,
+            "saved_steps": saved_steps(self.workdir),
+        }
+
+    def finish(self) -> None:
+        with tempfile.TemporaryFile("w") as unread:
+            process = start(self._arguments, self.workdir, stdout=unread)
+        self._note(process.communicate()[1])
+        if process.returncode:
+            self.problems.append(f"exit status {process.returncode}")
+
+    def _note(self, stderr: str) -> None:
+        if stderr:
+            self.problems.append(stderr.strip().splitlines()[-1])
+
+    def _inside(self, last_step: int) -> str:
+        if any(self.workdir.glob("checkpoints/*.tmp")):
+            return "save"
+        if last_step in saved_steps(self.workdir):
+            return "report"
+        started = (self.workdir / "run.json").exists()
+        return "training" if started else "start"
+
+
+def wait_for(process: subprocess.Popen[str], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        pass
+
+
+def measure(name: str, kills: int, folder: Path) -> dict[str, Any]:
+    """The row of `kills` kills over as many runs as they take."""
+    whole = Run(RUNS[name], folder / "whole")
+    whole.finish()  # fills the cache of compiled programs
+    begin = time.monotonic()
+    whole = Run(RUNS[name], folder / "again")
+    whole.finish()
+    seconds = time.monotonic() - begin
+    last_step = saved_steps(whole.workdir)[-1]
+    problems = whole.problems + differences(folder / "whole", whole.workdir)
+    killed: list[dict[str, Any]] = []
+    runs = 0
+    while len(killed) < kills:
+        run = Run(RUNS[name], folder / f"{runs}")
+        runs += 1
+        while len(killed) < kills:
+            aim = AIMS[len(killed) % len(AIMS)]
+            row = run.kill(aim, last_step=last_step, within=seconds)
+            if row is None:
+                break
+            killed.append({"run": runs, **row})
+            print(
+                f"kill {len(killed):3}/{kills}  run {runs}  inside {row['inside']:8}  "
+                f"after {row['seconds']:6.2f} s  saved {row['saved_steps']}",
+                flush=True,
+            )
+        else:
+            run.finish()
+        problems += run.problems + differences(whole.workdir, run.workdir)
+        print(f"run {runs} ended: {'; '.join(problems) or 'the same bits'}", flush=True)
+    return {
+        "model": name,
+        "kills": kills,
+        "inside": dict(Counter(row["inside"] for row in killed)),
+        "runs": runs,
+        "problems": problems,
+        "each": killed,
+        "versions": versions(),
+        **provenance(),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--model", choices=RUNS, default="cnn")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--output", help="JSON file to write")
+    arguments = parser.parse_args()
+    random.seed(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SIGNJAX_CACHE"] = str(Path(folder) / "cache")
+        row = measure(arguments.model, arguments.kills, Path(folder))
+    inside = ", ".join(f"{count} in {where}" for where, count in row["inside"].items())
+    end = "; ".join(row["problems"]) or "every run ended with the same bits"
+    print(f"{row['kills']} kills ({inside}) of {row['runs']} runs: {end}")
+    if arguments.output:
+        Path(arguments.output).write_text(json.dumps([row], indent=1) + "\n")
+    return 1 if row["problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
