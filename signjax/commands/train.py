@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from absl import flags
-from ml_collections import config_flags
-
 from signjax.commands.cli import Options
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
@@ -19,5 +16,4 @@ def run(options: Options) -> None:
         devices = require_devices(options.require_device)
         console = Console(quiet=not is_primary())
         directory = Path(options.workdir or f"runs/{options.config.name}")
-        chosen = config_flags.get_override_values(flags.FLAGS["config"])
-        train(options.config, directory, devices, console, chosen)
+        train(options.config, directory, devices, console, options.chosen)
