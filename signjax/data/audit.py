@@ -149,6 +149,23 @@ def count_images(path: str) -> int:
     return sum(1 for _ in _files_of(list_folder(place).splits))
 
 
+def load_named(path: str, name: str) -> np.ndarray:
+    """The pixels, uint8 [H, W, 3], of what an audit of the data at `path` calls so."""
+    place = Path(path)
+    if _is_of_folders(place):
+        return load_whole(place / name)
+    return find_named(_read_files(place), name)
+
+
+def find_named(parts: Mapping[str, Dataset], name: str) -> np.ndarray:
+    """The same, of splits in memory, as `audit_parts` calls their images."""
+    for split, data in parts.items():
+        names = data.names or [f"{split}[{i}]" for i in range(len(data))]
+        if name in names:
+            return data.images[names.index(name)]
+    raise KeyError(name)
+
+
 def _is_of_folders(path: Path) -> bool:
     if not path.is_dir() or find_arrays(path):
         return False
