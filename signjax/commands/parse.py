@@ -58,7 +58,8 @@ def parse(argv: Sequence[str]) -> Options:
         config = given["config"] = load_config(given["config"])
         for name, value in overrides.items():
             config.update_from_flattened_dict({name.removeprefix("config."): value})
-    options = Options(**given, arguments=arguments)
+    chosen = tuple(name.removeprefix("config.") for name in overrides)
+    options = Options(**given, arguments=arguments, chosen=chosen)
     if arguments and options.mode != "predict" and (near := _near(arguments[0], MODES)):
         raise InputError(f"{arguments[0]!r}: a mode is chosen by --mode={near}")
     return options
@@ -76,7 +77,7 @@ def load_config(given: str) -> Config:
         raise InputError(
             f"--config={given}: {'a folder' if path.is_dir() else 'no such file'}"
             + (
-                f" ({files[near]} is one)"
+                f" ({files[near]}{colon}{variant} is one)"
                 if near
                 else f"; expected a file, as {_EXAMPLE}"
             )
