@@ -12,36 +12,24 @@ from signjax.config import Config, default_config
 
 def get_config(variant: str = "") -> Config:
     config = default_config()
+    if variant not in ("", "seed"):
+        raise ValueError(f"cnn.py has no variant {variant!r}: it has seed")
     config.model.name = "cnn"
     config.train.drop_remainder = False  # no BatchNorm, so padding harms nothing
     config.run.checkpoint_every_epochs = 10
     if variant == "seed":
         config.name = "cnn-seed"
-        config.train.epochs = 100
-        config.train.batch_size = 64
-        config.train.shuffle = False
+        config.train.update(epochs=100, batch_size=64, shuffle=False)
         return config
-    if variant:
-        raise ValueError(f"cnn.py has no variant {variant!r}: it has seed")
     config.name = "cnn"
-    # Compared in docs/lab-notebook.md. So few parameters have no room for mirrored or
-    # synthetic hands.
-    config.data.mean = (0.5, 0.5, 0.5)
-    config.data.std = (0.25, 0.25, 0.25)
-    config.augment.rotation = 8.0
-    config.augment.scale = 0.08
-    config.augment.translation = 0.05
-    # SIGNS shows a few people before one wall: other backgrounds and color jitter help
+    # Each choice is compared in docs/lab-notebook.md. So few parameters have no room
+    # for mirrored or synthetic hands.
+    config.data.update(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    # SIGNS shows a few people before one wall: other backgrounds and other light help
     # with unseen signers.
-    config.augment.background = 0.2
-    config.augment.brightness = 0.15
-    config.augment.contrast = 0.15
-    config.augment.saturation = 0.2
-    config.augment.gamma = 0.15
-    config.augment.tint = 0.05
-    config.augment.lighting = 0.15
+    config.augment.update(rotation=8.0, scale=0.08, translation=0.05, background=0.2)
+    config.augment.update(brightness=0.15, contrast=0.15, saturation=0.2)
+    config.augment.update(gamma=0.15, tint=0.05, lighting=0.15)
     config.train.epochs = 200
-    config.optimizer.learning_rate = 5e-3
-    config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_epochs = 2.0
+    config.optimizer.update(learning_rate=5e-3, schedule="cosine", warmup_epochs=2.0)
     return config

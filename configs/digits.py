@@ -24,22 +24,18 @@ def get_config(variant: str = "") -> Config:
         raise ValueError(f"digits.py has no variant {variant!r}: it has none")
     config = resnet_pretrained.get_config()
     config.name = "digits"
-    config.data.source = "digits"
-    # Each person of the Ankara digits showed 0 to 9 in turn; none may be on both sides
-    # of a split.
-    config.data.group = "sequence"
+    # Each person of the Ankara digits showed 0 to 9 one after another; none may be on
+    # both sides of a split.
+    config.data.update(source="digits", group="sequence")
     # Held out to fit the temperature and the threshold below which `predict` abstains.
     config.data.validation_fraction = 0.1
     # What resnet_pretrained.py has gained since was not compared where more signers are
     # trained on; the figures are those of this.
     config.augment.perspective = 0.0
-    config.data.image_size = 96
-    config.data.synthetic_epoch_fraction = 1.0
+    config.data.update(image_size=96, synthetic_epoch_fraction=1.0)
     # So that it can tell that an image shows no hand; 3 images in 32.
-    config.train.outlier_fraction = 0.09
-    config.train.epochs = 10
+    config.train.update(epochs=10, outlier_fraction=0.09)
     # In a development run of resnet_pretrained.py a rate of 0.02 lost what the weights
     # knew within an epoch; this keeps a distance.
-    config.optimizer.learning_rate = 0.005
-    config.optimizer.warmup_epochs = 1.0
+    config.optimizer.update(learning_rate=0.005, warmup_epochs=1.0)
     return config

@@ -54,7 +54,10 @@ class Key(NamedTuple):
         fits = isinstance(value, (int, float) if kind is float else kind)
         # A bool is an int to Python.
         fits = fits and isinstance(value, bool) == (kind is bool)
-        return fits and bool(self.rule.legal(value))
+        try:
+            return fits and bool(self.rule.legal(value))
+        except (re.error, TypeError):  # of a pattern; of text among numbers
+            return False
 
 
 # NaN passes no comparison, so only infinity must be kept out of open ranges.
@@ -71,19 +74,6 @@ def one_of(*values: Any) -> Rule:
     return Rule(lambda x: x in values, " or ".join(map(repr, values)))
 
 
-def _three(values: tuple[Any, ...], above: float = -math.inf) -> bool:
-    numbers = [x for x in values if isinstance(x, int | float) and above < x < math.inf]
-    return len(numbers) == len(values) == 3
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True
-
-
 SWITCH = one_of(True, False)
 TEXT = Rule(lambda x: True, "text")
 POSITIVE = Rule(lambda x: 0 < x < math.inf, "a number more than 0")
@@ -91,9 +81,9 @@ FRACTION = Rule(lambda x: 0 <= x <= 1, "a number between 0 and 1, both included"
 OPEN_FRACTION = Rule(lambda x: 0 < x < 1, "a number between 0 and 1, both excluded")
 SHARE = Rule(lambda x: 0 < x <= 1, "a number above 0 and at most 1")
 SIDE = Rule(lambda x: x > 0 and x % 32 == 0, "a multiple of 32")
-MEAN = Rule(_three, "three numbers")
-STD = Rule(lambda x: _three(x, above=0), "three numbers above 0")
-GROUP = Rule(_compiles, "sequence, a regular expression or nothing")
+MEAN = Rule(lambda x: len(x) == 3 and all(map(math.isfinite, x)), "three numbers")
+STD = Rule(lambda x: MEAN.legal(x) and min(x) > 0, "three numbers above 0")
+GROUP = Rule(lambda x: re.compile(x), "sequence, a regular expression or nothing")
 NAME = Rule(
     lambda x: x not in ("", ".", "..") and not set(x) & set("/\\"),
     "a name for the workdir runs/NAME, without / and \\",
@@ -259,38 +249,34 @@ def check(config: Config) -> None:
     for key in TABLE:
         if not key.allows(value := field(config, key.name)):
             raise InputError(f"config.{key.name} is {value!r}: expected {key.expected}")
-    conflicts = [(x.key, x.why) for x in CONFLICTS if x.found(config)]
-    if config.model.name != "resnet50":
-        why = "which only resnet50 takes: leave it out for {model.name}"
-        of_resnet = [key for key in TABLE if key.resnet]
-        conflicts += [
-            (x.name, why) for x in of_resnet if field(config, x.name) != x.default
-        ]
-    for name, why in conflicts:
-        value = field(config, name)
-        raise InputError(f"config.{name} is {value!r}, {why.format(**config)}")
+    for conflict in CONFLICTS:
+        if conflict.found(config):
+            raise _refusal(config, conflict.key, conflict.why.format(**config))
+    for key in TABLE if config.model.name != "resnet50" else ():
+        if key.resnet and field(config, key.name) != key.default:
+            why = f"which only resnet50 takes: leave it out for {config.model.name}"
+            raise _refusal(config, key.name, why)
 
 
 def check_batch_size(config: Config, train_size: int, device_count: int) -> None:
     """Raises InputError where the batch size does not go with images and devices."""
-    batch_size = config.train.batch_size
+    batch_size, drop = config.train.batch_size, config.train.drop_remainder
     if batch_size % device_count:
-        raise InputError(
-            f"config.train.batch_size is {batch_size}, which does not divide over "
-            f"{device_count} devices: give a multiple of {device_count}"
+        why = f"which does not divide over {device_count} devices: give a multiple of "
+        raise _refusal(config, "train.batch_size", why + str(device_count))
+    if drop and batch_size > train_size:
+        why = f"but there are {train_size} training images: give at most that many"
+        raise _refusal(config, "train.batch_size", why)
+    if train_size % batch_size and not drop and config.model.name == "resnet50":
+        why = (
+            f"but BatchNorm would count the padding of the last batch ({train_size} "
+            f"images in batches of {batch_size}): set it to True"
         )
-    if config.train.drop_remainder and batch_size > train_size:
-        raise InputError(
-            f"config.train.batch_size is {batch_size} and there are {train_size} "
-            "training images: give at most that many"
-        )
-    partial_batch = train_size % batch_size and not config.train.drop_remainder
-    if partial_batch and config.model.name == "resnet50":
-        raise InputError(
-            "config.train.drop_remainder is False, but BatchNorm would count the "
-            f"padding of the last batch ({train_size} images in batches of "
-            f"{batch_size}): set it to True"
-        )
+        raise _refusal(config, "train.drop_remainder", why)
+
+
+def _refusal(config: Config, name: str, why: str) -> InputError:
+    return InputError(f"config.{name} is {field(config, name)!r}, {why}")
 
 
 def field(config: Config, name: str) -> Any:
@@ -309,22 +295,18 @@ def from_stored(stored: Mapping[str, Any], where: str) -> Config:
     version with other keys wrote it, or a value is of another type.
     """
     config, given = default_config(), dict(_leaves(stored))
-    others = [f"has {name}" for name in given if name not in KEYS]
-    others += [
-        f"lacks {name}" for name in config if name not in stored and name not in KEYS
-    ]
-    if others:
+    wrong = [f"has {name}" for name in given if name not in KEYS]
+    wrong += [f"lacks {x}" for x in config if x not in stored and x not in KEYS]
+    if wrong:
         raise InputError(
-            f"{where} was written by an earlier version, as its config {others[0]}: "
+            f"{where} was written by an earlier version, as its config {wrong[0]}: "
             "train again in another --workdir, or use that version"
         )
     for name, value in given.items():
-        value = tuple(value) if isinstance(value, list) else value
-        if not KEYS[name].allows(value):
-            expected = KEYS[name].expected
-            raise InputError(
-                f"{where}: config.{name} is {value!r}: expected {expected}"
-            )
+        value, key = tuple(value) if isinstance(value, list) else value, KEYS[name]
+        if not key.allows(value):
+            told = f"config.{name} is {value!r}: expected {key.expected}"
+            raise InputError(f"{where}: {told}")
         config.update_from_flattened_dict({name: value})
     return config
 

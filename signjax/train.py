@@ -1,5 +1,6 @@
 """One run, from its config to its report; called again, it resumes."""
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from signjax.evaluation.final import report_run
 from signjax.evaluation.metrics import score_split
 from signjax.experiment import Experiment, make_experiment
 from signjax.loop import train_loop
-from signjax.pretrained.load import open_weights, start_from
+from signjax.pretrained.load import settle_weights, start_from
+from signjax.pretrained.port import Ported
 from signjax.runtime.console import Console
 from signjax.runtime.devices import describe_devices, memory_advice
 from signjax.runtime.distributed import is_primary, require_same, sync_errors
@@ -26,12 +28,18 @@ from signjax.state import TrainState
 
 
 def train(
-    config: Config, directory: Path, devices: list[jax.Device], console: Console
+    config: Config,
+    directory: Path,
+    devices: list[jax.Device],
+    console: Console,
+    chosen: Collection[str] = (),
 ) -> None:
     """Trains `config` in the workdir `directory` to the end, or to an interruption.
 
-    devices: of all processes. Raises SignjaxError with one line where it cannot go on.
+    devices: of all processes. chosen: keys given on the command line, which pretrained
+    weights do not change. Raises SignjaxError with one line where it cannot go on.
     """
+    config, weights = settle_weights(config, directory, chosen, devices, console)
     with sync_errors(), console.if_slow("reading the data"):
         splits = load_splits(config, console.warning)
         train_part, validation = hold_out_validation(config, splits)
@@ -50,7 +58,7 @@ def train(
         first_step = int(restored.step) if restored is not None else 0
         data = splits.describe(train_set, validation)
         console.header(_header(experiment, directory, data, first_step))
-        state = restored or _initial_state(config, experiment, run.classes, console)
+        state = restored or _initial_state(experiment, run.classes, weights, console)
         recorder.resume_after(first_step)
         if first_step == experiment.total_steps:
             console.info("this run is finished; evaluating it")
@@ -83,20 +91,19 @@ def train(
 
 
 def _initial_state(
-    config: Config, experiment: Experiment, classes: tuple[str, ...], console: Console
+    experiment: Experiment,
+    classes: tuple[str, ...],
+    weights: Ported | None,
+    console: Console,
 ) -> TrainState:
-    """A new state, from pretrained weights if the config names some."""
-    given, weights = config.model.weights, None
-    if given:  # first, as what is wrong with them is told before the compiler's wait
-        devices = experiment.devices
-        weights = open_weights(given, devices=devices, warn=console.warning)
+    """A new state, from pretrained weights if there are some."""
     with console.if_slow("compiling the initial weights (kept for later runs)"):
         state = experiment.initial_state()
     if weights is None:
         return state
-    head = "theirs" if weights.ported.classes == classes else "new"
-    console.info(f"weights from {given}; the classifier is {head}")
-    return start_from(config, experiment, state, weights.ported, classes)
+    head = "theirs" if weights.classes == classes else "new"
+    console.info(f"starting from pretrained weights; the classifier is {head}")
+    return start_from(experiment, state, weights, classes)
 
 
 def _header(

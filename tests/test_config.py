@@ -35,6 +35,7 @@ def test_the_defaults_are_legal_and_are_all_the_keys() -> None:
     leaves = {f"{g}.{k}" for g in config if g not in KEYS for k in config[g]}
     leaves |= {name for name in config if name in KEYS}
     assert leaves == KEYS.keys() and len(KEYS) == len(TABLE)
+    assert {conflict.key for conflict in CONFLICTS} <= leaves
     assert all(key.help and key.rule.words for key in TABLE)
     with pytest.raises(AttributeError, match="locked"):
         config.train.epoch = 3
@@ -120,93 +121,52 @@ CNN, RESNET, FINETUNED = cnn.get_config, resnet.get_config, resnet_pretrained.ge
 OUTLIERS = "train.outlier_fraction"
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("config", "changes", "told", "remedy"),
     [
-        (
-            CNN(),
-            {"optimizer.name": "adam", "optimizer.weight_decay": 0.1},
+        (CNN(), {"optimizer.name": "adam", "optimizer.weight_decay": 0.1},
             r"optimizer\.weight_decay is 0\.1, which adam .*adamw",
-            {"optimizer.name": "adamw"},
-        ),
-        (
-            CNN(),
-            {"train.epochs": 1},
+            {"optimizer.name": "adamw"}),
+        (CNN(), {"train.epochs": 1},
             r"optimizer\.warmup_epochs is 2\.0, more than config\.train\.epochs, 1",
-            {"optimizer.warmup_epochs": 0.0},
-        ),
-        (
-            FINETUNED(),
-            {"optimizer.head_epochs": 99.0},
+            {"optimizer.warmup_epochs": 0.0}),
+        (FINETUNED(), {"optimizer.head_epochs": 99.0},
             r"optimizer\.head_epochs is 99\.0, more than.*, 16: give fewer, or train",
-            {"optimizer.head_epochs": 16.0},
-        ),
-        (
-            FINETUNED("frozen"),
-            {"train.recalibrate_batch_norm": True},
+            {"optimizer.head_epochs": 16.0}),
+        (FINETUNED("frozen"), {"train.recalibrate_batch_norm": True},
             r"train\.recalibrate_batch_norm is True, but .*freeze_backbone",
-            {"train.freeze_backbone": False},
-        ),
-        (
-            RESNET(),
-            {"augment.flip": False},
+            {"train.freeze_backbone": False}),
+        (RESNET(), {"augment.flip": False},
             r"tta\.flip is True, but config\.augment\.flip is False",
-            {"tta.flip": False},
-        ),
-        (
-            RESNET(),
-            {"augment.rotation": 10.0},
-            r"tta\.rotation is 15\.0, but .*at most 10\.0",
-            {"augment.rotation": 15.0},
-        ),
-        (
-            CNN(),
-            {"data.group": "sequence", "data.source": "signs"},
-            r"data\.group is 'sequence', which only folders",
-            {"data.source": "folder"},
-        ),
-        (
-            CNN(),
-            {OUTLIERS: 0.1, "train.shuffle": False},
-            r"train\.outlier_fraction is 0\.1, but in an order that never changes",
-            {"train.shuffle": True},
-        ),
-        (
-            CNN(),
-            {OUTLIERS: 0.1, "train.batch_size": 1},
+            {"tta.flip": False}),
+        (RESNET(), {"augment.rotation": 10.0},
+            r"tta\.rotation is 15\.0, but .*at most 10\.0", {"augment.rotation": 15.0}),
+        (CNN(), {"data.group": "sequence", "data.source": "signs"},
+            r"data\.group is 'sequence'.* folders", {"data.source": "folder"}),
+        (CNN(), {OUTLIERS: 0.1, "train.shuffle": False},
+            r"train\.outlier_fraction is 0\.1, but in an", {"train.shuffle": True}),
+        (CNN(), {OUTLIERS: 0.1, "train.batch_size": 1},
             r"train\.outlier_fraction is 0\.1, which leaves no image in a batch of 1",
-            {"train.batch_size": 2},
-        ),
-        (
-            CNN(),
-            {"data.stream": True},
-            r"data\.stream is True, which only folders take",
-            {"data.source": "folder"},
-        ),
-        (
-            CNN(),
-            {"data.stream": True, "data.source": "folder", "data.synthetic_count": 9},
+            {"train.batch_size": 2}),
+        (CNN(), {"data.stream": True},
+            r"data\.stream is True, which only", {"data.source": "folder"}),
+        (CNN(), {"data.stream": True, "data.source": "folder",
+                 "data.synthetic_count": 9},
             r"data\.synthetic_count is 9, but with config\.data\.stream",
-            {"data.synthetic_count": 0},
-        ),
-        (
-            CNN(),
-            {"model.bn_momentum": 0.5},
+            {"data.synthetic_count": 0}),
+        (CNN(), {"model.bn_momentum": 0.5},
             r"model\.bn_momentum is 0\.5, which only resnet50 takes: .* for cnn",
-            {"model.name": "resnet50"},
-        ),
+            {"model.name": "resnet50"}),
     ],
 )
+# fmt: on
 def test_values_that_do_not_go_together_are_told_with_a_remedy(
     config: Config, changes: dict[str, Any], told: str, remedy: dict[str, Any]
 ) -> None:
     with pytest.raises(InputError, match=rf"^config\.{told}"):
         check(edit(config, changes))
     check(edit(config, remedy))
-
-
-def test_every_conflict_names_a_key() -> None:
-    assert {conflict.key for conflict in CONFLICTS} <= KEYS.keys()
 
 
 @pytest.mark.parametrize(
@@ -217,7 +177,7 @@ def test_every_conflict_names_a_key() -> None:
             {"batch_size": 64},
             60,
             1,
-            r"batch_size is 64 and there are 60 training images",
+            r"batch_size is 64, but there are 60 training images",
         ),
         ({"drop_remainder": False}, 1080, 1, r"drop_remainder is False.*BatchNorm"),
     ],
@@ -262,12 +222,9 @@ def test_the_config_of_an_earlier_version_is_refused(
     changes: dict[str, Any], told: str
 ) -> None:
     given = {name: x for name, x in (stored() | changes).items() if x is not None}
-    with pytest.raises(InputError) as error:
-        from_stored(given, "runs/old/run.json")
-    assert str(error.value) == (
-        f"runs/old/run.json was written by an earlier version, as its config {told}: "
-        "train again in another --workdir, or use that version"
-    )
+    line = rf"^old/run\.json was written by an earlier version, as its config {told}: "
+    with pytest.raises(InputError, match=line):
+        from_stored(given, "old/run.json")
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,11 @@ CONFIG_READERS = {
     "train.py",
     "benchmark/sweep.py",
     "commands/train.py",
+    "commands/evaluate.py",
 }
 # These hand the config on as a whole, to be stored, compared or copied.
 WHOLE_CONFIG_METHODS = {"copy", "items", "keys", "to_dict", "to_json", "values"}
+WHOLE_CONFIG_METHODS |= {"update_from_flattened_dict"}
 
 
 def imported_modules(path: str, source: str) -> Iterator[tuple[int, str]]:

@@ -76,10 +76,11 @@ class Options:
         _ON_DEVICES)
     distributed: str = _flag("", "auto or HOST:PORT,COUNT,INDEX", "train")
     arguments: tuple[str, ...] = ()  # images and folders for predict
+    chosen: tuple[str, ...] = ()  # the keys of the config that were given as flags
 # fmt: on
 
 
-FLAGS = {flag.name: flag for flag in fields(Options) if flag.name != "arguments"}
+FLAGS = {flag.name: flag for flag in fields(Options) if flag.metadata}
 
 
 def run(options: Options) -> None:

@@ -1,6 +1,6 @@
 """--mode=evaluate: a trained model's scores on its own test split or on --data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from signjax.data.load import load_labelled, load_splits
 from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration
 from signjax.evaluation.report import FILE as REPORT_FILE
-from signjax.evaluation.report import audit_path, audit_splits, write_report
+from signjax.evaluation.report import Findings, audit_path, audit_splits, write_report
 from signjax.evaluation.scores import Evaluation, format_share
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json, write_text
@@ -76,7 +76,7 @@ def _report_path(options: Options, directory: Path) -> Path:
 
 def _load(
     options: Options, trained: TrainedModel, console: Console
-) -> tuple[Dataset, str, Callable[[], Sequence[str]]]:
+) -> tuple[Dataset, str, Callable[[], Findings]]:
     """The images to score, the words for where they came from, and their audit.
 
     The audit is a function, as only a report asks for it.
@@ -84,7 +84,12 @@ def _load(
     if options.data:
         experiment = trained.experiment
         path = Path(options.data)
-        data = load_labelled(path, experiment.image_size, experiment.crop_resize)
+        data = load_labelled(
+            path,
+            experiment.image_size,
+            experiment.crop_resize,
+            group=trained.run.config.data.group,
+        )
         return (
             data,
             options.data,

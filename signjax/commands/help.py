@@ -12,63 +12,61 @@ USAGE = """\
 Train and use classifiers of sign-language digits.
 
   python main.py --config=configs/resnet.py
-  python main.py --mode=predict --workdir=runs/resnet photo.jpg"""
+  python main.py --mode=predict --workdir=runs/resnet photo.jpg
+"""
+OVERRIDE = """
+Any key of a config is overridden by its name, --config.train.epochs=5; a variant
+follows a colon, --config=configs/resnet.py:seed."""
 
 
 def information(argv: Sequence[str]) -> str:
     """The text that a command line asks for; empty where it asks for something else.
 
-    No word at all asks for the help, as --help and -h do; of one mode with --mode, of
-    the config keys by --help=config.
+    No word at all asks for the help, as --help and -h do; --help=MODE or a --mode
+    beside them for a mode's, --help=config for the config keys.
     """
-    words = [word.lstrip("-") for word in argv[1:] if word.startswith("-")]
-    if "version" in words:
-        return f"signjax {signjax.__version__}, jax {version('jax')}, Python " + (
-            python_version()
-        )
-    asked = [w.partition("=")[2] for w in words if w.split("=")[0] in ("h", "help")]
-    if len(argv) > 1 and not asked:
+    words = argv[1:] if len(argv) == 2 else [w for w in argv[1:] if w.startswith("-")]
+    parts = [word.lstrip("-").partition("=") for word in words]
+    given = {name: value for name, _, value in parts}
+    if "version" in given:
+        jax = f"jax {version('jax')}, Python {python_version()}"
+        return f"signjax {signjax.__version__}, {jax}"
+    topic = given.get("help", given.get("h"))
+    if topic is None and len(argv) > 1:
         return ""
-    topic = next(filter(None, asked), "")
-    mode = [word.partition("=")[2] for word in words if word.startswith("mode=")]
-    if topic.split(".")[0] == "config":
-        return config_help(topic)
-    return mode_help(topic or "".join(mode[:1]))
+    topic = topic or given.get("mode", "")
+    group, _, prefix = topic.partition(".")
+    return config_help(prefix) if group == "config" else mode_help(topic)
 
 
 def mode_help(mode: str) -> str:
-    """The flags that a mode reads; with no mode's name, all modes and flags."""
-    lines = [USAGE, "", "modes:", *_columns(MODES)]
-    if mode in MODES:
-        lines = [f"--mode={mode}: {MODES[mode]}"]
+    """The flags that a mode reads; where there is no such mode, all modes and flags."""
+    known = mode in MODES
     rows = {}
     for name, flag in FLAGS.items():
-        row = flag.metadata
-        if mode not in MODES or mode in row["modes"]:
-            needed = " (needed)" if mode in row["needed"] else ""
-            readers = f" ({', '.join(row['modes'])})" if not mode else ""
-            few = len(row["modes"]) < 4
-            rows[f"--{name}"] = row["text"] + needed + readers * few
-    rows |= {"--help": "this text; --help=MODE: of a mode; --help=config: config keys"}
-    return "\n".join([*lines, "", "flags:", *_columns(rows), "", _OVERRIDE])
+        modes, needed = flag.metadata["modes"], mode in flag.metadata["needed"]
+        if not known or (mode in modes and name != "mode"):
+            readers = f" ({', '.join(modes)})" if not known and len(modes) < 4 else ""
+            rows[f"--{name}"] = flag.metadata["text"] + readers + " (needed)" * needed
+    rows["--help"] = "this; --help=MODE: of one mode; --help=config: the config's keys"
+    rows["--version"] = "of signjax, jax and Python"
+    flags = _columns("flags:", rows) + OVERRIDE * ("--config" in rows)
+    if known:
+        return f"--mode={mode}: {MODES[mode]}\n\n{flags}"
+    return f"{USAGE}\n{_columns('modes:', MODES)}\n{flags}"
 
 
-_OVERRIDE = """\
-Any key of a config is overridden by its name, --config.train.epochs=5; a variant
-follows a colon, --config=configs/resnet.py:seed."""
-
-
-def config_help(topic: str = "config") -> str:
-    """All keys that begin with `topic`: their defaults, legal values and meanings."""
-    prefix = topic.partition(".")[2]
+def config_help(prefix: str = "") -> str:
+    """The keys that begin with `prefix`: their defaults, meanings and legal values."""
+    keys = [key for name, key in KEYS.items() if name.startswith(prefix)]
     rows = {
-        f"--config.{name}={key.default}": f"{key.help} [{key.expected}]"
-        for name, key in KEYS.items()
-        if name.startswith(prefix)
+        f"--config.{key.name}={key.default}": f"{key.help} [{key.expected}]"
+        for key in keys
     }
-    return "\n".join(["keys of a config, with their defaults:", *_columns(rows)])
+    return _columns("keys of a config, with their defaults:", rows)
 
 
-def _columns(rows: Mapping[str, str]) -> list[str]:
+def _columns(title: str, rows: Mapping[str, str]) -> str:
     width = max(map(len, rows), default=0)
-    return [f"  {name:{width}}  {text}" for name, text in rows.items()]
+    lines = [f"  {name:{width}}  {text}" for name, text in rows.items()]
+    return "\n".join([title, *lines, ""])

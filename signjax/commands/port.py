@@ -34,7 +34,7 @@ def run(options: Options) -> None:
     devices = require_devices(options.require_device)[:1]  # for no more than one image
     weights = open_weights(options.weights, devices=devices, warn=console.warning)
     ported = weights.ported
-    config = ported_config(ported.variant, ported.preprocessing)
+    config = ported_config(ported)
     classes = ported.classes or imagenet_classes()
     experiment = make_experiment(config, len(classes), 0, devices)
     variables = ported.variables
@@ -90,7 +90,7 @@ def _print(console: Console, weights: Weights) -> None:
     console.info(f"weights from {weights.origin}; leaves:")
     for part, *counts in rows:
         console.info(f"{part:8}" + "".join(f"{count:>8}" for count in counts))
-    console.info(f"network: {json.dumps(ported.variant)}")
+    console.info(f"network: {ported.network}, {json.dumps(ported.variant)}")
     console.info(f"images: {json.dumps(ported.preprocessing._asdict())}")
     for note in ported.notes:
         console.info(f"not said by the weights, taken for granted: {note}")

@@ -35,7 +35,7 @@ def run(options: Options) -> None:
     trained = open_model(options, console)
     if trained.run.data["source"] == "synthetic":
         console.warning("this model was trained on synthetic hands, not on photographs")
-    experiment = trained.experiment
+    experiment, size = trained.experiment, trained.experiment.mesh.size
     paths, images, bad = _load(
         options.arguments, experiment.image_size, experiment.crop_resize
     )
@@ -44,20 +44,18 @@ def run(options: Options) -> None:
             predict_logits,
             experiment.eval_step,
             trained.state.variables,
-            batch_size=_batch_size(
-                len(paths), experiment.eval_batch_size, experiment.mesh.size
-            ),
+            # Just enough for them, a multiple of the devices.
+            batch_size=min(experiment.eval_batch_size, -(-len(paths) // size) * size),
         )
         calibration = read_calibration(
             Path(options.workdir), trained.step, console.warning
         )
-        why = why_no_abstention(calibration)
-        if why:
+        if why := why_no_abstention(calibration):
             console.warning(why)
         found = answers(
             paths, logits_of(np.stack(images)), trained.run.classes, calibration
         )
-        line = _json_line if options.json else _line
+        line = json.dumps if options.json else _line
         for answer in found:
             console.info(line(answer))
         if options.sheet:
@@ -99,11 +97,6 @@ def _load(
     return paths, images, bad
 
 
-def _batch_size(count: int, largest: int, device_count: int) -> int:
-    """Just enough for `count` images, a multiple of device_count, up to largest."""
-    return min(largest, -(-count // device_count) * device_count)
-
-
 def answers(
     paths: Sequence[str],
     logits: np.ndarray,
@@ -134,10 +127,6 @@ def answers(
         }
         found.append(answer)
     return found
-
-
-def _json_line(answer: dict[str, Any]) -> str:
-    return json.dumps(answer)
 
 
 def _line(answer: dict[str, Any]) -> str:

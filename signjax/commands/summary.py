@@ -1,5 +1,6 @@
 """--mode=summary: the layers of a network, their shapes and parameters."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ def run(options: Options) -> None:
     for layer in (layer for layer in outputs if layer in params):
         console.info(
             f"{layer:32} {_shape(outputs[layer]):>16} {params[layer]:>12,} "
-            f"{statistics.get(layer, 0):>8,}"
+            f"{statistics[layer]:>8,}"
         )
     trainable = sum(params.values())
     total = trainable + sum(statistics.values())
@@ -60,13 +61,12 @@ def _trace(
     return outputs, jax.eval_shape(init)
 
 
-def _count_by_layer(collection: Any) -> dict[str, int]:
+def _count_by_layer(collection: Any) -> Counter[str]:
     """Layer -> number of values that it holds itself."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     leaves: dict[tuple[str, ...], Any] = flatten_dict(collection)
     for path, leaf in leaves.items():
-        layer = "/".join(path[:-1])
-        counts[layer] = counts.get(layer, 0) + leaf.size
+        counts["/".join(path[:-1])] += leaf.size
     return counts
 
 

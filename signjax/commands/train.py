@@ -16,4 +16,4 @@ def run(options: Options) -> None:
         devices = require_devices(options.require_device)
         console = Console(quiet=not is_primary())
         directory = Path(options.workdir or f"runs/{options.config.name}")
-        train(options.config, directory, devices, console)
+        train(options.config, directory, devices, console, options.chosen)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from signjax.data.arrays import find_arrays, read_arrays
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.duplicates import equal_files, join_groups
 from signjax.data.image import WHOLE_SQUARE, CropResize, load_images
@@ -39,14 +40,19 @@ def read_folder(
     where the rule does not fit or splits share a group.
     """
     directory = Path(directory)
-    listing = list_folder(directory, nested=bool(group))
-    _check_classes(directory, listing.splits)
-    parts = {
-        name: _read(directory, classes, image_size, crop_resize, stream)
-        for name, classes in listing.splits.items()
-    }
-    if group:
-        parts = _with_groups(directory, parts, listing, group)
+    if not find_arrays(directory):
+        listing = list_folder(directory, nested=bool(group))
+        parts = _read_listing(
+            directory, listing, image_size, crop_resize, group, stream
+        )
+        left_out = listing.left_out
+    elif group or stream:
+        raise InputError(
+            f"{directory} holds images in arrays, which config.data.group and "
+            "config.data.stream do not take: leave them out"
+        )
+    else:
+        parts, left_out = _read_arrays(directory, image_size, crop_resize)
     rng = np.random.default_rng(seed)
     if "all" in parts:
         everything = parts["all"]
@@ -63,7 +69,7 @@ def read_folder(
         source="folder",
         origin=str(directory),
         validation=parts.get("validation"),
-        left_out=listing.left_out,
+        left_out=left_out,
     )
 
 
@@ -78,6 +84,11 @@ def read_labelled(
 
     The images of the others are not looked at. Raises InputError as `read_folder` does.
     """
+    directory = Path(directory)
+    if find_arrays(directory):
+        parts = read_arrays(directory)
+        found = parts.get("test") or next(iter(parts.values()))
+        return found.resized(image_size, crop_resize)
     splits = list_folder(directory, nested=bool(group)).splits
     classes = splits.get("all") or splits.get("test")
     if classes is None:
@@ -88,7 +99,38 @@ def read_labelled(
     return _read(directory, classes, image_size, crop_resize, stream=False)
 
 
-def _check_classes(directory: Path, splits: Mapping[str, Mapping[str, object]]) -> None:
+def _read_arrays(
+    path: Path, image_size: int, crop_resize: CropResize
+) -> tuple[dict[str, Dataset], dict[str, int]]:
+    """(split -> its images, what is left out)."""
+    parts = {
+        name: part.resized(image_size, crop_resize)
+        for name, part in read_arrays(path).items()
+    }
+    _check_classes(path, {name: part.classes for name, part in parts.items()})
+    used = {file for files in find_arrays(path).values() for file in files}
+    others = sum(file.is_file() and file not in used for file in path.rglob("*"))
+    return parts, {"files beside the arrays": others} if others else {}
+
+
+def _read_listing(
+    directory: Path,
+    listing: Listing,
+    image_size: int,
+    crop_resize: CropResize,
+    group: str,
+    stream: bool,
+) -> dict[str, Dataset]:
+    """Split -> its images."""
+    _check_classes(directory, {n: tuple(found) for n, found in listing.splits.items()})
+    parts = {
+        name: _read(directory, classes, image_size, crop_resize, stream)
+        for name, classes in listing.splits.items()
+    }
+    return _with_groups(directory, parts, listing, group) if group else parts
+
+
+def _check_classes(directory: Path, splits: Mapping[str, Sequence[str]]) -> None:
     """Whether the splits are those that training needs, over the same classes."""
     if "all" not in splits and not splits.keys() >= {"train", "test"}:
         raise InputError(
@@ -102,11 +144,11 @@ def _check_classes(directory: Path, splits: Mapping[str, Mapping[str, object]]) 
                 f"more: {LAYOUT}"
             )
         train = splits.get("train", classes)
-        if classes.keys() != train.keys():
-            only = {
-                "train": [c for c in train if c not in classes],
-                name: [c for c in classes if c not in train],
-            }
+        only = {
+            "train": [c for c in train if c not in classes],
+            name: [c for c in classes if c not in train],
+        }
+        if any(only.values()):
             found = "; ".join(f"only in {k}/: {listed(v)}" for k, v in only.items())
             raise InputError(
                 f"{directory}: train/ and {name}/ differ in classes ({found})"

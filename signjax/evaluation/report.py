@@ -11,19 +11,30 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from signjax.data.audit import audit, audit_parts, count_images, describe_audit
+from signjax.data.audit import (
+    audit,
+    audit_parts,
+    count_images,
+    describe_audit,
+    find_named,
+    load_named,
+)
 from signjax.data.dataset import Splits
+from signjax.data.image import square_resize
 from signjax.data.load import hold_out_validation
 from signjax.errors import InputError
 from signjax.evaluation import plots
 from signjax.evaluation.metrics import coverage_curve, reliability, softmax
 from signjax.evaluation.occlusion import occlusion_maps
-from signjax.evaluation.page import render
+from signjax.evaluation.page import SHOWN, render
 from signjax.evaluation.scores import Evaluation
 from signjax.runtime.console import Console
 from signjax.runtime.devices import describe_devices
@@ -34,9 +45,20 @@ from signjax.workdir import TrainedModel, versions
 FILE = "report.html"
 
 _WORST = 9  # mistakes shown
+_FINDINGS = 6  # leaks, and odd images, shown
 _MOST_CLASSES = 20  # of a confusion matrix; of more, the most frequent confusions
 # Images that a report's audit compares in half a minute and half a gigabyte.
 _MOST_AUDITED = 20_000
+
+
+class Findings(NamedTuple):
+    """What the page says of data. lines: in words, or why there are none.
+
+    shown: a caption -> the images it is about, uint8 [S, S, 3].
+    """
+
+    lines: Sequence[str]
+    shown: Mapping[str, Sequence[np.ndarray]] = MappingProxyType({})
 
 
 def write_report(
@@ -44,12 +66,12 @@ def write_report(
     evaluation: Evaluation,
     console: Console,
     *,
-    audit: Callable[[], Sequence[str]],
+    audit: Callable[[], Findings],
     augmented: Sequence[np.ndarray] = (),
 ) -> None:
     """Writes the page about an evaluation.
 
-    audit: lines about the data, asked for if needed. augmented: training images as the
+    audit: of the data, asked for if needed. augmented: training images as the
     train step sees them, each uint8 [S, S, 3]. Says where the page is, how to get what
     it needs, or why it cannot be written.
     """
@@ -66,14 +88,14 @@ def write_report(
 
 
 def gather(
-    evaluation: Evaluation, audit: Sequence[str], augmented: Sequence[np.ndarray]
+    evaluation: Evaluation, findings: Findings, augmented: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     """All that the page says, by its template's names; no folder of this machine.
 
     facts, numbers: heading -> text. curves: of training, as <svg>; empty without
     metrics. accuracies: see `_accuracies`. confusions: see `confusion_list`.
     reliability: name -> points (confidence, accuracy). coverage: see `coverage_curve`.
-    mistakes: see `_worst`. audit: lines. config: as JSON.
+    mistakes: see `_worst`. audit, findings: see `Findings`. config: as JSON.
     """
     directory, trained = evaluation.directory, evaluation.trained
     labels, run, scores = evaluation.data.labels, trained.run, evaluation.scores
@@ -100,7 +122,8 @@ def gather(
         },
         "coverage": coverage_curve(evaluation.probabilities, labels),
         "mistakes": _worst(evaluation),
-        "audit": hide(list(audit)),
+        "audit": hide(list(findings.lines)),
+        "findings": {hide(name): shown for name, shown in findings.shown.items()},
         "config": json.dumps(hide(run.config.to_dict()), indent=1),
         "versions": versions(),
         "data": hide(run.data),
@@ -181,7 +204,7 @@ def _worst(evaluation: Evaluation) -> list[dict[str, Any]]:
 def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
     """A function that takes the folders out of the paths in texts, however nested."""
     named = [evaluation.directory, evaluation.source, cache_directory(), "here"]
-    named += [evaluation.trained.run.config.data.dir, Path.home() / "file"]
+    named += [evaluation.trained.run.data["origin"], Path.home() / "file"]
     parents = {str(Path(path).parent) for path in named}
     parents |= {str(Path(path).resolve().parent) for path in named}
     # With spaces in it only a known folder can be told from the words around it.
@@ -200,32 +223,55 @@ def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
     return hide
 
 
-def audit_splits(trained: TrainedModel, splits: Splits) -> Sequence[str]:
-    """The lines of an audit of a run's own data; why not, if it cannot be had."""
+def audit_splits(trained: TrainedModel, splits: Splits) -> Findings:
+    """An audit of a run's own data."""
     train, validation = hold_out_validation(trained.run.config, splits)
     found = {"train": train, "validation": validation, "test": splits.test}
     parts = {name: part for name, part in found.items() if part is not None}
     return _audited(
         lambda: sum(map(len, parts.values())),
         lambda: audit_parts(splits.origin, parts, splits.left_out),
+        partial(find_named, parts),
     )
 
 
-def audit_path(path: str, console: Console) -> Sequence[str]:
-    """The lines of an audit of the data at `path`; why not, if it cannot be had."""
+def audit_path(path: str, console: Console) -> Findings:
+    """An audit of the data at `path`."""
     with console.if_slow("looking over the data for the report; the scores are above"):
-        return _audited(lambda: count_images(path), lambda: audit(path))
+        return _audited(
+            lambda: count_images(path), lambda: audit(path), partial(load_named, path)
+        )
 
 
 def _audited(
-    count: Callable[[], int], audited: Callable[[], dict[str, Any]]
-) -> Sequence[str]:
+    count: Callable[[], int],
+    audited: Callable[[], dict[str, Any]],
+    load: Callable[[str], np.ndarray],
+) -> Findings:
     try:
         if count() <= _MOST_AUDITED:
-            return describe_audit(audited())
+            report = audited()
+            return Findings(describe_audit(report), _to_look_at(report, load))
     except (InputError, OSError) as error:  # a part that was not scored may be no data
-        return [f"left out: {error}"]
-    return [
-        f"left out: it compares every two of {count()} images; --mode=audit "
-        "--data=PATH does so on request"
-    ]
+        return Findings([f"left out: {error}"])
+    return Findings(
+        [
+            f"left out: it compares every two of {count()} images; --mode=audit "
+            "--data=PATH does so on request"
+        ]
+    )
+
+
+def _to_look_at(
+    report: Mapping[str, Any], load: Callable[[str], np.ndarray]
+) -> dict[str, list[np.ndarray]]:
+    """The first leaks between splits and the first odd images: caption -> images."""
+    leaked = {name for names in report["copies"]["leaked"].values() for name in names}
+    leaks = [group[:3] for group in report["copies"]["sets"] if leaked & set(group)]
+    named = {" = ".join(group): group for group in leaks[:_FINDINGS]}
+    for name, reasons in list(report["odd"].items())[:_FINDINGS]:
+        named[f"{name}: {', '.join(reasons)}"] = [name]
+    return {
+        caption: [square_resize(Image.fromarray(load(name)), SHOWN) for name in names]
+        for caption, names in named.items()
+    }

@@ -1,165 +1,159 @@
 """A ResNet-50 found in the configuration that Keras stores with a whole model.
 
-Layers may have any names: what a layer is follows from how it is connected. What the
-configuration says of strides, padding and BatchNorm is read, never assumed.
+Layers may have any names and stand in models within the model: what a layer is follows
+from how it is connected. What the configuration says of strides, padding, BatchNorm and
+the preparation of images is read, never assumed.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from signjax.pretrained.names import BLOCKS, STEM, Unit
+import numpy as np
+
+from signjax.errors import InputError
+from signjax.pretrained.keras_model import Layer, affine
+from signjax.pretrained.names import (
+    BLOCKS,
+    KERAS_LEAVES,
+    LAYOUTS,
+    STEM,
+    Layout,
+    Unit,
+    variant,
+)
+from signjax.pretrained.published import CAFFE, UNIT_RANGE, Preprocessing
 
 
-@dataclass(frozen=True)
-class Layer:
-    """kind: Keras' class name. inputs: names of the layers it is called on.
+def find_resnet50(
+    layers: Mapping[str, Layer], arrays: Mapping[str, np.ndarray]
+) -> Layout:
+    """The layout of the ResNet-50 that `layers` are.
 
-    training: the value of a `training` argument stored with the call.
+    arrays: those of all layers, by `layer/leaf`. Raises InputError naming the first
+    layer that differs.
     """
-
-    name: str
-    kind: str
-    settings: dict[str, Any]
-    inputs: tuple[str, ...]
-    training: bool | None
-
-
-@dataclass(frozen=True)
-class KerasNetwork:
-    """A ResNet-50's layers by what they do.
-
-    units: names of each unit's convolution and BatchNorm. head: name of the classifier
-    or None. image_size: pixels a side that it was built for, None for any.
-    batch_statistics: the BatchNorm layers called with training=True.
-    """
-
-    units: dict[Unit, tuple[str, str]]
-    head: str | None
-    stride_on: str
-    pool_padding: int
-    bn_momentum: float
-    bn_epsilon: float
-    image_size: int | None
-    batch_statistics: tuple[str, ...]
-
-
-def parse_layers(model: dict[str, Any]) -> list[Layer]:
-    """The layers of a Keras 2 or 3 functional model's stored configuration, in order.
-
-    Raises ValueError if it is not one, KeyError or TypeError if it is malformed.
-    """
-    settings = model["config"]
-    if model["class_name"] not in ("Functional", "Model") or "layers" not in settings:
-        raise ValueError(
-            f"its model is of class {model['class_name']}: expected a functional model"
-        )
-    layers = []
-    for entry in settings["layers"]:
-        nodes = entry["inbound_nodes"]
-        name = entry["config"]["name"]
-        if len(nodes) > 1:
-            raise ValueError(f"layer {name} is used {len(nodes)} times: expected once")
-        inputs, training = _call(nodes[0]) if nodes else ((), None)
-        layers.append(
-            Layer(name, entry["class_name"], entry["config"], inputs, training)
-        )
-    return layers
-
-
-def storage_names(layers: list[Layer]) -> dict[str, str]:
-    """Keras 3's group in a weights file -> the layer's name.
-
-    It is named after the class, in snake case, and numbered in the model's order.
-    """
-    counts: dict[str, int] = {}
-    found = {}
-    for layer in layers:
-        key = _snake_case(layer.kind)
-        number = counts[key] = counts.get(key, -1) + 1
-        found[f"{key}_{number}" if number else key] = layer.name
-    return found
-
-
-def _snake_case(kind: str) -> str:
-    """BatchNormalization -> batch_normalization, Conv2D -> conv2d."""
-    return re.sub(r"(?<!^)(?=[A-Z][a-z])", "_", kind).lower()
-
-
-def _call(node: Any) -> tuple[tuple[str, ...], bool | None]:
-    """(names of the layers that a call takes, its `training` argument)."""
-    if isinstance(node, dict):  # Keras 3
-        inputs = tuple(_tensors(node["args"]))
-        return inputs, node["kwargs"].get("training")
-    return tuple(tensor[0] for tensor in node), node[0][3].get("training")
-
-
-def _tensors(value: Any) -> Iterator[str]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-        yield value["config"]["keras_history"][0]
-
-
-def find_resnet50(layers: list[Layer]) -> KerasNetwork:
-    """The ResNet-50 that `layers` are; ValueError names the first that differs."""
-    blocks = sum(layer.kind == "Add" for layer in layers)
-    if blocks != sum(BLOCKS):
-        raise ValueError(
-            f"its network has {blocks} residual blocks: expected the {sum(BLOCKS)} of "
-            "ResNet-50 (ResNet-101 has 33, ResNet-152 has 50)"
-        )
-    return _Walk(layers).network()
+    return _Walk(layers, arrays).layout()
 
 
 @dataclass
 class _Walk:
     """A walk along the network from input to output, noting what it passes."""
 
-    layers: list[Layer]
+    layers: Mapping[str, Layer]
+    arrays: Mapping[str, np.ndarray]
     units: dict[Unit, tuple[str, str]] = field(default_factory=dict)
     strides_on: set[str] = field(default_factory=set)
     norms: list[Layer] = field(default_factory=list)
+    consumers: dict[str, list[Layer]] = field(default_factory=dict)
 
-    def network(self) -> KerasNetwork:
-        (source,) = [layer for layer in self.layers if layer.kind == "InputLayer"]
-        x, pool_padding = self._stem(source)
+    def layout(self) -> Layout:
+        for layer in self.layers.values():
+            for name in layer.inputs:
+                self.consumers.setdefault(name, []).append(layer)
+        convs = [layer for layer in self.layers.values() if layer.kind == "Conv2D"]
+        if len(convs) < 2:
+            raise InputError(f"its network has {len(convs)} convolutions: expected 53")
+        images, padding = self._before(convs[0])
+        x, pool_padding = self._stem(convs[0], padding)
+        blocks = sum(
+            x.kind == "Add" and len(x.inputs) == 2 for x in self.layers.values()
+        )
+        if blocks != sum(BLOCKS):
+            raise InputError(
+                f"its network has {blocks} residual blocks: expected the {sum(BLOCKS)} "
+                "of ResNet-50 (ResNet-101 has 33, ResNet-152 has 50)"
+            )
         for stage, count in enumerate(BLOCKS, start=1):
             for block in range(1, count + 1):
                 x = self._block(x, stage, block)
-        shape = source.settings.get("batch_shape") or source.settings.get(
-            "batch_input_shape"
-        )
-        image_size = _one_side(shape)
+        image_size = self._image_size(images)
         head = self._end(x, _last_map_size(image_size, pool_padding))
-        (stride_on,) = self._agreed("the layer that strides", self.strides_on)
-        momenta = {norm.settings["momentum"] for norm in self.norms}
-        epsilons = {norm.settings["epsilon"] for norm in self.norms}
-        (momentum,) = self._agreed("BatchNormalization's momentum", momenta)
-        (epsilon,) = self._agreed("BatchNormalization's epsilon", epsilons)
-        return KerasNetwork(
-            units=self.units,
-            head=head,
-            stride_on=stride_on,
-            pool_padding=pool_padding,
-            bn_momentum=momentum,
-            bn_epsilon=epsilon,
-            image_size=image_size,
-            batch_statistics=tuple(n.name for n in self.norms if n.training),
+        stride_on = self._agreed("the layer that strides", self.strides_on)
+        momentum, epsilon = (
+            self._agreed(
+                f"BatchNormalization's {key}", {n.settings[key] for n in self.norms}
+            )
+            for key in ("momentum", "epsilon")
+        )
+        notes = []
+        if trained := sum(norm.training is True for norm in self.norms):
+            notes.append(
+                f"{trained} BatchNorm layers are called with training=True: in Keras "
+                "they normalise by each batch's own statistics even when predicting, "
+                "here by the running ones, so predictions differ"
+            )
+        preprocessing, bgr, note = self._prepared(images)
+        if image_size is not None:
+            preprocessing = preprocessing._replace(image_size=image_size)
+        return Layout(
+            "keras_model",
+            self.units.__getitem__,
+            head or "",
+            KERAS_LEAVES,
+            variant(stride_on, pool_padding, momentum, epsilon),
+            preprocessing,
+            bgr=bgr,
+            notes=(*notes, *note),
         )
 
-    def _agreed(self, what: str, values: set[Any]) -> set[Any]:
+    def _agreed(self, what: str, values: set[Any]) -> Any:
         if len(values) != 1:
-            raise ValueError(
+            raise InputError(
                 f"{what} differs between layers ({sorted(values)}): expected one value"
             )
-        return values
+        return values.pop()
 
-    def _stem(self, source: Layer) -> tuple[Layer, int]:
-        x, padding = self._skip_padding(source)
-        conv = self._next(x, "Conv2D")
+    def _before(self, conv: Layer) -> tuple[Layer, int]:
+        """The layer whose output the stem takes, and what is padded between them."""
+        before = self.layers[conv.inputs[0]]
+        if before.kind != "ZeroPadding2D":
+            return before, 0
+        return self.layers[before.inputs[0]], _padding(before)
+
+    def _image_size(self, x: Layer) -> int | None:
+        """Pixels a side that the network is built for, None for any."""
+        while x.kind not in ("InputLayer", "Resizing"):
+            x = self.layers[x.inputs[0]]
+        if x.kind == "Resizing":
+            shape = (None, x.settings["height"], x.settings["width"], 3)
+        else:
+            shape = x.settings.get("batch_shape") or x.settings["batch_input_shape"]
+        if shape[3] != 3:
+            raise InputError(
+                f"its input has shape {shape}: expected RGB, [None, H, W, 3]"
+            )
+        return shape[1] if shape[1] == shape[2] else None
+
+    def _prepared(self, images: Layer) -> tuple[Preprocessing, bool, list[str]]:
+        """(how images are prepared, whether blue comes first, a note if guessed)."""
+        values: dict[str, np.ndarray] = {}
+        for layer in self.layers.values():
+            inputs = [values[name] for name in layer.inputs]
+            values[layer.name] = affine(layer, inputs, self.arrays)
+            if layer is images:
+                break
+        change = values[images.name]
+        published = LAYOUTS["keras_applications"].naming(STEM)[0]
+        if np.array_equal(change, np.eye(3, 4)):
+            if self.units[STEM][0].rpartition("/")[2] != published:
+                return UNIT_RANGE, False, ["input: RGB, divided by 255"]
+            note = "input: BGR, 0 to 255, less ImageNet's mean, by the layers' names"
+            return CAFFE, True, [note]
+        bgr = not change[0, 0]
+        change = change[::-1] if bgr else change  # channels in RGB order
+        scale, offset = np.diagonal(change), change[:, 3]
+        if np.count_nonzero(change[:, :3]) != 3 or not (scale > 0).all():
+            raise InputError(
+                f"the layers up to {images.name} mix the colors: expected a scale and "
+                "an offset for each"
+            )
+        # It takes 0 to 255; mean and std are of 0 to 1.
+        mean, std = -offset / scale / 255, 1 / scale / 255
+        prepared = UNIT_RANGE._replace(mean=(*mean.tolist(),), std=(*std.tolist(),))
+        return prepared, bgr, []
+
+    def _stem(self, conv: Layer, padding: int) -> tuple[Layer, int]:
         _check_conv(conv, kernel=7, strides=2, padding=(padding, 3))
         x, pool_padding = self._skip_padding(self._relu(self._norm(STEM, conv)))
         pool = self._next(x, "MaxPooling2D")
@@ -167,15 +161,15 @@ class _Walk:
         _expect(pool, "strides", _pair(pool.settings["strides"]), (2, 2))
         _expect(pool, "padding", pool.settings["padding"], "valid")
         if pool_padding not in (0, 1):
-            raise ValueError(f"{x.name} pads by {pool_padding}: expected 0 or 1")
+            raise InputError(f"{x.name} pads by {pool_padding}: expected 0 or 1")
         return pool, pool_padding
 
     def _block(self, x: Layer, stage: int, block: int) -> Layer:
-        convs = [c for c in self._consumers(x) if c.kind == "Conv2D"]
+        convs = [c for c in self._after(x) if c.kind == "Conv2D"]
         shortcut = [c for c in convs if self._reaches_add(c)]
         main = [c for c in convs if c not in shortcut]
         if len(main) != 1 or len(shortcut) != (1 if block == 1 else 0):
-            raise ValueError(
+            raise InputError(
                 f"after {x.name} a block with{'' if block == 1 else 'out'} a "
                 f"convolution on the shortcut was expected (stage {stage}, block "
                 f"{block} of ResNet-50)"
@@ -203,33 +197,38 @@ class _Walk:
 
     def _end(self, x: Layer, map_size: int | None) -> str | None:
         """Checks the average pool; the name of the classifier, None without one."""
-        pool = self._consumers(x)
-        if not pool:
+        if not (pool := self._after(x)):
             return None
         (x,) = pool
         if x.kind == "AveragePooling2D":
             size = _pair(x.settings["pool_size"])
             if size != (map_size, map_size):
-                raise ValueError(
+                raise InputError(
                     f"{x.name} pools {size} of a map of side {map_size or 'unknown'}: "
                     "expected the average over the whole map"
                 )
         elif x.kind != "GlobalAveragePooling2D":
-            raise ValueError(
+            raise InputError(
                 f"{x.name} is a {x.kind}: expected the average pool over the whole map"
             )
-        while (after := self._consumers(x)) and after[0].kind in ("Flatten", "Dropout"):
+        while (after := self._after(x)) and after[0].kind in ("Flatten", "Dropout"):
             x = after[0]
         if not after:
             return None
-        head = self._next(x, "Dense")
-        if head.settings["activation"] not in ("linear", "softmax"):
-            raise ValueError(
-                f"{head.name} ends in {head.settings['activation']}: expected softmax "
-                "or linear"
+        head = x = self._next(x, "Dense")
+        activations = [head.settings["activation"]]
+        while (after := self._after(x)) and after[0].kind in ("Activation", "Softmax"):
+            x = after[0]
+            activations.append(x.settings.get("activation", "softmax"))
+        if any(y.kind == "Dense" for y in self.layers.values() if y is not head):
+            raise InputError(
+                f"{head.name} is a hidden layer of its head: expected one Dense layer "
+                "after the average pool"
             )
-        if after := self._consumers(head):
-            raise ValueError(f"after {head.name} comes {after[0].name}: expected none")
+        if after:
+            raise InputError(f"after {x.name} comes {after[0].name}: expected none")
+        for activation in activations:
+            _expect(head, "activation", activation, "softmax", "linear")
         return head.name
 
     def _norm(self, unit: Unit, conv: Layer) -> Layer:
@@ -241,35 +240,31 @@ class _Walk:
         return norm
 
     def _relu(self, x: Layer) -> Layer:
-        (after,) = self._consumers(x) or [x]
+        (after,) = self._after(x) or [x]
         if after.kind == "ReLU" or after.settings.get("activation") == "relu":
             return after
-        raise ValueError(f"{after.name} after {x.name} is {after.kind}: expected ReLU")
+        raise InputError(f"{after.name} after {x.name} is {after.kind}: expected ReLU")
 
     def _skip_padding(self, x: Layer) -> tuple[Layer, int]:
         """The padding layer after x and what it pads a side, or x and 0."""
-        after = self._consumers(x)
+        after = self._after(x)
         if len(after) != 1 or after[0].kind != "ZeroPadding2D":
             return x, 0
-        padding = after[0].settings["padding"]
-        sides = {side for pair in padding for side in _pair(pair)}
-        if len(sides) != 1:
-            raise ValueError(f"{after[0].name} pads {padding}: expected equal sides")
-        return after[0], sides.pop()
+        return after[0], _padding(after[0])
 
     def _reaches_add(self, conv: Layer) -> bool:
-        norm = self._consumers(conv)
-        return len(norm) == 1 and [c.kind for c in self._consumers(norm[0])] == ["Add"]
+        norm = self._after(conv)
+        return len(norm) == 1 and [c.kind for c in self._after(norm[0])] == ["Add"]
 
     def _next(self, x: Layer, kind: str) -> Layer:
-        after = self._consumers(x)
+        after = self._after(x)
         if len(after) != 1 or after[0].kind != kind:
-            found = ", ".join(f"{c.name} ({c.kind})" for c in after) or "nothing"
-            raise ValueError(f"after {x.name} comes {found}: expected one {kind}")
+            found = ", ".join(f"{c.name} ({c.kind})" for c in after[:3]) or "nothing"
+            raise InputError(f"after {x.name} comes {found}: expected one {kind}")
         return after[0]
 
-    def _consumers(self, x: Layer) -> list[Layer]:
-        return [layer for layer in self.layers if x.name in layer.inputs]
+    def _after(self, x: Layer) -> list[Layer]:
+        return self.consumers.get(x.name, [])
 
 
 def _check_conv(
@@ -294,17 +289,19 @@ def _check_conv(
 def _expect(layer: Layer, what: str, found: Any, *expected: Any) -> None:
     if found not in expected:
         wanted = " or ".join(map(str, expected))
-        raise ValueError(f"{layer.name}'s {what} is {found}: expected {wanted}")
+        raise InputError(f"{layer.name}'s {what} is {found}: expected {wanted}")
 
 
 def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def _one_side(shape: Any) -> int | None:
-    if shape[3] != 3:
-        raise ValueError(f"its input has shape {shape}: expected RGB, [None, H, W, 3]")
-    return shape[1] if shape[1] == shape[2] else None
+def _padding(layer: Layer) -> int:
+    padding = layer.settings["padding"]
+    sides = {side for pair in padding for side in _pair(pair)}
+    if len(sides) != 1:
+        raise InputError(f"{layer.name} pads {padding}: expected equal sides")
+    return sides.pop()
 
 
 def _last_map_size(image_size: int | None, pool_padding: int) -> int | None:

@@ -1,9 +1,9 @@
 """From what a person names as weights to a model's variables and its config."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -11,12 +11,20 @@ import numpy as np
 from signjax import workdir
 from signjax.config import Config, default_config, field
 from signjax.data.download import fetch
-from signjax.errors import InputError
+from signjax.errors import InputError, listed
 from signjax.experiment import Experiment
-from signjax.models import ResNet
-from signjax.pretrained.port import Ported, Variant, merge, port
+from signjax.pretrained.names import Variant
+from signjax.pretrained.port import (
+    Ported,
+    flatten,
+    merge,
+    port,
+    refuse_impossible_values,
+)
 from signjax.pretrained.published import Preprocessing, named
 from signjax.pretrained.read import read_weights
+from signjax.runtime.checkpoint import Checkpoints
+from signjax.runtime.console import Console
 from signjax.runtime.distributed import (
     device_put_global,
     replicated,
@@ -25,6 +33,8 @@ from signjax.runtime.distributed import (
 )
 from signjax.runtime.files import cache_directory
 from signjax.state import TrainState
+
+Warn = Callable[[str], None]
 
 
 class Weights(NamedTuple):
@@ -35,18 +45,23 @@ class Weights(NamedTuple):
     sha256: str
 
 
-def open_weights(
-    given: str, *, devices: list[jax.Device], warn: Callable[[str], None]
-) -> Weights:
+def open_weights(given: str, *, devices: list[jax.Device], warn: Warn) -> Weights:
     """The weights of a file, of a trained model's workdir, or of a published name.
 
-    Raises InputError where the name is none of these or they are not a ResNet-50's,
-    RunError where a published file cannot be downloaded.
+    Raises InputError where the name is none of these, they are not of a network that
+    this program has, or hold values that no network can have; RunError where a
+    published file cannot be downloaded.
     """
     path = Path(os.path.expanduser(given))
-    if path.is_dir():
+    if (path / "run.json").exists():
         return Weights(_of_workdir(path, devices, warn), given, "")
     with sync_errors():
+        if path.is_dir() and not (path / "config.json").exists():
+            raise InputError(
+                f"weights {path}: a folder without run.json or config.json; expected a "
+                "file of weights, the workdir of a trained model or a folder of "
+                "Hugging Face's"
+            )
         if not path.exists():
             path = fetch(named(given).file, cache_directory() / "weights")
         source = read_weights(path)
@@ -55,68 +70,103 @@ def open_weights(
     return weights
 
 
-def _of_workdir(
-    path: Path, devices: list[jax.Device], warn: Callable[[str], None]
-) -> Ported:
-    if not (path / "run.json").exists():
-        raise InputError(
-            f"weights {path}: a folder without run.json; expected a file of "
-            "weights or the workdir of a trained model"
-        )
+def _of_workdir(path: Path, devices: list[jax.Device], warn: Warn) -> Ported:
     trained = workdir.load_trained(path, devices=devices, warn=warn)
-    model = trained.experiment.model
-    if not isinstance(model, ResNet):
-        raise InputError(
-            f"weights {path}: the workdir of a {type(model).__name__}; expected a "
-            "ResNet-50's"
-        )
     variables = jax.tree.map(np.asarray, trained.state.variables)
-    if trained.run.blank_head:
+    leaves = flatten(variables)
+    refuse_impossible_values(str(path), {"/".join(p): x for p, x in leaves.items()})
+    config, blank = trained.run.config, trained.run.blank_head
+    if blank:
         del variables["params"]["head"]
     return Ported(
+        network=config.model.name,
         variables=variables,
-        variant=_variant_of(trained.run.config),
-        preprocessing=_preprocessing_of(trained.run.config),
-        classes=None if trained.run.blank_head else trained.run.classes,
+        variant=cast(Variant, {k: config.model[k] for k in Variant.__annotations__}),
+        preprocessing=_preprocessing_of(config),
+        classes=None if blank else trained.run.classes,
         coverage=(),
         notes=(),
     )
 
 
-def _variant_of(config: Config) -> Variant:
-    return Variant(**{key: config.model[key] for key in Variant.__annotations__})
-
-
 def _preprocessing_of(config: Config) -> Preprocessing:
-    return Preprocessing(
-        mean=tuple(config.data.mean),
-        std=tuple(config.data.std),
-        image_size=config.data.image_size,
-        crop=config.data.crop,
-        interpolation=config.data.interpolation,
-        flip=config.tta.flip,
-        rotation=config.tta.rotation,
-    )
+    keys = ("mean", "std", "image_size", "crop", "interpolation")
+    return Preprocessing(**{key: config.data[key] for key in keys}, **config.tta)
 
 
-def ported_config(variant: Variant, preprocessing: Preprocessing) -> Config:
+def ported_config(ported: Ported) -> Config:
     """The config of a workdir that holds ported weights and has not trained."""
     config = default_config()
     config.name = "ported"
-    config.model.name = "resnet50"
-    config.model.update(variant)
-    config.data.mean = preprocessing.mean
-    config.data.std = preprocessing.std
-    config.data.image_size = preprocessing.image_size
-    config.data.crop = preprocessing.crop
-    config.data.interpolation = preprocessing.interpolation
-    config.augment.flip = config.tta.flip = preprocessing.flip
-    config.augment.rotation = config.tta.rotation = preprocessing.rotation
+    config.model.name = ported.network
+    config.model.update(ported.variant)
+    preprocessing = ported.preprocessing._asdict()
+    for key in ("flip", "rotation"):
+        config.augment[key] = config.tta[key] = preprocessing.pop(key)
+    config.data.update(preprocessing)
+    return config
+
+
+def settle_weights(
+    config: Config,
+    directory: Path,
+    chosen: Collection[str],
+    devices: list[jax.Device],
+    console: Console,
+) -> tuple[Config, Ported | None]:
+    """`config` with the network and the channel statistics of its pretrained weights.
+
+    The size and the cropping of images are free. Returns the weights too; None where
+    there are none to start from, as the run in the workdir `directory` has begun.
+    chosen: keys that the person set, which are not changed. Raises InputError with all
+    of them that differ from what the weights need.
+    """
+    given = config.model.weights
+    if not given:
+        return config, None
+    with Checkpoints(directory / "checkpoints", warn=console.warning) as checkpoints:
+        begun = bool(checkpoints.steps())
+    if begun and (old := workdir.read(directory).config).model.weights == given:
+        kept = {k: field(old, k) for k in _DECIDED if k not in chosen}
+        return _changed(config, kept), None
+    ported = open_weights(given, devices=devices, warn=console.warning).ported
+    needed = _needed(ported)
+    differing = {
+        key: value
+        for key, value in needed.items()
+        if not np.array_equal(field(config, key), value)
+    }
+    if wrong := [key for key in differing if key in ("model.name", *chosen)]:
+        told = (f"config.{k} is {field(config, k)!r}, not {needed[k]!r}" for k in wrong)
+        raise InputError(
+            f"{listed(told)}, which config.model.weights={given} needs: leave out what "
+            "follows from the weights"
+        )
+    if differing:
+        told = listed(f"{key}={value!r}" for key, value in differing.items())
+        console.info(f"from the weights: {told}")
+    return _changed(config, differing), ported
+
+
+# bn_momentum is of training alone.
+_DECIDED = [f"model.{key}" for key in Variant.__annotations__ if key != "bn_momentum"]
+_DECIDED += ["data.mean", "data.std"]
+
+
+def _needed(ported: Ported) -> dict[str, Any]:
+    values = {f"model.{key}": value for key, value in ported.variant.items()}
+    values["data.mean"] = ported.preprocessing.mean
+    values["data.std"] = ported.preprocessing.std
+    return {"model.name": ported.network} | {key: values[key] for key in _DECIDED}
+
+
+def _changed(config: Config, values: dict[str, Any]) -> Config:
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict(values)
     return config
 
 
 def start_from(
-    config: Config,
     experiment: Experiment,
     state: TrainState,
     ported: Ported,
@@ -125,26 +175,11 @@ def start_from(
     """`state`, whose outputs are `classes`, with pretrained weights.
 
     The head is theirs too if it is for the same classes by name, and stays new if not.
-
-    Raises InputError where the config's network or channel statistics are others than
-    those the weights were trained in. The size and the cropping of images are free.
+    Raises InputError where the network is another than that of the weights.
     """
-    wanted = {
-        **{f"model.{key}": value for key, value in ported.variant.items()},
-        "data.mean": ported.preprocessing.mean,
-        "data.std": ported.preprocessing.std,
-    }
-    del wanted["model.bn_momentum"]  # of training alone
-    for key, value in wanted.items():
-        given = field(config, key)
-        if not np.array_equal(given, value):
-            raise InputError(
-                f"config.{key} is {given!r}, but the weights of config.model.weights "
-                f"need {value!r}"
-            )
     initial = jax.device_get(state.variables)
     new = () if ported.classes == classes else ("head",)
-    variables = merge(ported, initial, new=new)
+    variables = merge(ported.variables, initial, new=new)
     variables = device_put_global(variables, replicated(experiment.mesh))
     return state.replace(**variables)
 

@@ -13,41 +13,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import Any, Literal, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from signjax import pretrained
-from signjax.errors import InputError
+from signjax.errors import InputError, leaf_differences, listed
 from signjax.models.resnet import ResNet
 from signjax.pretrained import names
-from signjax.pretrained.names import BLOCKS, Path
-from signjax.pretrained.published import (
-    CAFFE,
-    HUGGING_FACE,
-    TORCHVISION,
-    UNIT_RANGE,
-    Preprocessing,
-    preprocessing_of,
-)
-from signjax.pretrained.read import Kind, Source
+from signjax.pretrained.names import BLOCKS, LeafPath, Variant
+from signjax.pretrained.published import Preprocessing
+from signjax.pretrained.read import Source
 
 Variables = dict[str, Any]
-Leaves = dict[Path, np.ndarray]
+Leaves = dict[LeafPath, np.ndarray]
 
 _IMAGENET = 1000
-
-
-class Variant(TypedDict):
-    """The fields of `ResNet` that a source decides."""
-
-    stride_on: Literal["1x1", "3x3"]
-    pool_padding: int
-    conv_bias: bool
-    bn_momentum: float
-    bn_epsilon: float
 
 
 class Coverage(NamedTuple):
@@ -65,13 +48,15 @@ class Coverage(NamedTuple):
 
 @dataclass(frozen=True)
 class Ported:
-    """A ResNet-50 with a source's weights.
+    """A network with a source's weights.
 
-    variables: params and batch_stats, nested dicts of float32 numpy arrays; without
-    `head` if the source has none. classes: names of the outputs, None without head.
-    notes: what the source does not say and was taken for granted, a line each.
+    network: as `config.model.name`. variables: params and batch_stats, nested dicts of
+    float32 numpy arrays; without `head` if the source has none. variant: of no meaning
+    for the CNN. classes: names of the outputs, None without head. notes: what the
+    source does not say and was taken for granted, a line each.
     """
 
+    network: str
     variables: Variables
     variant: Variant
     preprocessing: Preprocessing
@@ -87,25 +72,52 @@ def port(source: Source, *, keep_conv_bias: bool = False) -> Ported:
     Raises InputError, one line that lists each missing, unexpected and mis-shaped
     leaf, if the source is not a whole ResNet-50.
     """
-    layout, traits = _layout(source), _traits(source)
-    _refuse_other_depths(source, layout)
-    held = _place(source, layout, traits)
+    layout = source.layout
+    _refuse_other_depths(source)
+    held = _place(source)
+    refuse_impossible_values(
+        source.path, {n: held[p] for n, p in names.table(layout).items() if p in held}
+    )
     conv_bias = keep_conv_bias and any(map(_is_conv_bias, held))
     leaves = held if conv_bias else _fold_conv_biases(held)
-    if traits.bgr:
-        leaves = _reverse_input_channels(leaves)
+    if layout.bgr:
+        stem = ("params", "conv_stem", "kernel")
+        leaves |= {stem: np.ascontiguousarray(leaves[stem][:, :, ::-1, :])}
     classes, class_notes = _class_names(source, leaves)
     return Ported(
+        network="resnet50",
         variables=unflatten_dict(leaves),
-        variant={**traits.variant, "conv_bias": conv_bias},
-        preprocessing=traits.preprocessing,
+        variant={**layout.variant, "conv_bias": conv_bias},
+        preprocessing=layout.preprocessing,
         classes=classes,
         coverage=_coverage(held, leaves),
-        notes=(*traits.notes, *class_notes),
+        notes=(*layout.notes, *class_notes),
     )
 
 
-def merge(ported: Ported, initial: Variables, *, new: Sequence[str] = ()) -> Variables:
+def refuse_impossible_values(origin: str, leaves: Mapping[str, np.ndarray]) -> None:
+    """Raises InputError naming the leaves with values that no network can have.
+
+    leaves: by names whose last part contains "var" for variances and for no others.
+    """
+    checks = {
+        "not a number": lambda name, leaf: np.isnan(leaf).any(),
+        "infinite": lambda name, leaf: np.isinf(leaf).any(),
+        "a negative variance": lambda name, leaf: (
+            "var" in name.replace(".", "/").rpartition("/")[2] and (leaf < 0).any()
+        ),
+    }
+    for what, wrong in checks.items():
+        if found := [name for name, leaf in leaves.items() if wrong(name, leaf)]:
+            raise InputError(
+                f"weights {origin}: {what} in {listed(found, 3)}, as in no network "
+                "that works: get the file again, or one from before training diverged"
+            )
+
+
+def merge(
+    ported: Variables, initial: Variables, *, new: Sequence[str] = ()
+) -> Variables:
     """`initial` with each leaf replaced by the ported one, but for the layers `new`.
 
     initial: variables of the network to train. new: names of layers, such as `head`
@@ -115,15 +127,13 @@ def merge(ported: Ported, initial: Variables, *, new: Sequence[str] = ()) -> Var
     """
     wanted = flatten(initial)
     found = {
-        place: leaf
-        for place, leaf in flatten(ported.variables).items()
-        if place[1] not in new
+        place: leaf for place, leaf in flatten(ported).items() if place[1] not in new
     }
     unknown = set(new) - {place[1] for place in wanted}
     if unknown:
         raise InputError(f"no layers to leave new: {', '.join(sorted(unknown))}")
     kept = {place: leaf for place, leaf in wanted.items() if place[1] in new}
-    problems = _differences(
+    problems = leaf_differences(
         {"/".join(p): leaf.shape for p, leaf in found.items()},
         {"/".join(p): leaf.shape for p, leaf in wanted.items() if p not in kept},
     )
@@ -135,9 +145,9 @@ def merge(ported: Ported, initial: Variables, *, new: Sequence[str] = ()) -> Var
     return unflatten_dict({**kept, **found})
 
 
-def flatten(tree: Mapping[str, Any]) -> dict[Path, Any]:
+def flatten(tree: Mapping[str, Any]) -> dict[LeafPath, Any]:
     """A nested dict's leaves by their paths."""
-    return cast(dict[Path, Any], flatten_dict(tree))
+    return cast(dict[LeafPath, Any], flatten_dict(tree))
 
 
 def imagenet_classes() -> tuple[str, ...]:
@@ -149,106 +159,10 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
-class _Traits(NamedTuple):
-    """What follows from the kind of a source, beside its names."""
-
-    variant: Variant
-    preprocessing: Preprocessing
-    torch: bool = False
-    bgr: bool = False
-    notes: tuple[str, ...] = ()
-
-
-def _variant(
-    stride_on: Any, pool_padding: int, momentum: float, epsilon: float
-) -> Variant:
-    return Variant(
-        stride_on=stride_on,
-        pool_padding=pool_padding,
-        conv_bias=False,
-        bn_momentum=momentum,
-        bn_epsilon=epsilon,
-    )
-
-
-# PyTorch's momentum of 0.1 weighs the new statistic.
-_V1_5 = _variant("3x3", 1, momentum=0.9, epsilon=1e-5)
-_OF_KIND: dict[Kind, _Traits] = {
-    "keras_applications": _Traits(
-        _variant("1x1", 1, momentum=0.99, epsilon=1.001e-5), CAFFE, bgr=True
-    ),
-    "keras_applications_old": _Traits(
-        _variant("1x1", 0, momentum=0.99, epsilon=1e-3),
-        CAFFE,
-        bgr=True,
-        notes=(
-            "BatchNorm's epsilon: 0.001, as in all Keras networks of these layer names",
-            "padding of the stem's max-pool: 0; their last versions padded by 1",
-            "input: BGR, 0 to 255, less ImageNet's mean, as published ones take it",
-        ),
-    ),
-    "torchvision": _Traits(_V1_5, TORCHVISION, torch=True),
-    "hugging_face": _Traits(_V1_5, HUGGING_FACE, torch=True),
-    "flax": _Traits(
-        _V1_5,
-        TORCHVISION,
-        notes=(
-            "network: stride in the 3x3 convolution, max-pool padded by 1, BatchNorm's "
-            "epsilon 1e-5 and momentum 0.9",
-            "input: RGB with ImageNet's mean and deviation, 224 x 224",
-        ),
-    ),
-}
-
-
-def _layout(source: Source) -> names.Layout:
-    network = source.network
-    if network is None:
-        return names.LAYOUTS[source.kind]
-    return names.Layout(
-        network.units.__getitem__, network.head, names.KERAS_LEAVES, "/"
-    )
-
-
-def _traits(source: Source) -> _Traits:
-    network = source.network
-    if network is None:
-        traits = _OF_KIND[source.kind]
-        if source.kind not in ("torchvision", "hugging_face"):
-            return traits
-        known = preprocessing_of(source.sha256)
-        if known is not None:
-            return traits._replace(preprocessing=known)
-        guess = "input: prepared as for the first published weights of these names"
-        return traits._replace(notes=(guess,))
-    notes = []
-    if network.batch_statistics:
-        notes.append(
-            f"{len(network.batch_statistics)} BatchNorm layers are called with "
-            "training=True: in Keras they normalise by each batch's own statistics "
-            "even when predicting, here by the running ones, so predictions differ"
-        )
-    variant = _variant(
-        network.stride_on,
-        network.pool_padding,
-        network.bn_momentum,
-        network.bn_epsilon,
-    )
-    published = network.units[names.STEM][0] == names.keras_applications(names.STEM)[0]
-    if published:
-        notes.append("input: BGR, 0 to 255, less ImageNet's mean, by the layers' names")
-    else:
-        notes.append("input: RGB, divided by 255")
-    preprocessing = CAFFE if published else UNIT_RANGE
-    if network.image_size is not None:
-        preprocessing = preprocessing._replace(image_size=network.image_size)
-    return _Traits(variant, preprocessing, bgr=published, notes=tuple(notes))
-
-
-def _refuse_other_depths(source: Source, layout: names.Layout) -> None:
-    if source.network is not None:
+def _refuse_other_depths(source: Source) -> None:
+    if source.layout.kind == "keras_model":
         return  # its graph has been found to be ResNet-50's
-    depth = names.depth(layout, source.arrays.keys())
+    depth = names.depth(source.layout, source.arrays)
     if depth in (18, 34, 101, 152):
         raise InputError(
             f"weights {source.path}: a ResNet-{depth}; expected a ResNet-50, with "
@@ -256,9 +170,9 @@ def _refuse_other_depths(source: Source, layout: names.Layout) -> None:
         )
 
 
-def _place(source: Source, layout: names.Layout, traits: _Traits) -> Leaves:
+def _place(source: Source) -> Leaves:
     """The source's leaves in our tree and in our order of axes, strictly checked."""
-    held = source.arrays
+    held, layout = source.arrays, source.layout
     table = names.table(layout)
     # A source has biases in all its convolutions or in none, a whole head or none.
     for part in (_is_conv_bias, _is_head):
@@ -267,32 +181,32 @@ def _place(source: Source, layout: names.Layout, traits: _Traits) -> Leaves:
     shapes = _network_shapes(
         num_classes=_num_classes(table, held),
         conv_bias=any(map(_is_conv_bias, table.values())),
-        variant=traits.variant,
+        variant=layout.variant,
     )
-    problems = _differences(
+    problems = leaf_differences(
         {name: array.shape for name, array in held.items()},
         {
-            name: _torch_shape(shapes[place]) if traits.torch else shapes[place]
+            name: _torch_shape(shapes[place]) if layout.torch else shapes[place]
             for name, place in table.items()
         },
     )
     if problems:
         raise InputError(f"weights {source.path}: not a whole ResNet-50: {problems}")
     return {
-        place: _from_torch(held[name]) if traits.torch else held[name]
+        place: _from_torch(held[name]) if layout.torch else held[name]
         for name, place in table.items()
     }
 
 
-def _is_conv_bias(place: Path) -> bool:
+def _is_conv_bias(place: LeafPath) -> bool:
     return place[-2].startswith("conv") and place[-1] == "bias"
 
 
-def _is_head(place: Path) -> bool:
+def _is_head(place: LeafPath) -> bool:
     return place[1] == "head"
 
 
-def _num_classes(table: dict[str, Path], held: Mapping[str, np.ndarray]) -> int:
+def _num_classes(table: dict[str, LeafPath], held: Mapping[str, np.ndarray]) -> int:
     """By the head's bias; 1 where there is no head, whose shape then does not count."""
     for name, place in table.items():
         if place == ("params", "head", "bias") and name in held:
@@ -302,7 +216,7 @@ def _num_classes(table: dict[str, Path], held: Mapping[str, np.ndarray]) -> int:
 
 def _network_shapes(
     *, num_classes: int, conv_bias: bool, variant: Variant
-) -> dict[Path, tuple[int, ...]]:
+) -> dict[LeafPath, tuple[int, ...]]:
     model = ResNet(num_classes, **{**variant, "conv_bias": conv_bias})
     images = np.zeros((1, 64, 64, 3), np.float32)
     abstract = jax.eval_shape(
@@ -323,30 +237,6 @@ def _from_torch(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.transpose(axes))
 
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-def _differences(found: Shapes, wanted: Shapes) -> str:
-    """All of them as one line, empty if there are none."""
-    missing = [f"{name} {wanted[name]}" for name in wanted if name not in found]
-    unexpected = [f"{name} {found[name]}" for name in found if name not in wanted]
-    mismatched = [
-        f"{name} {found[name]} instead of {wanted[name]}"
-        for name in wanted
-        if name in found and found[name] != wanted[name]
-    ]
-    listed = {
-        "missing": missing,
-        "unexpected": unexpected,
-        "of another shape": mismatched,
-    }
-    return "; ".join(
-        f"{len(names)} {kind}: {', '.join(names)}"
-        for kind, names in listed.items()
-        if names
-    )
-
-
 def _fold_conv_biases(leaves: Leaves) -> Leaves:
     folded = {place: leaf for place, leaf in leaves.items() if not _is_conv_bias(place)}
     for place in leaves.keys() - folded.keys():
@@ -354,11 +244,6 @@ def _fold_conv_biases(leaves: Leaves) -> Leaves:
         mean = ("batch_stats", *place[1:-2], norm, "mean")
         folded[mean] = leaves[mean] - leaves[place]
     return folded
-
-
-def _reverse_input_channels(leaves: Leaves) -> Leaves:
-    stem = ("params", "conv_stem", "kernel")
-    return leaves | {stem: np.ascontiguousarray(leaves[stem][:, :, ::-1, :])}
 
 
 def _coverage(held: Leaves, kept: Leaves) -> tuple[Coverage, ...]:
@@ -380,7 +265,7 @@ def _class_names(
     if head is None:
         return None, ()
     if head.size == _IMAGENET:
-        guessed = source.kind in ("keras_model", "flax")
+        guessed = source.layout.kind in ("keras_model", "flax")
         notes = ("class names: ImageNet's, as there are 1000",) if guessed else ()
         return imagenet_classes(), notes
     note = f"class names: 0 to {head.size - 1}, in the order of the outputs"

@@ -1,188 +1,255 @@
 """A file of weights -> a flat dict of arrays, recognised by its content.
 
-Nothing is unpickled, and neither TensorFlow, Keras nor PyTorch is needed.
+Nothing is unpickled, and neither TensorFlow, Keras nor PyTorch is needed. A file may
+be anybody's: no link in it is followed, and its content is measured before it is read.
 """
 
 import hashlib
 import io
 import json
+import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any, cast
 
 import h5py
-import msgpack
+import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 from flax import serialization
 from flax.traverse_util import flatten_dict
-from safetensors import SafetensorError, safe_open
 
 from signjax.data.content import HEAD_BYTES, describe_content
-from signjax.errors import InputError
-from signjax.pretrained import keras_graph, names
+from signjax.errors import InputError, listed, one_line
+from signjax.pretrained import keras_graph, keras_model, names
+from signjax.pretrained.names import Layout
+from signjax.pretrained.published import preprocessing_of
+from signjax.pretrained.sound import refuse_unsound_hdf5
 
-Kind = Literal[
-    "keras_applications",
-    "keras_applications_old",
-    "keras_model",
-    "torchvision",
-    "hugging_face",
-    "flax",
-]
+Arrays = dict[str, np.ndarray]
+
+# A ResNet-50 has 94 MB of float32, and 8 kB a class.
+_MOST_BYTES = 1 << 30
+_EXPECTED = (
+    "expected a ResNet-50's weights as Keras h5 or .keras, safetensors, Flax msgpack, "
+    "or a workdir"
+)
+_PICKLE = (
+    "a Python pickle, as .pth files are, which can run code and so is not read; make "
+    'it safe where torch is: `python -c "import torch, safetensors.torch as s; '
+    "s.save_file(torch.load('X.pth', weights_only=True), 'X.safetensors')\"`"
+)
 
 
 @dataclass(frozen=True)
 class Source:
     """What a file of weights holds.
 
-    arrays: by the source's own name; `layer/kernel` and the like in Keras' kinds,
-    `params/conv_stem/kernel` and the like in ours. network: what is known of the
-    graph, in keras_model. sha256: of the file, hex.
+    arrays: float32, by the source's own name; `layer/kernel` and the like of Keras.
+    sha256: of the file, hex.
     """
 
-    kind: Kind
     path: str
-    arrays: dict[str, np.ndarray]
-    network: keras_graph.KerasNetwork | None = None
+    layout: Layout
+    arrays: Arrays
     sha256: str = ""
 
 
-class _Unreadable(Exception):
-    """A file's content is not what it should be; the message says how."""
-
-
 def read_weights(path: str | Path) -> Source:
-    """The weights in a file of any `Kind`.
+    """The weights in a file of any kind of `names.LAYOUTS`, or of a Keras model.
 
+    float16 and bfloat16 become float32, which loses nothing.
     Raises InputError, one line with the file's name, where it holds no ResNet-50's
-    names, or not whole, or other than float32.
+    names, or not whole, or other numbers.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-            kind, arrays, network = _reader(head)(path)
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"weights {path}: {error.strerror or error}") from error
-    except _Unreadable as error:
-        raise InputError(f"weights {path}: {error}") from error
-    return Source(kind, str(path), arrays, network, sha256)
-
-
-Read = tuple[Kind, dict[str, np.ndarray], keras_graph.KerasNetwork | None]
-
-
-def _reader(head: bytes) -> Callable[[Path], Read]:
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return _read_hdf5
-    if head.startswith(b"PK\x03\x04"):
-        return _read_zip
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30:
-        return _read_safetensors
-    if head.startswith(b"\x80"):
-        raise _Unreadable(_PICKLE)
-    if b"\x81" <= head[:1] <= b"\x8f":  # a msgpack map of 1 to 15 entries
-        return _read_flax
-    raise _Unreadable(f"{describe_content(head)}; {_EXPECTED}")
-
-
-_EXPECTED = (
-    "expected a ResNet-50's weights as Keras h5 or .keras, safetensors, Flax msgpack, "
-    "or a workdir"
-)
-_PICKLE = (
-    "a Python pickle, as PyTorch's .pth files are, which can run code when it is read "
-    "and so is not: where torch and safetensors are installed make it safe by "
-    "`python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('X.pth',"
-    " weights_only=True), 'X.safetensors')\"`, or take --weights=timm/resnet50.tv_in1k"
-)
-
-
-def _read_hdf5(path: Path) -> Read:
-    with path.open("rb") as file:
-        return _read_hdf5_file(file)
-
-
-def _read_hdf5_file(file: IO[bytes]) -> Read:
+    where = f"weights {path}: "
     try:
-        with h5py.File(file, "r") as root:
-            if "model_config" in root.attrs:
-                network, _ = _network(_text(root.attrs["model_config"]))
-                weights = _by_layer(_group(root, "model_weights"))
-                return "keras_model", _float32(weights), network
-            if "layer_names" in root.attrs:
-                kind = _keras_kind(_strings(root.attrs["layer_names"]))
-                return kind, _float32(_by_layer(root)), None
-            if "layers" in root:
-                weights = _by_variable(_group(root, "layers"), _published_names())
-                kind = _keras_kind([name.split("/")[0] for name in weights])
-                return kind, _float32(weights), None
-            raise _Unreadable(
-                f"an HDF5 file without Keras weights (it holds {_some(root)}); "
-                f"{_EXPECTED}"
-            )
-    # What h5py raises on a damaged file, by where the damage is.
-    except (OSError, RuntimeError, KeyError) as error:
-        raise _Unreadable(
-            f"a damaged HDF5 file, its download cut short perhaps ({error}); get it "
-            "again"
+        layout, arrays = _read(content)
+    except InputError as error:
+        text = one_line(error, max(100, 300 - len(where)))
+        raise InputError(where + text) from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    if known := preprocessing_of(sha256):
+        layout = layout._replace(preprocessing=known, notes=())
+    return Source(str(path), layout, arrays, sha256)
+
+
+def _read(content: bytes) -> tuple[Layout, Arrays]:
+    _refuse_more_than_a_network(len(content))
+    kind, reader = _reader(content[:HEAD_BYTES])
+    try:
+        return reader(content)
+    except InputError:
+        raise
+    # Of a damaged or hostile file the libraries raise nearly everything.
+    except Exception as error:
+        raise InputError(
+            f"a damaged {kind}, its download cut short perhaps, or of a version that "
+            f"is not known ({one_line(repr(error), 100)}); get it again"
         ) from error
 
 
-def _keras_kind(layers: list[str]) -> Kind:
-    if "conv1_conv" in layers:
-        return "keras_applications"
-    if "res2a_branch2a" in layers:
-        return "keras_applications_old"
-    weighted = [name for name in layers if name.startswith(("conv2d", "batch_norm"))]
-    if weighted:
-        raise _Unreadable(
-            f"Keras weights under automatic layer names ({_some(weighted)}) without "
-            "the model's configuration, which alone tells what they are: save the "
-            "whole model, model.save('X.keras')"
+Reader = Callable[[bytes], tuple[Layout, Arrays]]
+
+
+def _reader(head: bytes) -> tuple[str, Reader]:
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "HDF5 file", _read_hdf5
+    if head.startswith(b"PK\x03\x04"):
+        return "zip archive", _read_zip
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30:
+        return "safetensors file", _read_safetensors
+    if head.startswith(b"\x80"):
+        raise InputError(_PICKLE)
+    if b"\x81" <= head[:1] <= b"\x8f" or head[:1] == b"\xde":  # a msgpack map
+        return "Flax variables file", _read_flax
+    raise InputError(f"{describe_content(head)}; {_EXPECTED}")
+
+
+def _recognized(arrays: Arrays, found: str) -> tuple[Layout, Arrays]:
+    layout = names.recognize({name: array.shape for name, array in arrays.items()})
+    if layout is None:
+        raise InputError(
+            f"{found} of another network ({listed(arrays, 3)}): expected ResNet-50's "
+            "by the names of Keras, torchvision, timm, Hugging Face or Flax"
         )
-    raise _Unreadable(
-        f"Keras weights of another network (its layers are {_some(layers)}): expected "
-        "ResNet-50's, conv1_conv or res2a_branch2a among them"
-    )
+    return layout, _float32(arrays)
 
 
-def _by_layer(group: h5py.Group) -> dict[str, np.ndarray]:
-    """`layer/leaf` -> array, of a group in the layout of Keras 1 and 2."""
-    arrays = {}
-    for layer in _strings(group.attrs["layer_names"]):
-        stored = _group(group, layer)
-        arrays |= _leaves(
-            layer, [stored[name] for name in _strings(stored.attrs["weight_names"])]
-        )
-    return arrays
+def _read_hdf5(content: bytes) -> tuple[Layout, Arrays]:
+    with _open_hdf5(content) as root:
+        held = _held(root)
+        if "model_config" in root.attrs:
+            layers = keras_model.parse_layers(
+                json.loads(_text(root.attrs["model_config"]))
+            )
+            return _of_model(layers, _by_layer(held, "model_weights/", layers))
+        if _strings(root, "layer_names"):
+            arrays = _by_layer(held, "", ())
+        else:
+            arrays = _by_variable(held, _published_names())
+        if not arrays:
+            raise InputError(
+                f"an HDF5 file without Keras weights (it holds {listed(root, 3)}); "
+                f"{_EXPECTED}"
+            )
+    try:
+        return _recognized(arrays, "Keras weights")
+    except InputError as error:
+        automatic = [n for n in arrays if re.match("(.*/)?(conv2d|batch_norm)", n)]
+        if not automatic:
+            raise
+        raise InputError(
+            f"Keras weights under automatic layer names ({listed(automatic, 3)}) "
+            "without the model's configuration, which alone tells what they are: save "
+            "the whole model, model.save('X.keras')"
+        ) from error
 
 
-def _by_variable(group: h5py.Group, given: dict[str, str]) -> dict[str, np.ndarray]:
-    """`layer/leaf` -> array, of a group in the layout of Keras 3.
+def _of_model(
+    layers: dict[str, keras_model.Layer], arrays: Arrays
+) -> tuple[Layout, Arrays]:
+    try:
+        layout = keras_graph.find_resnet50(layers, arrays)
+    except InputError as error:
+        raise InputError(f"not ResNet-50: {error}") from error
+    kept = {name for unit in names.units() for name in layout.naming(unit)}
+    kept.add(layout.head)
+    parts = {name: a for name, a in arrays.items() if name.rpartition("/")[0] in kept}
+    return layout, _float32(parts)
 
-    given: the layers' names, for files of the Keras versions that stored none.
+
+def _open_hdf5(content: bytes) -> h5py.File:
+    refuse_unsound_hdf5(content)
+    return h5py.File(io.BytesIO(content), "r")
+
+
+Held = dict[str, h5py.Group | h5py.Dataset]
+
+
+def _held(root: h5py.Group) -> Held:
+    """All groups and datasets of a file by path; links are not followed.
+
+    Raises InputError where values lie in other files, or are more than any ResNet-50
+    has, packed or not.
     """
-    arrays = {}
-    for key in map(str, group):
-        variables = _group(group, f"{key}/vars")
-        name = _text(variables.attrs.get("name", given.get(key, key)))
-        arrays |= _leaves(name, [variables[str(i)] for i in range(len(variables))])
-    return arrays
+    held: Held = {"": root}
+    root.visititems(lambda name, thing: held.update({name: thing}))
+    size = 0
+    for name, dataset in held.items():
+        if isinstance(dataset, h5py.Dataset):
+            size += dataset.size * dataset.dtype.itemsize
+            plist = dataset.id.get_create_plist()
+            if dataset.is_virtual or plist.get_external_count() or plist.get_nfilters():
+                raise InputError(
+                    f"{name} is compressed or in another file, as Keras stores none; "
+                    "save the weights anew"
+                )
+    _refuse_more_than_a_network(size)
+    return held
 
 
-def _leaves(layer: str, datasets: list[Any]) -> dict[str, np.ndarray]:
+def _by_layer(held: Held, base: str, known: Collection[str]) -> Arrays:
+    """`layer/leaf` -> array, of a group in the layout of Keras 1 and 2.
+
+    A model within the model is one layer there; its own are `model/layer/leaf`. known:
+    the names of the layers, where there is a configuration.
+    """
+    leaves: dict[str, list[Any]] = {}
+    for layer in _strings(held[base.rstrip("/")], "layer_names"):
+        weights = _strings(held[base + layer], "weight_names")
+        whole = layer in known or len({name.rpartition("/")[0] for name in weights}) < 2
+        for name in weights:
+            own = name.split("/")[-2:][0]
+            key = layer if whole else f"{layer}/{own}"
+            leaves.setdefault(key, []).append(held[f"{base}{layer}/{name}"])
+    return _named(leaves)
+
+
+def _by_variable(held: Held, given: Mapping[str, str]) -> Arrays:
+    """`layer/leaf` -> array, of a file in the layout of Keras 3.
+
+    given: the layers' names by their groups, for files that do not store them.
+    """
+    leaves: dict[str, list[Any]] = {}
+    for path, dataset in held.items():
+        # Keras 2.12 and 2.13 called the group of a model's layers otherwise.
+        place = path.replace("_layer_checkpoint_dependencies", "layers")
+        if match := re.fullmatch(r"(layers/.*)/vars/\d+", place):
+            group = match[1]
+            stored = held[path.rpartition("/")[0]].attrs.get("name")
+            name = given.get(group) or stored or given.get(group.rpartition("/")[2])
+            leaves.setdefault(_text(name or group), []).append(dataset)
+    return _named(leaves)
+
+
+def _refuse_more_than_a_network(size: int) -> None:
+    if size > _MOST_BYTES:
+        raise InputError(
+            f"{size / 1e9:.1f} GB of values: expected a ResNet-50's, which has 0.1"
+        )
+
+
+def _named(leaves: Mapping[str, list[Any]]) -> Arrays:
     """Names a layer's arrays by their order, as Keras itself does when it loads."""
-    kind = "norm" if len(datasets) == 4 else "conv"
-    leaves = [*names.KERAS_LEAVES[kind], *map(str, range(2, len(datasets)))]
-    return {
-        f"{layer}/{leaf}": dataset[()]
-        for leaf, dataset in zip(leaves, datasets, strict=False)
-    }
+    arrays = {}
+    for layer, datasets in leaves.items():
+        kind = "norm" if len(datasets) == 4 else "conv"
+        known = [*names.KERAS_LEAVES[kind], *map(str, range(2, len(datasets)))]
+        for leaf, dataset in zip(known, datasets, strict=False):
+            value = dataset[()]
+            if value.dtype == "V2":  # as h5py stores what HDF5 has no name for
+                value = value.view(jnp.bfloat16)
+            arrays[f"{layer}/{leaf}"] = value
+    return arrays
 
 
 def _published_names() -> dict[str, str]:
@@ -193,134 +260,69 @@ def _published_names() -> dict[str, str]:
     }
 
 
-def _network(stored: str) -> tuple[keras_graph.KerasNetwork, dict[str, str]]:
-    """The network of a stored configuration; Keras 3's group -> layer's name."""
-    try:
-        layers = keras_graph.parse_layers(json.loads(stored))
-        network = keras_graph.find_resnet50(layers)
-        return network, keras_graph.storage_names(layers)
-    except ValueError as error:
-        raise _Unreadable(f"not ResNet-50: {error}") from error
-    except (KeyError, TypeError, IndexError) as error:
-        raise _Unreadable(
-            f"a Keras model whose configuration cannot be read ({error!r}); save it "
-            "again, model.save('X.keras')"
-        ) from error
+def _read_zip(content: bytes) -> tuple[Layout, Arrays]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        held = archive.namelist()
+        if any(name.endswith("data.pkl") for name in held):
+            raise InputError(_PICKLE)
+        if "config.json" not in held or "model.weights.h5" not in held:
+            raise InputError(
+                f"a zip archive but no Keras model (it holds {listed(held, 3)}); "
+                f"{_EXPECTED}"
+            )
+        parts = [archive.getinfo(name) for name in ("config.json", "model.weights.h5")]
+        _refuse_more_than_a_network(sum(part.file_size for part in parts))
+        config, weights = map(archive.read, parts)
+    layers = keras_model.parse_layers(json.loads(config))
+    given = {layer.group: layer.name for layer in layers.values()}
+    with _open_hdf5(weights) as root:
+        arrays = _by_variable(_held(root), given)
+    return _of_model(layers, arrays)
 
 
-def _read_zip(path: Path) -> Read:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            held = archive.namelist()
-            if any(name.endswith("data.pkl") for name in held):
-                raise _Unreadable(_PICKLE)
-            if "config.json" not in held or "model.weights.h5" not in held:
-                raise _Unreadable(
-                    f"a zip archive but no Keras model (it holds {_some(held)}); "
-                    f"{_EXPECTED}"
-                )
-            stored = archive.read("config.json").decode()
-            weights = archive.read("model.weights.h5")
-    except zipfile.BadZipFile as error:
-        raise _Unreadable(
-            f"a damaged zip archive, its download cut short perhaps ({error}); get it "
-            "again"
-        ) from error
-    network, given = _network(stored)
-    with h5py.File(io.BytesIO(weights), "r") as root:
-        arrays = _by_variable(_group(root, "layers"), given)
-    return "keras_model", _float32(arrays), network
+def _read_safetensors(content: bytes) -> tuple[Layout, Arrays]:
+    arrays = safetensors.numpy.load(content)
+    kept = {n: a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
+    return _recognized(kept, "safetensors")
 
 
-def _read_safetensors(path: Path) -> Read:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            held = list(file.keys())
-            kind = _torch_kind(held)
-            wanted = [n for n in held if not n.endswith("num_batches_tracked")]
-            dtypes = {name: file.get_slice(name).get_dtype() for name in wanted}
-            _refuse_other_than("F32", dtypes)
-            arrays = {name: file.get_tensor(name) for name in wanted}
-    except SafetensorError as error:
-        raise _Unreadable(
-            f"a damaged safetensors file, its download cut short perhaps ({error}); "
-            "get it again"
-        ) from error
-    return kind, arrays, None
-
-
-def _torch_kind(held: list[str]) -> Kind:
-    if "layer1.0.conv1.weight" in held:
-        return "torchvision"
-    if "resnet.embedder.embedder.convolution.weight" in held:
-        return "hugging_face"
-    raise _Unreadable(
-        f"safetensors of another network (its tensors are {_some(held)}): expected "
-        "ResNet-50's, layer1.0.conv1.weight or "
-        "resnet.embedder.embedder.convolution.weight among them"
-    )
-
-
-def _read_flax(path: Path) -> Read:
-    try:
-        tree = serialization.msgpack_restore(path.read_bytes())
-    except (ValueError, msgpack.UnpackException) as error:
-        raise _Unreadable(
-            f"a damaged Flax variables file, or none at all ({error}); {_EXPECTED}"
-        ) from error
+def _read_flax(content: bytes) -> tuple[Layout, Arrays]:
+    tree = serialization.msgpack_restore(content)
     if not isinstance(tree, dict) or "params" not in tree:
-        raise _Unreadable(
-            f"msgpack without params (it holds {_some(tree)}): expected a Flax "
+        raise InputError(
+            f"msgpack without params (it holds {listed(tree, 3)}): expected a Flax "
             "variables file, with params and batch_stats"
         )
     # Of a saved train state only these are weights.
     kept = {key: tree[key] for key in ("params", "batch_stats") if key in tree}
-    arrays = cast(dict[str, np.ndarray], flatten_dict(kept, sep="/"))
+    arrays = cast(Arrays, flatten_dict(kept, sep="/"))
     odd = [name for name, leaf in arrays.items() if not isinstance(leaf, np.ndarray)]
     if odd:
-        raise _Unreadable(
-            f"leaves that are no arrays ({_some(odd)}): expected a Flax variables "
+        raise InputError(
+            f"leaves that are no arrays ({listed(odd, 3)}): expected a Flax variables "
             "file, with params and batch_stats"
         )
-    return "flax", _float32(arrays), None
+    return _recognized(arrays, "Flax variables")
 
 
-def _float32(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    _refuse_other_than(
-        "float32", {name: str(array.dtype) for name, array in arrays.items()}
-    )
-    return arrays
-
-
-def _refuse_other_than(expected: str, dtypes: dict[str, str]) -> None:
-    others = [name for name, dtype in dtypes.items() if dtype != expected]
+def _float32(arrays: Arrays) -> Arrays:
+    """The same values in float32; InputError where that would lose some."""
+    floats = (np.float32, np.float16, jnp.bfloat16)
+    others = {n: str(a.dtype) for n, a in arrays.items() if a.dtype not in floats}
     if others:
-        found = ", ".join(sorted({dtypes[name] for name in others}))
-        raise _Unreadable(
-            f"{len(others)} of {len(dtypes)} arrays are {found} ({_some(others)}): "
-            "expected float32; save the weights in float32, as they were trained"
+        raise InputError(
+            f"{len(others)} of {len(arrays)} arrays are {listed({*others.values()})} "
+            f"({listed(others, 3)}): expected float32, float16 or bfloat16; save the "
+            "weights as they were trained"
         )
+    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
 
-def _group(group: h5py.Group, name: str) -> h5py.Group:
-    found = group[name]
-    if not isinstance(found, h5py.Group):
-        raise KeyError(f"{name} is no group")
-    return found
-
-
-def _strings(values: Any) -> list[str]:
-    """Of an HDF5 attribute."""
-    return [_text(value) for value in values]
+def _strings(group: Any, name: str) -> list[str]:
+    """Of an attribute, which is in parts (name0, name1, ...) where it is long."""
+    parts = [name, *(f"{name}{i}" for i in range(len(group.attrs)))]
+    return [_text(x) for part in parts for x in group.attrs.get(part, ())]
 
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _some(values: Iterable[Any]) -> str:
-    """The first three, and that there are more."""
-    listed = [str(value) for value in values]
-    if not listed:
-        return "nothing"
-    return ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")

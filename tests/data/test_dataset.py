@@ -12,7 +12,7 @@ from tests.helpers.datasets import paint_classes, write_signs_pair
 
 
 def dataset(names: tuple[str, ...] | None, count: int = 3) -> Dataset:
-    images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones(3, np.uint8)
+    images = np.arange(3 * count, dtype=np.uint8).reshape(count, 1, 1, 3)
     labels = np.arange(count, dtype=np.int32) % 2
     groups = np.array([4, 4, 7], np.int32)[:count]
     return Dataset(images, labels, ("x", "y"), groups, names)
@@ -34,7 +34,7 @@ def test_files_of_a_folder_are_named_through_a_shuffled_split(tmp_path: Path) ->
     config.data.source, config.data.dir = "folder", str(tmp_path)
     config.data.image_size, config.data.validation_fraction = 32, 0.3
     splits = load_splits(config, pytest.fail)
-    train, validation = hold_out_validation(config, splits.train)
+    train, validation = hold_out_validation(config, splits)
     assert validation is not None
     found = set()
     for part in (train, validation, splits.test):

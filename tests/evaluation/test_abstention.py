@@ -130,6 +130,7 @@ def test_a_page_of_other_data_tells_no_folder_and_may_be_impossible(
     assert "photos: 4 images" in text and f"{workdir.name}, step 6" in text
     assert "0/1.png: 0 taken for" in text or "1/1.png: 1 taken for" in text
     assert "0/0.png = 1/0.png" in text  # of the audit
+    assert 'alt="0/0.png: almost one color' in text
     # The page is made to be sent.
     for told in (str(tmp_path), str(workdir.parent), str(Path.home())):
         assert told not in text
@@ -192,7 +193,7 @@ def test_an_audit_that_cannot_be_is_told_with_the_reason(
     # An audit is of all parts of a folder, the score of test/ alone.
     for most in (8, 7):
         monkeypatch.setattr(report, "_MOST_AUDITED", most)
-        lines = report.audit_path(data, Console())
+        lines = report.audit_path(data, Console()).lines
         assert ("every two of 8 images" in lines[0]) == (most < 8)
     monkeypatch.undo()
     scores, _ = evaluated(workdir, output, data=data)
@@ -204,7 +205,7 @@ def test_an_audit_that_cannot_be_is_told_with_the_reason(
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(report, "count_images", refuse)
-    assert "Permission denied" in report.audit_path(data, Console())[0]
+    assert "Permission denied" in report.audit_path(data, Console()).lines[0]
 
 
 @pytest.mark.parametrize(("count", "whole"), [(20, True), (21, False)])

@@ -1,10 +1,12 @@
 """Files of weights as Keras and PyTorch write them, small or sparse on disk."""
 
+import gzip
 import io
 import json
 import struct
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,24 @@ import h5py
 import numpy as np
 from safetensors.numpy import save_file
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+@cache
+def golden_json() -> dict[str, Any]:
+    """`shapes`: case -> leaf -> shape, as the peers gave them; `model_config`."""
+    return json.loads(gzip.decompress((GOLDEN / "port.json.gz").read_bytes()))
+
+
+def shapes_of(case: str, *, counters: bool = True) -> dict[str, tuple[int, ...]]:
+    """A source's leaves by its own names; counters: with PyTorch's of batches."""
+    shapes = {name: tuple(s) for name, s in golden_json()["shapes"][case].items()}
+    if counters:
+        return shapes
+    return {k: v for k, v in shapes.items() if not k.endswith("num_batches_tracked")}
 
 
 def zeros(shapes: Shapes, dtype: Any = np.float32) -> dict[str, np.ndarray]:
@@ -25,7 +43,7 @@ def zeros(shapes: Shapes, dtype: Any = np.float32) -> dict[str, np.ndarray]:
 def by_layer(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
     layers: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
-        layer, leaf = name.split("/")
+        layer, _, leaf = name.rpartition("/")
         layers.setdefault(layer, {})[leaf] = array
     return layers
 
@@ -37,31 +55,48 @@ def write_keras_h5(path: Path, arrays: Arrays, model_config: str | None = None) 
         if model_config is not None:
             root.attrs["model_config"] = model_config
             group = root.create_group("model_weights")
-        layers = by_layer(arrays)
-        group.attrs["layer_names"] = [name.encode() for name in layers]
-        for layer, leaves in layers.items():
-            stored = group.create_group(layer)
-            names = [f"{layer}/{leaf}:0" for leaf in leaves]
-            stored.attrs["weight_names"] = [name.encode() for name in names]
-            for name, array in zip(names, leaves.values(), strict=True):
-                write_dataset(stored, name, array)
+        tops: dict[str, list[str]] = {}  # a model within the model is one layer
+        for name in arrays:
+            tops.setdefault(name.split("/")[0], []).append(name)
+        group.attrs["layer_names"] = [top.encode() for top in tops]
+        for top, leaves in tops.items():
+            stored = group.create_group(top)
+            own = {name: f"{name.removeprefix(f'{top}/')}:0" for name in leaves}
+            if all(name.count("/") == 1 for name in leaves):
+                own = {name: f"{name}:0" for name in leaves}
+            stored.attrs["weight_names"] = [x.encode() for x in own.values()]
+            for name, written in own.items():
+                write_dataset(stored, written, arrays[name])
     return path
 
 
-def write_keras_3(root: h5py.Group, arrays: Arrays, *, named: bool = True) -> None:
-    """Keras 3's layout; `named`: with the layers' names, as its later versions do."""
-    counts: dict[str, int] = {}
+def write_keras_3(
+    root: h5py.Group, arrays: Arrays, *, named: bool = True, base: str = "layers"
+) -> None:
+    """Keras 3's layout; `named`: with the layers' names, as its later versions do.
+
+    Layers `model/layer` are those of a functional model within the model.
+    """
+    counts: dict[tuple[str, str], int] = {}
     for layer, leaves in by_layer(arrays).items():
+        model, _, own = layer.rpartition("/")
         kind = _class_of(leaves)
-        number = counts[kind] = counts.get(kind, -1) + 1
+        number = counts[model, kind] = counts.get((model, kind), -1) + 1
         group = root.create_group(
-            f"layers/{kind}_{number}" if number else f"layers/{kind}"
+            f"{base}/{f'functional/{base}/' if model else ''}{kind}"
+            + (f"_{number}" if number else "")
         )
         variables = group.create_group("vars")
         if named:
-            variables.attrs["name"] = layer
+            variables.attrs["name"] = own
         for index, array in enumerate(leaves.values()):
             write_dataset(variables, str(index), array)
+
+
+def write_keras_weights(path: Path, arrays: Arrays, **options: Any) -> Path:
+    with h5py.File(path, "w") as root:
+        write_keras_3(root, arrays, **options)
+    return path
 
 
 def _class_of(leaves: Arrays) -> str:
@@ -70,10 +105,12 @@ def _class_of(leaves: Arrays) -> str:
     return "conv2d" if leaves["kernel"].ndim == 4 else "dense"
 
 
-def write_keras_zip(path: Path, arrays: Arrays, model_config: str) -> Path:
+def write_keras_zip(
+    path: Path, arrays: Arrays, model_config: str, **options: Any
+) -> Path:
     weights = io.BytesIO()
     with h5py.File(weights, "w") as root:
-        write_keras_3(root, arrays, named=False)
+        write_keras_3(root, arrays, **{"named": False, **options})
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", "{}")
         archive.writestr("config.json", model_config)

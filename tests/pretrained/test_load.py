@@ -1,6 +1,5 @@
 """What a person may name as weights: a file, a workdir, a published name."""
 
-import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -10,14 +9,24 @@ import jax
 import numpy as np
 import pytest
 
-from configs import cnn, resnet
-from signjax import build, workdir
+from configs import cnn, resnet, resnet_pretrained
+from signjax import workdir
+from signjax.config import check
 from signjax.data.download import RemoteFile
 from signjax.errors import InputError, RunError
-from signjax.pretrained.load import Weights, open_weights
+from signjax.experiment import Experiment, make_experiment
+from signjax.pretrained.load import (
+    Weights,
+    open_weights,
+    ported_state,
+    settle_weights,
+    start_from,
+)
+from signjax.pretrained.port import Ported
 from signjax.pretrained.published import PUBLISHED, STRIKES_BACK, Published
 from signjax.runtime.checkpoint import Checkpoints
-from tests.helpers.weight_files import write_sparse_safetensors
+from signjax.runtime.console import Console
+from tests.helpers.weight_files import shapes_of, write_sparse_safetensors
 
 NAME = "timm/resnet50.a1_in1k"
 
@@ -29,10 +38,8 @@ def open_(given: str | Path) -> Weights:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with torchvision's names and six outputs, all zeros."""
-    golden = Path(__file__).parent / "golden" / "port.json.gz"
-    shapes = json.loads(gzip.decompress(golden.read_bytes()))["shapes"]["torchvision"]
     path = tmp_path_factory.mktemp("weights") / "resnet50.safetensors"
-    return write_sparse_safetensors(path, {k: tuple(v) for k, v in shapes.items()})
+    return write_sparse_safetensors(path, shapes_of("torchvision"))
 
 
 def sha256(path: Path) -> str:
@@ -100,25 +107,27 @@ def test_an_unknown_name_lists_those_there_are(name: str, cache: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a folder without run\.json") as caught:
+    with pytest.raises(
+        InputError, match=r"without run\.json or config\.json"
+    ) as caught:
         open_(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
-def save(directory: Path, config: Any, variables: Any = None) -> None:
+def save(directory: Path, config: Any, variables: Any = None) -> Experiment:
     """A workdir of `config`, with new weights or with `variables`."""
     classes = tuple("abc")
-    network = build.make_network(config, len(classes), jax.devices()[:1])
+    experiment = make_experiment(config, len(classes), 32, jax.devices()[:1])
     data = {"source": "signs", "origin": "here", "sha256": "0"}
-    run = workdir.Run(config, classes, data, train_size=32)
-    workdir.record_run(directory, run)
-    if variables is None:
-        recipe = build.make_recipe(config, network, 32)
-        state = build.make_state(config, network, recipe)
-    else:
-        state = build.ported_state(config, network, variables)
+    workdir.record_run(directory, workdir.Run(config, classes, data, train_size=32))
+    state = (
+        experiment.initial_state()
+        if variables is None
+        else ported_state(experiment, variables)
+    )
     with Checkpoints(directory / "checkpoints", warn=pytest.fail) as checkpoints:
         checkpoints.save(0, state)
+    return experiment
 
 
 def test_a_workdir_gives_its_weights_and_how_images_are_prepared(
@@ -158,7 +167,90 @@ def test_a_workdir_gives_its_weights_and_how_images_are_prepared(
     assert len(jax.tree.leaves(ported.variables)) == 267
 
 
-def test_the_workdir_of_another_network_is_refused(tmp_path: Path) -> None:
-    save(tmp_path, cnn.get_config("seed"))
-    with pytest.raises(InputError, match="the workdir of a CNN; expected a ResNet-50"):
+def test_a_cnn_starts_from_the_weights_of_a_cnn(tmp_path: Path) -> None:
+    experiment = save(tmp_path / "run", cnn.get_config("seed"))
+    config = cnn.get_config("seed")
+    config.model.weights = str(tmp_path / "run")
+    check(config)
+    _, ported = settle(config, tmp_path / "new")
+    assert ported is not None and ported.network == "cnn"
+    new = experiment.create_state(jax.random.key(99))
+    started = start_from(experiment, new, ported, tuple("abc"))
+    for found, wanted, other in zip(
+        *map(jax.tree.leaves, (started.params, ported.variables["params"], new.params)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, wanted)
+        assert found.ndim < 2 or not np.array_equal(found, other)
+    other = resnet.get_config()
+    other.model.weights = str(tmp_path / "run")
+    with pytest.raises(InputError, match="config.model.name is 'resnet50', not 'cnn'"):
+        settle(other, tmp_path / "new")
+
+
+def test_values_that_no_network_has_are_refused_in_workdirs(tmp_path: Path) -> None:
+    config = cnn.get_config("seed")
+    experiment = make_experiment(config, 3, 32, jax.devices()[:1])
+    variables = jax.tree.map(np.array, experiment.initial_state().variables)
+    variables["params"]["conv2"]["kernel"][0, 0, 0, 0] = np.nan
+    save(tmp_path, config, variables)
+    with pytest.raises(InputError, match="not a number in params/conv2/kernel"):
         open_(tmp_path)
+
+
+# What follows from the weights.
+
+
+def settle(config: Any, directory: Path, *chosen: str) -> tuple[Any, Ported | None]:
+    devices = jax.devices()[:1]
+    return settle_weights(config, directory, chosen, devices, Console(quiet=True))
+
+
+def test_what_follows_from_the_weights_is_taken_from_them(
+    file: Path, tmp_path: Path
+) -> None:
+    config = resnet_pretrained.get_config()
+    config.model.weights = str(file)
+    settled, ported = settle(config, tmp_path, "data.image_size", "model.bn_momentum")
+    assert ported is not None
+    assert settled.model.stride_on == "3x3"
+    assert settled.model.bn_epsilon == 1e-5
+    assert settled.data.mean == (0.485, 0.456, 0.406)
+    assert settled.data.std == (0.229, 0.224, 0.225)
+    kept = config.to_dict()
+    for group, key in (("model", "stride_on"), ("model", "bn_epsilon")):
+        kept[group][key] = settled[group][key]
+    kept["data"] |= {"mean": settled.data.mean, "std": settled.data.std}
+    assert settled.to_dict() == kept  # and nothing else
+
+
+def test_keys_set_on_purpose_are_refused_all_at_once(
+    file: Path, tmp_path: Path
+) -> None:
+    config = resnet_pretrained.get_config()
+    config.model.weights = str(file)
+    with pytest.raises(InputError) as caught:
+        settle(config, tmp_path, "model.stride_on", "model.pool_padding", "data.mean")
+    line = str(caught.value)
+    assert "config.model.stride_on is '1x1', not '3x3'" in line
+    assert "config.data.mean is (0.48" in line
+    assert "bn_epsilon" not in line and "pool_padding" not in line
+
+
+def test_a_run_goes_on_without_the_file_it_started_from(
+    file: Path, tmp_path: Path
+) -> None:
+    config = resnet_pretrained.get_config()
+    config.model.weights = str(file)
+    settled, ported = settle(config, tmp_path)
+    assert ported is not None
+    head = {"kernel": np.zeros((2048, 3), np.float32), "bias": np.zeros(3, np.float32)}
+    params = ported.variables["params"] | {"head": head}
+    save(tmp_path, settled, ported.variables | {"params": params})
+    config.model.weights = settled.model.weights = str(tmp_path / "gone")
+    stored = json.loads((tmp_path / "run.json").read_text())
+    stored["config"]["model"]["weights"] = config.model.weights
+    (tmp_path / "run.json").write_text(json.dumps(stored))
+    again, ported = settle(config, tmp_path)
+    assert ported is None
+    assert again.to_dict() == settled.to_dict()

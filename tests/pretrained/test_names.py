@@ -1,10 +1,5 @@
 """Each source's names, against what the sources themselves call their leaves."""
 
-import gzip
-import json
-from functools import cache
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
@@ -12,6 +7,7 @@ from flax.traverse_util import flatten_dict
 
 from signjax.models.resnet import ResNet
 from signjax.pretrained import names
+from tests.helpers.weight_files import shapes_of
 
 SOURCES = [
     "keras_applications",
@@ -21,22 +17,25 @@ SOURCES = [
 ]
 
 
-@cache
-def recorded_names(case: str) -> tuple[str, ...]:
-    """The names that Keras, PyTorch and transformers themselves gave, in order."""
-    path = Path(__file__).parent / "golden" / "port.json.gz"
-    shapes = json.loads(gzip.decompress(path.read_bytes()))["shapes"][case]
-    return tuple(n for n in shapes if not n.endswith("num_batches_tracked"))
+def layout(source: str) -> names.Layout:
+    """As recognised by the names that Keras, PyTorch and transformers gave."""
+    if source == "flax":
+        return names.LAYOUTS[source]
+    found = names.recognize(shapes_of(source, counters=False))
+    assert found is not None and found.kind == source
+    return found
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_table_has_exactly_the_source_names(source: str) -> None:
-    assert names.table(names.LAYOUTS[source]).keys() == set(recorded_names(source))
+    assert (
+        names.table(layout(source)).keys() == shapes_of(source, counters=False).keys()
+    )
 
 
 @pytest.mark.parametrize("source", [*SOURCES, "flax"])
 def test_a_table_fills_our_network(source: str) -> None:
-    places = list(names.table(names.LAYOUTS[source]).values())
+    places = list(names.table(layout(source)).values())
     assert len(places) == len(set(places))
     has_bias = source.startswith("keras") or source == "flax"
     model = ResNet(1000, conv_bias=has_bias)
@@ -72,11 +71,11 @@ def test_a_table_fills_our_network(source: str) -> None:
     ],
 )
 def test_a_name_has_its_place(source: str, name: str, place: str) -> None:
-    assert "/".join(names.table(names.LAYOUTS[source])[name]) == place
+    assert "/".join(names.table(layout(source))[name]) == place
 
 
 def test_keras_layers_are_in_keras_order() -> None:
-    recorded = recorded_names("keras_applications")
+    recorded = shapes_of("keras_applications")
     order = names.keras_layer_order()
     kernels = [f"{layer}/kernel" for layer in (*order["conv2d"], *order["dense"])]
     scales = [f"{layer}/gamma" for layer in order["batch_normalization"]]
@@ -86,8 +85,8 @@ def test_keras_layers_are_in_keras_order() -> None:
 
 @pytest.mark.parametrize("source", [*SOURCES, "flax"])
 def test_a_resnet50_has_depth_50(source: str) -> None:
-    layout = names.LAYOUTS[source]
-    assert names.depth(layout, names.table(layout)) == 50
+    found = layout(source)
+    assert names.depth(found, names.table(found)) == 50
 
 
 def test_basic_blocks_have_two_convolutions() -> None:

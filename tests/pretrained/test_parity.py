@@ -168,7 +168,9 @@ def test_a_training_step_in_float64() -> None:
     expected = golden_port.training_step(images, labels)
     arrays = calm(draw(golden_port.torch_shapes(torch_resnet.ResNet50(6))))
     arrays = {k: v for k, v in arrays.items() if not k.endswith("tracked")}
-    ported = port(Source("torchvision", "weights", arrays))
+    layout = names.recognize({name: array.shape for name, array in arrays.items()})
+    assert layout is not None
+    ported = port(Source("weights", layout, arrays))
     found = step_in_float64(ported, golden_port.standardize(images), labels)
     errors = {}
     for name, place in names.table(names.LAYOUTS["torchvision"]).items():

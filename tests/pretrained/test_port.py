@@ -1,9 +1,9 @@
 """Ported weights compute what Keras and PyTorch compute with them.
 
-tests/golden/ holds samples of their results (benchmarks/baselines/golden_port.py).
+tests/golden/ holds samples of their results, which
+benchmarks/baselines/golden_port.py wrote.
 """
 
-import gzip
 import json
 from functools import cache, partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import optax
 import pytest
 from flax import serialization
+from flax.traverse_util import unflatten_dict
 
 from signjax.data.image import load_image
 from signjax.errors import InputError
@@ -24,11 +25,15 @@ from signjax.pretrained.port import (
     Ported,
     flatten,
     imagenet_classes,
+    merge,
     port,
 )
 from signjax.pretrained.read import Source, read_weights
 from tests.helpers.seeded_weights import STEP_SEED, calm, draw, random_images, sample
 from tests.helpers.weight_files import (
+    GOLDEN,
+    golden_json,
+    shapes_of,
     write_keras_3,
     write_keras_h5,
     write_keras_zip,
@@ -36,7 +41,6 @@ from tests.helpers.weight_files import (
     zeros,
 )
 
-GOLDEN = Path(__file__).parent / "golden"
 TENSORS = ("stem", "stage1", "stage2", "stage3", "stage4", "logits")
 STAGE_ENDS = {
     "bn_stem": "stem",
@@ -52,15 +56,6 @@ TOLERANCE = 1e-4
 def golden_arrays() -> dict[str, np.ndarray]:
     with np.load(GOLDEN / "port.npz") as stored:
         return dict(stored)
-
-
-@cache
-def golden_json() -> dict[str, Any]:
-    return json.loads(gzip.decompress((GOLDEN / "port.json.gz").read_bytes()))
-
-
-def shapes_of(case: str) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(s) for name, s in golden_json()["shapes"][case].items()}
 
 
 def network(ported: Ported) -> ResNet:
@@ -134,7 +129,7 @@ def write_source(case: str, folder: Path) -> Path:
 )
 def test_every_stage_equals_the_source_network(case: str, tmp_path: Path) -> None:
     source = read_weights(write_source(case, tmp_path))
-    assert source.kind == case
+    assert source.layout.kind == case
     assert_equal_to_golden(case, activations(port(source), random_images(2, 64)))
 
 
@@ -166,20 +161,22 @@ def test_chelsea_is_an_egyptian_cat(real: Ported) -> None:
     assert probabilities.max() == pytest.approx(0.855, abs=0.01)
 
 
+def as_source(case: str, arrays: dict[str, np.ndarray]) -> Source:
+    layout = names.recognize({name: array.shape for name, array in arrays.items()})
+    assert layout is not None and layout.kind == case
+    return Source("weights", layout, arrays)
+
+
 def ported_of(case: str, **options: Any) -> Ported:
-    return port(Source(case, "weights", untracked(case)), **options)  # type: ignore[arg-type]
-
-
-def untracked(case: str) -> dict[str, np.ndarray]:
-    """The seeded arrays without PyTorch's counters, as `read_weights` gives them."""
-    arrays = draw(shapes_of(case))
-    return {k: v for k, v in arrays.items() if not k.endswith("num_batches_tracked")}
+    return port(as_source(case, draw(shapes_of(case, counters=False))), **options)
 
 
 @pytest.mark.slow
 def test_a_training_step_equals_torch_in_float64() -> None:
     """Gradients, and BatchNorm's statistics after the n / (n - 1) of PyTorch's."""
-    ported = port(Source("torchvision", "weights", calm(untracked("torchvision"))))
+    ported = port(
+        as_source("torchvision", calm(draw(shapes_of("torchvision", counters=False))))
+    )
     model = network(ported)
     images = random_images(8, 32, STEP_SEED)
     labels = np.arange(8) % 6
@@ -217,7 +214,7 @@ def test_a_training_step_equals_torch_in_float64() -> None:
     }
 
 
-def count_of_values(place: names.Path, batch: int) -> int:
+def count_of_values(place: names.LeafPath, batch: int) -> int:
     """How many values a BatchNorm's statistics are of, at 32 x 32 input."""
     if place[1] == "bn_stem":
         return batch * 16 * 16
@@ -347,7 +344,7 @@ def test_our_own_variables_come_back(tmp_path: Path) -> None:
 def test_weights_without_head_leave_the_head_new() -> None:
     arrays = zeros(shapes_of("keras_applications"))
     arrays = {k: v for k, v in arrays.items() if not k.startswith("predictions")}
-    ported = port(Source("keras_applications", "notop.h5", arrays))
+    ported = port(as_source("keras_applications", arrays))
     assert "head" not in ported.variables["params"]
     assert ported.classes is None
     assert ported.coverage[-1] == ("head", 0, 0, 2)
@@ -355,15 +352,15 @@ def test_weights_without_head_leave_the_head_new() -> None:
     assert sum(row.folded for row in ported.coverage) == 53
 
 
-def test_every_leaf_that_does_not_fit_is_listed() -> None:
+def test_leaves_that_do_not_fit_are_listed() -> None:
     arrays = zeros(shapes_of("keras_applications"))
     del arrays["conv1_bn/gamma"], arrays["conv3_block1_0_conv/kernel"]
     arrays["conv9_conv/kernel"] = np.zeros((1, 1, 2, 2), np.float32)
     arrays["predictions/kernel"] = np.zeros((512, 1000), np.float32)
     with pytest.raises(InputError) as caught:
-        port(Source("keras_applications", "weights.h5", arrays))
+        port(as_source("keras_applications", arrays))
     assert str(caught.value) == (
-        "weights weights.h5: not a whole ResNet-50: 2 missing: conv1_bn/gamma (64,), "
+        "weights weights: not a whole ResNet-50: 2 missing: conv1_bn/gamma (64,), "
         "conv3_block1_0_conv/kernel (1, 1, 256, 512); 1 unexpected: conv9_conv/kernel "
         "(1, 1, 2, 2); 1 of another shape: predictions/kernel (512, 1000) instead of "
         "(2048, 1000)"
@@ -371,21 +368,21 @@ def test_every_leaf_that_does_not_fit_is_listed() -> None:
 
 
 def test_shapes_are_listed_as_the_source_has_them() -> None:
-    arrays = zeros(shapes_of("torchvision"))
+    arrays = zeros(shapes_of("torchvision", counters=False))
     arrays["conv1.weight"] = np.zeros((64, 4, 7, 7), np.float32)
-    arrays = {k: v for k, v in arrays.items() if not k.endswith("tracked")}
     with pytest.raises(InputError, match=r"\(64, 4, 7, 7\) instead of \(64, 3, 7, 7\)"):
-        port(Source("torchvision", "x.safetensors", arrays))
+        port(as_source("torchvision", arrays))
 
 
 @pytest.mark.parametrize(
     ("blocks", "depth"), [((3, 4, 23, 3), 101), ((3, 8, 36, 3), 152)]
 )
 def test_a_deeper_network_is_named(blocks: tuple[int, ...], depth: int) -> None:
-    kernels = [f"{names.torchvision(u)[0]}.weight" for u in names.units(blocks)]
+    naming = names.LAYOUTS["torchvision"].naming
+    kernels = [f"{naming(unit)[0]}.weight" for unit in names.units(blocks)]
     arrays = zeros({name: (1,) for name in kernels})
     with pytest.raises(InputError, match=f"a ResNet-{depth}; expected a ResNet-50"):
-        port(Source("torchvision", "x.safetensors", arrays))
+        port(as_source("torchvision", arrays))
 
 
 def test_imagenet_has_a_thousand_different_class_names() -> None:
@@ -397,3 +394,35 @@ def test_imagenet_has_a_thousand_different_class_names() -> None:
         "Egyptian cat",
         "toilet tissue",
     ]
+
+
+# Variables merged into those of a network to train.
+
+
+def small(**changes: tuple[int, ...]) -> dict[str, Any]:
+    shapes = {"params/body/kernel": (2, 3), "batch_stats/body/mean": (3,)}
+    shapes |= {"params/head/kernel": (3, 6), "params/head/bias": (6,)}
+    for name, shape in changes.items():
+        shapes[f"params/head/{name}"] = shape
+    flat = {tuple(k.split("/")): np.ones(s, np.float32) for k, s in shapes.items()}
+    return unflatten_dict(flat)
+
+
+def test_merge_replaces_everything_but_what_is_named_new() -> None:
+    initial = jax.tree.map(np.zeros_like, small())
+    merged = merge(small(kernel=(3, 9), bias=(9,)), initial, new=["head"])
+    expected = small()
+    expected["params"]["head"] = initial["params"]["head"]
+    jax.tree.map(np.testing.assert_array_equal, merged, expected)
+
+
+def test_merge_refuses_another_head_that_is_not_named() -> None:
+    with pytest.raises(InputError) as caught:
+        merge(small(kernel=(3, 9), bias=(9,)), small())
+    assert "params/head/kernel (3, 9) instead of (3, 6)" in str(caught.value)
+    assert "params/head/bias (9,) instead of (6,)" in str(caught.value)
+
+
+def test_merge_refuses_an_exception_that_is_no_layer() -> None:
+    with pytest.raises(InputError, match="no layers to leave new: haed"):
+        merge(small(), small(), new=["haed"])

@@ -1,15 +1,15 @@
 """Files of weights are told apart by what is in them, and wrong ones get one line."""
 
-import gzip
+import hashlib
 import io
 import json
 import pickle
 import zipfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import h5py
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import serialization
@@ -18,24 +18,15 @@ from signjax.errors import InputError
 from signjax.pretrained import names
 from signjax.pretrained.read import read_weights
 from tests.helpers.weight_files import (
-    write_keras_3,
+    golden_json,
+    shapes_of,
     write_keras_h5,
+    write_keras_weights,
     write_keras_zip,
     write_safetensors,
     write_sparse_safetensors,
     zeros,
 )
-
-GOLDEN = Path(__file__).parent / "golden"
-
-
-@cache
-def golden() -> dict:
-    return json.loads(gzip.decompress((GOLDEN / "port.json.gz").read_bytes()))
-
-
-def shapes_of(case: str) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(shape) for name, shape in golden()["shapes"][case].items()}
 
 
 def message(path: Path) -> str:
@@ -44,7 +35,7 @@ def message(path: Path) -> str:
         read_weights(path)
     text = str(caught.value)
     assert text.startswith(f"weights {path}: ")
-    assert "\n" not in text
+    assert text.isprintable() and len(text) <= 300
     return text.removeprefix(f"weights {path}: ")
 
 
@@ -56,10 +47,16 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
         path, zeros(shapes_of("keras_applications_old"))
     ),
     "keras_model": lambda path: write_keras_h5(
-        path, zeros(shapes_of("keras_model")), golden()["model_config"]
+        path, zeros(shapes_of("keras_model")), golden_json()["model_config"]
     ),
     "torchvision": lambda path: write_sparse_safetensors(
         path, shapes_of("torchvision")
+    ),
+    "keras_applications_new": lambda path: write_keras_weights(
+        path, zeros(shapes_of("keras_applications"))
+    ),
+    "keras_model_zip": lambda path: write_keras_zip(
+        path, zeros(shapes_of("keras_model")), golden_json()["model_config"]
     ),
     "hugging_face": lambda path: write_sparse_safetensors(
         path, shapes_of("hugging_face")
@@ -67,53 +64,99 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("kind", WRITERS)
-def test_a_file_is_recognised_whatever_its_name(kind: str, tmp_path: Path) -> None:
-    for name in ("resnet50.h5", "model.safetensors", "weights.pth", "x"):
-        assert read_weights(WRITERS[kind](tmp_path / name)).kind == kind
-
-
-@pytest.mark.parametrize("kind", WRITERS)
-def test_arrays_come_under_the_source_names(kind: str, tmp_path: Path) -> None:
-    source = read_weights(WRITERS[kind](tmp_path / "x"))
-    expected = shapes_of(kind)
-    kept = {k: v for k, v in expected.items() if not k.endswith("num_batches_tracked")}
-    assert {name: array.shape for name, array in source.arrays.items()} == kept
-
-
-def test_the_sha256_is_of_the_file(tmp_path: Path) -> None:
-    import hashlib
-
-    path = WRITERS["torchvision"](tmp_path / "x")
-    expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert read_weights(path).sha256 == expected
+@pytest.mark.parametrize("case", WRITERS)
+def test_a_file_is_told_by_its_content(case: str, tmp_path: Path) -> None:
+    kind = case.removesuffix("_new").removesuffix("_zip")
+    for name in ("resnet50.h5", "model.safetensors", "x"):
+        source = read_weights(WRITERS[case](tmp_path / name))
+        assert source.layout.kind == kind
+    found = {name: array.shape for name, array in source.arrays.items()}
+    assert found == shapes_of(kind, counters=False)
+    assert source.sha256 == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
+    table = names.table(source.layout)
+    assert set(found) == {n for n in table if n in found} and len(found) >= 267
 
 
 def test_the_published_file_is_read_whole(shared: Path) -> None:
     source = read_weights(shared / "weights" / "resnet50_imagenet_keras.h5")
-    assert source.kind == "keras_applications"
+    assert source.layout.kind == "keras_applications"
     found = {name: array.shape for name, array in source.arrays.items()}
     assert found == shapes_of("keras_applications")
 
 
-def test_keras_3_weights_are_read_by_the_names_in_them(tmp_path: Path) -> None:
-    path = tmp_path / "x.weights.h5"
-    with h5py.File(path, "w") as root:
-        write_keras_3(root, zeros(shapes_of("keras_applications")))
-    source = read_weights(path)
-    assert source.kind == "keras_applications"
-    found = {name: array.shape for name, array in source.arrays.items()}
-    assert found == shapes_of("keras_applications")
+def test_keras_2_12_files_are_read_under_their_own_group(tmp_path: Path) -> None:
+    arrays = {
+        n: np.full(3, i, np.float32) for i, n in enumerate(shapes_of("keras_model"))
+    }
+    config, found = golden_json()["model_config"], []
+    for base in ("layers", "_layer_checkpoint_dependencies"):
+        path = write_keras_zip(tmp_path / base, _ranked(arrays), config, base=base)
+        found.append(read_weights(path).arrays)
+    assert found[0].keys() == arrays.keys()
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(found[1][name], array)
 
 
-def test_a_keras_zip_is_a_model(tmp_path: Path) -> None:
-    arrays = zeros(shapes_of("keras_model"))
-    path = write_keras_zip(tmp_path / "x", arrays, golden()["model_config"])
-    source = read_weights(path)
-    assert source.kind == "keras_model"
-    assert source.network is not None
-    assert source.network.image_size == 64
-    assert source.arrays.keys() == arrays.keys()
+def _ranked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with the ranks that tell convolutions from dense layers."""
+    ranks = {name: len(shape) for name, shape in shapes_of("keras_model").items()}
+    return {n: a.reshape((1,) * (ranks[n] - 1) + (-1,)) for n, a in arrays.items()}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16])
+@pytest.mark.parametrize("kind", ["h5", "weights.h5", "safetensors", "msgpack"])
+def test_half_precision_is_widened(dtype: type, kind: str, tmp_path: Path) -> None:
+    case = "torchvision" if kind == "safetensors" else "keras_applications"
+    arrays = {
+        name: np.full((1,) * (len(shape) - 1) + (2,), 1.5, dtype)
+        for name, shape in shapes_of(case, counters=False).items()
+    }
+    if kind == "msgpack":
+        layer = {"conv1": {"kernel": np.full((1, 2), 1.5, dtype)}}
+        tree = {"params": {"stage1_block1": layer}}
+        (tmp_path / "x").write_bytes(serialization.msgpack_serialize(tree))
+    else:
+        writers = {
+            "h5": write_keras_h5,
+            "weights.h5": write_keras_weights,
+            "safetensors": write_safetensors,
+        }
+        writers[kind](tmp_path / "x", arrays)
+    for array in read_weights(tmp_path / "x").arrays.values():
+        assert array.dtype == np.float32
+        assert (array == 1.5).all()
+
+
+@pytest.mark.parametrize("case", ["torchvision", "hugging_face", "keras_applications"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.backbone.", ""])
+def test_names_may_stand_below_others(case: str, prefix: str, tmp_path: Path) -> None:
+    """Of Hugging Face's base model, too, which has no `resnet.` before its names."""
+    prefix = prefix.replace(".", "/") if case.startswith("keras") else prefix
+    shapes = shapes_of(case, counters=False)
+    arrays = {prefix + name: np.zeros(s[-2:]) for name, s in shapes.items()}
+    found = names.recognize({name: shapes[name[len(prefix) :]] for name in arrays})
+    assert found is not None and found.kind == case
+    assert names.table(found).keys() >= arrays.keys()
+    if case == "hugging_face":
+        base = {
+            n.removeprefix("resnet."): s for n, s in shapes.items() if "resnet" in n
+        }
+        found = names.recognize(base)
+        assert found is not None
+        assert names.table(found).keys() - base.keys() == {
+            "classifier.1.weight",
+            "classifier.1.bias",
+        }
+
+
+@pytest.mark.parametrize("head", ["fc.1", "head.linear", "module.classifier"])
+def test_a_classifier_may_have_any_name(head: str) -> None:
+    shapes = shapes_of("torchvision", counters=False)
+    shapes = {n.replace("fc", head) if "fc" in n else n: s for n, s in shapes.items()}
+    found = names.recognize(shapes)
+    assert found is not None
+    assert names.table(found)[f"{head}.weight"] == ("params", "head", "kernel")
+    assert names.table(found).keys() == shapes.keys()
 
 
 # Wrong files.
@@ -122,10 +165,7 @@ def test_a_keras_zip_is_a_model(tmp_path: Path) -> None:
 def test_other_keras_weights_are_named(tmp_path: Path) -> None:
     vgg = {"block1_conv1/kernel": (3, 3, 3, 64), "block1_conv1/bias": (64,)}
     text = message(write_keras_h5(tmp_path / "vgg16.h5", zeros(vgg)))
-    assert text == (
-        "Keras weights of another network (its layers are block1_conv1): expected "
-        "ResNet-50's, conv1_conv or res2a_branch2a among them"
-    )
+    assert text.startswith("Keras weights of another network (block1_conv1/kernel, ")
 
 
 def test_automatic_names_without_a_graph_need_the_whole_model(tmp_path: Path) -> None:
@@ -138,29 +178,30 @@ def test_automatic_names_without_a_graph_need_the_whole_model(tmp_path: Path) ->
 def test_other_safetensors_are_named(tmp_path: Path) -> None:
     vgg = {"features.0.weight": (64, 3, 3, 3), "features.0.bias": (64,)}
     text = message(write_sparse_safetensors(tmp_path / "x", vgg))
-    assert (
-        "another network (its tensors are features.0.bias, features.0.weight)" in text
-    )
+    assert "another network (features.0.bias, features.0.weight)" in text
 
 
 def test_a_keras_resnet101_is_told_by_its_blocks(tmp_path: Path) -> None:
-    model = json.loads(golden()["model_config"])
+    model = json.loads(golden_json()["model_config"])
     layers = model["config"]["layers"]
     add = next(layer for layer in layers if layer["class_name"] == "Add")
-    model["config"]["layers"] = layers + 17 * [add]
+    for i in range(17):
+        more = json.loads(json.dumps(add))
+        more["config"]["name"] = f"more_{i}"
+        layers.append(more)
     path = write_keras_h5(tmp_path / "x.h5", {}, json.dumps(model))
     assert "33 residual blocks: expected the 16 of ResNet-50" in message(path)
 
 
 def change_layer(name: str, **settings: object) -> str:
-    model = json.loads(golden()["model_config"])
+    model = json.loads(golden_json()["model_config"])
     (layer,) = [x for x in model["config"]["layers"] if x["name"] == name]
     layer["config"] |= settings
     return json.dumps(model)
 
 
 def layer_names(kind: str) -> list[str]:
-    layers = json.loads(golden()["model_config"])["config"]["layers"]
+    layers = json.loads(golden_json()["model_config"])["config"]["layers"]
     return [layer["name"] for layer in layers if layer["class_name"] == kind]
 
 
@@ -187,12 +228,6 @@ def test_a_network_that_differs_is_refused_at_the_layer(
     assert expected in text
 
 
-def test_a_sequential_model_is_refused(tmp_path: Path) -> None:
-    model = json.dumps({"class_name": "Sequential", "config": {"layers": []}})
-    text = message(write_keras_h5(tmp_path / "x.h5", {}, model))
-    assert "of class Sequential: expected a functional model" in text
-
-
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_truncated_download_is_named(kind: str, tmp_path: Path) -> None:
     path = WRITERS[kind](tmp_path / "x")
@@ -200,13 +235,6 @@ def test_a_truncated_download_is_named(kind: str, tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(size // 2)
     assert "its download cut short perhaps" in message(path)
-
-
-def test_a_truncated_keras_zip_is_named(tmp_path: Path) -> None:
-    arrays = zeros(shapes_of("keras_model"))
-    path = write_keras_zip(tmp_path / "x", arrays, golden()["model_config"])
-    path.write_bytes(path.read_bytes()[:100_000])
-    assert "a damaged zip archive" in message(path)
 
 
 def test_a_truncated_flax_file_is_named(tmp_path: Path) -> None:
@@ -230,7 +258,6 @@ def test_a_pickle_is_not_read_but_told_how_to_convert(
     path.write_bytes(pickle.dumps({"conv1.weight": 0}, protocol))
     text = message(path)
     assert "safetensors.torch" in text
-    assert "timm/resnet50.tv_in1k" in text
 
 
 def test_a_torch_zip_is_not_read_but_told_how_to_convert(tmp_path: Path) -> None:
@@ -248,17 +275,10 @@ def test_another_zip_is_named(tmp_path: Path) -> None:
     assert "a zip archive but no Keras model (it holds a.npy)" in message(path)
 
 
-def test_half_precision_keras_weights_are_refused(tmp_path: Path) -> None:
-    arrays = zeros(shapes_of("keras_applications"), np.float16)
+def test_other_numbers_are_refused(tmp_path: Path) -> None:
+    arrays = zeros(shapes_of("keras_applications"), np.float64)
     text = message(write_keras_h5(tmp_path / "x", arrays))
-    assert text.startswith("320 of 320 arrays are float16 (conv1_conv/kernel, ")
-    assert "expected float32" in text
-
-
-@pytest.mark.parametrize("dtype", ["F16", "BF16"])
-def test_half_precision_safetensors_are_refused(dtype: str, tmp_path: Path) -> None:
-    path = write_sparse_safetensors(tmp_path / "x", shapes_of("torchvision"), dtype)
-    assert f"arrays are {dtype} (" in message(path)
+    assert text.startswith("320 of 320 arrays are float64 (conv1_conv/kernel, ")
 
 
 def test_an_hdf5_file_of_images_is_named(tmp_path: Path) -> None:
@@ -272,17 +292,18 @@ def test_of_a_flax_train_state_the_weights_are_read(tmp_path: Path) -> None:
     leaf = np.arange(3, dtype=np.float32)
     state = {
         "step": 7,
-        "params": {"head": {"bias": leaf}},
+        "params": {"stage1_block1": {"conv1": {"kernel": leaf}}},
         "opt_state": {"0": {"count": np.int32(7)}},
         "batch_stats": {"bn": {"mean": leaf}},
     }
     path = tmp_path / "state.msgpack"
     path.write_bytes(serialization.msgpack_serialize(state))
     arrays = read_weights(path).arrays
-    assert sorted(arrays) == ["batch_stats/bn/mean", "params/head/bias"]
-    state["params"]["head"]["bias"] = 1.0
+    first = "params/stage1_block1/conv1/kernel"
+    assert sorted(arrays) == ["batch_stats/bn/mean", first]
+    state["params"]["stage1_block1"]["conv1"]["kernel"] = 1.0
     path.write_bytes(serialization.msgpack_serialize(state))
-    assert "no arrays (params/head/bias)" in message(path)
+    assert f"no arrays ({first})" in message(path)
 
 
 def test_msgpack_without_params_is_named(tmp_path: Path) -> None:
@@ -300,20 +321,3 @@ def test_anything_else_is_named(content: bytes, tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert message(tmp_path / "absent.h5") == "No such file or directory"
-
-
-def test_counters_of_batches_are_left_out(tmp_path: Path) -> None:
-    arrays: dict[str, np.ndarray] = {
-        "layer1.0.conv1.weight": np.ones((1, 1, 1, 1), np.float32),
-        "bn1.num_batches_tracked": np.array(7, np.int64),
-    }
-    source = read_weights(write_safetensors(tmp_path / "x", arrays))
-    assert list(source.arrays) == ["layer1.0.conv1.weight"]
-
-
-def test_every_unit_of_a_whole_model_is_found(tmp_path: Path) -> None:
-    network = read_weights(WRITERS["keras_model"](tmp_path / "x")).network
-    assert network is not None
-    assert list(network.units) != []
-    assert set(network.units) == set(names.units())
-    assert network.head == layer_names("Dense")[0]

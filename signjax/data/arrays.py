@@ -1,0 +1,160 @@
+"""Images and labels as tables of numbers: X.npy and Y.npy, or CSV with a row an image.
+
+As the Ankara digits and Sign Language MNIST are published on Kaggle.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from signjax.data.dataset import Dataset
+from signjax.data.duplicates import equal_images
+from signjax.data.image import to_eight_bits
+from signjax.data.listing import natural_key
+from signjax.errors import InputError
+
+_PAIRS = {
+    "all": ("x", "y"),
+    "train": ("x_train", "y_train"),
+    "test": ("x_test", "y_test"),
+}
+_HEADER = b"label,pixel"  # how a table of images begins
+
+
+def find_arrays(path: Path) -> dict[str, tuple[Path, ...]]:
+    """Split, `train` and `test` or `all` -> its files, images first; empty if none are.
+
+    path: a CSV file, X.npy beside Y.npy, or a folder with arrays for each split.
+    """
+    if path.is_file() and path.suffix.lower() == ".npy":
+        found = find_arrays(path.parent)
+        return {split: files for split, files in found.items() if path in files}
+    if path.is_file():
+        return {"all": (path,)} if _is_table(path) else {}
+    try:
+        files = {file.name.lower(): file for file in path.iterdir() if file.is_file()}
+    except OSError:
+        return {}
+    found = {
+        split: tuple(files[f"{name}.npy"] for name in names)
+        for split, names in _PAIRS.items()
+        if all(f"{name}.npy" in files for name in names)
+    }
+    for name, file in files.items():
+        for split in ("train", "test"):
+            if name.endswith(f"{split}.csv") and _is_table(file):
+                found[split] = (file,)
+    return found
+
+
+def read_arrays(path: Path) -> dict[str, Dataset]:
+    """The images of `find_arrays`, uint8 [N, H, W, 3], with one list of classes.
+
+    Images are grey or RGB, of any type whose values tell their range (see
+    `image.to_eight_bits`). Labels are whole numbers, texts or one-hot rows; class names
+    are the numbers, the texts or the columns. Images of one label that are equal in
+    every pixel are a group.
+
+    Raises InputError for what is neither, with what it is.
+    """
+    found = {split: _read(*files) for split, files in find_arrays(path).items()}
+    texts = {text for _, texts, _ in found.values() for text in texts}
+    classes = tuple(sorted(texts, key=natural_key))
+    numbers = {name: number for number, name in enumerate(classes)}
+    parts = {}
+    for split, (images, texts, names) in found.items():
+        labels = np.array([numbers[text] for text in texts], np.int32)
+        parts[split] = Dataset(
+            images, labels, classes, equal_images(images, labels), names
+        )
+    return parts
+
+
+def _read(
+    file: Path, labels: Path | None = None
+) -> tuple[np.ndarray, list[str], tuple[str, ...]]:
+    """(images, the label of each, the name of each)."""
+    if labels is None:
+        table = _load_table(file)
+        pixels, texts = table[:, 1:], _texts(file, table[:, 0])
+    else:
+        pixels, texts = _load(file), _texts(labels, _load(labels))
+    if len(pixels) != len(texts) or not texts:
+        raise InputError(
+            f"{file}: {len(pixels)} images and {len(texts)} labels; expected a label "
+            "for each image"
+        )
+    names = tuple(f"{file.name}[{index}]" for index in range(len(texts)))
+    return _images(file, pixels), texts, names
+
+
+def _load(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{file}: not an array of numbers or texts that numpy saved ({error}); get "
+            "it again"
+        ) from error
+
+
+def _is_table(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(_HEADER)) == _HEADER
+
+
+def _load_table(file: Path) -> np.ndarray:
+    try:
+        return np.loadtxt(file, np.uint8, delimiter=",", skiprows=1, ndmin=2)
+    except ValueError as error:
+        raise InputError(
+            f"{file}: {error}; expected rows of a label and pixels, all whole numbers "
+            "of 0 to 255"
+        ) from error
+
+
+def _texts(file: Path, labels: np.ndarray) -> list[str]:
+    """The class name of each label, [N] or one-hot [N, K]."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind in "US" and labels.ndim == 1:
+        return [
+            str(np.char.decode(x, "utf-8") if x.dtype.kind == "S" else x)
+            for x in labels
+        ]
+    if (
+        labels.ndim == 2
+        and (np.sort(labels, axis=1) == np.eye(labels.shape[1])[-1]).all()
+    ):
+        labels = labels.argmax(axis=1)
+    if labels.dtype.kind not in "iuf" or labels.ndim != 1 or (labels % 1).any():
+        raise InputError(
+            f"{file}: {labels.dtype} {labels.shape}; expected a label for each image, "
+            "whole numbers, texts or one-hot rows"
+        )
+    return [str(int(label)) for label in labels]
+
+
+def _images(file: Path, pixels: np.ndarray) -> np.ndarray:
+    """uint8 [N, H, W, 3] of [N, H * H], [N, H, W] or [N, H, W, 1 or 3] of any type."""
+    shape = pixels.shape
+    if len(shape) == 2 and math.isqrt(shape[1]) ** 2 == shape[1]:
+        pixels = pixels.reshape(-1, math.isqrt(shape[1]), math.isqrt(shape[1]))
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if (
+        pixels.ndim != 4
+        or pixels.shape[3] not in (1, 3)
+        or pixels.dtype.kind not in "iuf"
+    ):
+        raise InputError(
+            f"{file}: {pixels.dtype} {shape}; expected images (N, H, W) or (N, H, W, 3)"
+        )
+    try:
+        pixels = pixels if pixels.dtype == np.uint8 else to_eight_bits(pixels)
+        if pixels.max() <= 1:
+            raise ValueError("its values are 0 and 1; give those of 0 to 255")
+    except ValueError as error:
+        raise InputError(f"{file}: {error}") from error
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))

@@ -1,0 +1,156 @@
+"""Tables of numbers are images and labels, or are refused with what they are."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from signjax.data.arrays import find_arrays, read_arrays
+from signjax.data.audit import audit
+from signjax.data.folder import read_folder
+from signjax.data.image import CropResize
+from signjax.data.load import load_labelled
+from signjax.errors import InputError
+
+COUNT = 24
+LABELS = np.arange(COUNT) % 3
+GREY = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8), np.uint8)
+RGB = np.repeat(GREY[..., None], 3, axis=3)
+
+
+def save(directory: Path, **arrays: Any) -> Path:
+    directory.mkdir(exist_ok=True)
+    for name, array in arrays.items():
+        np.save(directory / f"{name}.npy", array)
+    return directory
+
+
+def write_table(path: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+    pixels = images.reshape(len(images), -1)
+    header = ",".join(["label", *(f"pixel{i + 1}" for i in range(pixels.shape[1]))])
+    table = np.column_stack([labels, pixels])
+    np.savetxt(path, table, "%d", ",", header=header, comments="")
+    return path
+
+
+@pytest.mark.parametrize(
+    "images",
+    [GREY, GREY[..., None], RGB, GREY / 255, (RGB / 255).astype(np.float32)]
+    + [GREY.astype(np.int64), GREY.astype(np.uint16) * 257, GREY.astype(float)],
+)
+def test_images_of_any_type_are_read_as_meant(tmp_path: Path, images: Any) -> None:
+    data = read_arrays(save(tmp_path, X=images, Y=LABELS))["all"]
+    np.testing.assert_array_equal(data.images, RGB)
+    assert (data.images.dtype, data.classes) == (np.uint8, ("0", "1", "2"))
+    assert data.labels.tolist() == LABELS.tolist()
+    assert data.names is not None and data.names[3] == "X.npy[3]"
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (np.eye(3)[LABELS], "012"),
+        (np.eye(3, dtype=bool)[LABELS], "012"),
+        (LABELS[:, None].astype(np.float32), "012"),
+        (LABELS.astype(np.uint8) + 7, "789"),
+        (np.array(list("cab"))[LABELS], "abc"),
+        (np.array([b"c", b"a", b"b"])[LABELS], "abc"),
+    ],
+)
+def test_labels_are_numbers_texts_or_one_hot_rows(
+    tmp_path: Path, labels: np.ndarray, classes: str
+) -> None:
+    data = read_arrays(save(tmp_path, x=GREY, y=labels))["all"]
+    assert data.classes == tuple(classes)
+    expected = "".join(classes)
+    order = "cab" if expected == "abc" else expected
+    found = [data.classes[label] for label in data.labels]
+    assert found == [order[label] for label in LABELS]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"X": GREY * 0.0}, "its values are 0 and 1"),
+        ({"X": GREY // 200}, "its values are 0 and 1"),
+        ({"X": GREY.astype(np.uint16) * 16}, "do not tell their range"),
+        ({"X": GREY / 127 - 1}, "X.npy: its values, from -1"),
+        ({"X": RGB.transpose(0, 3, 1, 2)}, r"uint8 \(24, 3, 8, 8\); expected images"),
+        ({"X": GREY.reshape(COUNT, -1)[:, :63]}, r"\(24, 63\); expected images"),
+        ({"X": np.array(["a"] * COUNT)}, "expected images"),
+        ({"X": GREY[:9]}, "9 images and 24 labels"),
+        ({"Y": LABELS + 0.5}, r"Y.npy: float64 \(24,\); expected a label"),
+        ({"Y": np.ones((COUNT, 3))}, "expected a label for each image"),
+        ({"Y": np.array([{}] * COUNT)}, "Y.npy: not an array of numbers"),
+    ],
+)
+def test_other_arrays_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], told: str
+) -> None:
+    save(tmp_path, **({"X": GREY, "Y": LABELS} | arrays))
+    with pytest.raises(InputError, match=told) as caught:
+        read_arrays(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 60, 1000])
+def test_a_damaged_array_is_refused(tmp_path: Path, kept: int) -> None:
+    path = save(tmp_path, X=GREY, Y=LABELS) / "X.npy"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match="X.npy: not an array"):
+        read_arrays(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("label,pixel1\n0,1\n0,x\n", "'x'"),
+        ("label,pixel1\n0,300\n", "300"),
+        ("label,pixel1,pixel2\n0,1,2\n1,2\n", "columns"),
+        ("label,pixel1,pixel2\n0,1,2\n", r"\(1, 2\)"),
+    ],
+)
+def test_a_damaged_table_is_refused(tmp_path: Path, rows: str, told: str) -> None:
+    (tmp_path / "hands.csv").write_text(rows)
+    with pytest.raises(InputError, match=rf"hands.csv: .*{told}") as caught:
+        read_arrays(tmp_path / "hands.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_is_read_as_its_images(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "sign_mnist_train.csv", GREY, LABELS * 2)
+    data = read_arrays(path)["all"]
+    np.testing.assert_array_equal(data.images, RGB)
+    assert (data.classes, data.labels.tolist()) == (("0", "2", "4"), LABELS.tolist())
+    write_table(tmp_path / "sign_mnist_test.csv", GREY[:3], np.array([2, 4, 2]))
+    parts = read_arrays(tmp_path)
+    assert [part.classes for part in parts.values()] == [("0", "2", "4")] * 2
+    assert parts["test"].labels.tolist() == [1, 2, 1]
+    (tmp_path / "sign_mnist_train.csv").write_text("file,label\n0.png,3\n")
+    assert find_arrays(tmp_path).keys() == {"test"}
+
+
+def test_arrays_are_trained_on_evaluated_and_audited(tmp_path: Path) -> None:
+    save(tmp_path, X=GREY, Y=LABELS)
+    options = {"image_size": 32, "test_fraction": 0.25, "seed": 0}
+    splits = read_folder(tmp_path, **options)
+    assert splits.train.images.shape == (18, 32, 32, 3)
+    assert np.bincount(splits.test.labels).tolist() == [2, 2, 2]
+    assert (np.diff(splits.train.labels) != 0).any()
+    (tmp_path / "notes.txt").touch()
+    assert read_folder(tmp_path, **options).left_out == {"files beside the arrays": 1}
+    for path in (tmp_path, tmp_path / "X.npy"):
+        assert len(load_labelled(path, 32, CropResize())) == COUNT
+        assert audit(str(path))["count"] == COUNT
+    with pytest.raises(
+        InputError, match="holds images in arrays, which config.data.gr"
+    ):
+        read_folder(tmp_path, **options, group="^(.)")
+    pair = save(tmp_path / "pair", X_train=GREY, Y_train=LABELS)
+    with pytest.raises(InputError, match="of the splits only train is there"):
+        read_folder(pair, **options)
+    save(pair, X_test=GREY[:3], Y_test=LABELS[:3])
+    splits = read_folder(pair, **options)
+    assert (len(splits.train), len(splits.test)) == (COUNT, 3)
+    assert audit(str(pair))["splits"] == {"train": COUNT, "test": 3}
