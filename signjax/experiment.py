@@ -86,7 +86,7 @@ class Experiment:
         return self.train_step.lower(state, *batch, self.key).compile()
 
     def finish(self, state: TrainState, images: Images) -> TrainState:
-        """`state` after the last step, its BatchNorm recalibrated if the config asks."""
+        """`state` after the last step, BatchNorm recalibrated if the config asks."""
         if self.statistics is None:
             return state
         stats = recalibrate(
