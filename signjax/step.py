@@ -1,9 +1,7 @@
 """The pure train and eval steps, and the one place that jits and donates them.
 
-The data set lies on the device, as uint8; a batch is an array of indices into it, of
-which -1 is padding. All arrays are global: over several devices a mesh splits the
-indices, so images, activations and gradients follow, and BatchNorm's statistics are
-those of the whole batch.
+All arrays are global: over several devices a mesh splits a batch's indices, so images,
+activations and gradients follow, and BatchNorm's statistics are those of the batch.
 """
 
 import math

@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import cnn, resnet
-from signjax.config import check_batch_size, default_config
+from signjax.config import default_config
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.load import (
     add_synthetic,
@@ -50,25 +50,6 @@ def test_synthetic_hands_are_there_in_their_fraction_of_the_epochs() -> None:
     counts = [int((batches(epoch) >= 80).sum()) for epoch in range(5)]
     assert counts == [20, 20, 20, 0, 0]
     assert {batches(epoch).shape for epoch in range(5)} == {(4, 32)}
-
-
-def test_a_batch_that_does_not_divide_over_the_devices_is_refused() -> None:
-    config = edit(cnn.get_config(), {"train.batch_size": 30})
-    with pytest.raises(InputError, match=r"batch_size is 30.*8 devices.*multiple of 8"):
-        check_batch_size(config, 1080, 8)
-
-
-def test_a_batch_larger_than_the_data_is_refused_where_it_would_be_dropped() -> None:
-    config = edit(resnet.get_config(), {"train.batch_size": 64})
-    with pytest.raises(InputError, match=r"batch_size is 64.*60 training images"):
-        check_batch_size(config, 60, 1)
-
-
-def test_batch_norm_is_never_given_padding() -> None:
-    config = edit(resnet.get_config(), {"train.drop_remainder": False})
-    with pytest.raises(InputError, match=r"drop_remainder is False.*BatchNorm"):
-        check_batch_size(config, 1080, 1)
-    check_batch_size(config, 1088, 1)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ CONFIG_READERS = {
     "train.py",
     "benchmark/sweep.py",
     "commands/train.py",
+    "commands/evaluate.py",
 }
 # These hand the config on as a whole, to be stored, compared or copied.
 WHOLE_CONFIG_METHODS = {"copy", "items", "keys", "to_dict", "to_json", "values"}

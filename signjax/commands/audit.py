@@ -1,4 +1,4 @@
-"""--mode=audit: copies, leaks between splits, balance and odd pictures of --data."""
+"""--mode=audit: copies, leaks between splits, balance and odd images of --data."""
 
 from pathlib import Path
 

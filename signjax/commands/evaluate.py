@@ -84,7 +84,12 @@ def _load(
     if options.data:
         experiment = trained.experiment
         path = Path(options.data)
-        data = load_labelled(path, experiment.image_size, experiment.crop_resize)
+        data = load_labelled(
+            path,
+            experiment.image_size,
+            experiment.crop_resize,
+            group=trained.run.config.data.group,
+        )
         return (
             data,
             options.data,

@@ -77,7 +77,7 @@ def load_config(given: str) -> Config:
         raise InputError(
             f"--config={given}: {'a folder' if path.is_dir() else 'no such file'}"
             + (
-                f" ({files[near]} is one)"
+                f" ({files[near]}{colon}{variant} is one)"
                 if near
                 else f"; expected a file, as {_EXAMPLE}"
             )

@@ -23,7 +23,7 @@ from PIL import Image
 
 from signjax.data.arrays import find_arrays, read_arrays
 from signjax.data.dataset import Dataset
-from signjax.data.duplicates import connect
+from signjax.data.duplicates import alike_sets
 from signjax.data.image import load_whole, square_resize
 from signjax.data.listing import list_folder, natural_key
 from signjax.data.signs import TEST_FILE, TRAIN_FILE, read_signs, read_signs_file
@@ -41,8 +41,6 @@ LOOK_ALIKE = 10.0  # below: the same scene, a moment later
 _FLAT, _DARK, _BRIGHT = 0.1, 30.0, 245.0
 _SMALL = 32  # pixels; enlarged more than twofold for a network that sees 64
 _LONG = 2.0  # long side to short: half of the image or more is cut off
-
-_BLOCK = 2048
 
 _LISTED = 12
 _SETS = 3
@@ -231,47 +229,6 @@ def summarize(samples: Sequence[Sample]) -> dict[str, Any]:
         ],
         "odd": {image.name: odd for image in samples if (odd := _odd(image))},
     }
-
-
-def alike_sets(
-    thumbnails: np.ndarray, digests: Sequence[str], *, below: Sequence[float]
-) -> list[list[list[int]]]:
-    """Of each limit, the sets of images that pairs nearer than it connect, by index.
-
-    thumbnails: uint8 [N, 32, 32, 3]. below: limits in grey levels. Images of equal
-    digest are one set whatever the limit. Sets and their members are in order of index.
-    Time grows as N squared, memory does not.
-    """
-    first_of: dict[str, int] = {}
-    first = np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)])
-    kept = np.unique(first)
-    groups = [np.arange(len(digests)) for _ in below]
-    for start in range(0, len(kept), _BLOCK):
-        one = kept[start : start + _BLOCK]
-        for other_start in range(start, len(kept), _BLOCK):
-            other = kept[other_start : other_start + _BLOCK]
-            distances = _distances(thumbnails[one], thumbnails[other])
-            for number, limit in enumerate(below):
-                rows, columns = np.nonzero(distances < limit)
-                groups[number] = connect(groups[number], one[rows], other[columns])
-    return [_sets(of_limit[first]) for of_limit in groups]
-
-
-def _sets(groups: np.ndarray) -> list[list[int]]:
-    """The images of equal group, as sets of two or more."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups.tolist()):
-        members[group].append(index)
-    return [group for group in members.values() if len(group) > 1]
-
-
-def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Root-mean-square differences of thumbnails [M, ...] and [N, ...]: [M, N]."""
-    # Integers to the last bit: a sum of squares is far below 2^53.
-    one, other = (x.reshape(len(x), -1).astype(np.float64) for x in (one, other))
-    squares = [np.einsum("np,np->n", x, x) for x in (one, other)]
-    squared = squares[0][:, None] + squares[1][None, :] - 2 * (one @ other.T)
-    return np.sqrt(squared / one.shape[1])
 
 
 def _odd(image: Sample) -> list[str]:

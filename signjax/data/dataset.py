@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from signjax.data.duplicates import image_keys
+from signjax.data.image import CropResize, resize_images
 from signjax.data.stream import Images, in_parts
 from signjax.errors import InputError, listed
 
@@ -39,6 +40,10 @@ class Dataset:
         names = self.names and tuple(self.names[i] for i in indices)
         images = self.images.take(indices, axis=0)
         return Dataset(images, self.labels[indices], self.classes, groups, names)
+
+    def resized(self, size: int, crop_resize: CropResize) -> "Dataset":
+        """With the images, in memory, at that size: uint8 [N, size, size, 3]."""
+        return replace(self, images=resize_images(self.images[:], size, crop_resize))
 
     def join(self, other: "Dataset") -> "Dataset":
         """These images, then `other`'s, of the same size and classes.

@@ -8,9 +8,12 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
 from signjax.errors import RunError
 from signjax.runtime.files import publish
@@ -34,7 +37,7 @@ class RemoteFile(NamedTuple):
 
 
 def fetch(file: RemoteFile, directory: Path) -> Path:
-    """Download `file` into `directory`, or find it there: the path of a checked file.
+    """Downloads `file` into `directory`, or finds it there: the path of a checked file.
 
     Raises RunError as `obtain` does.
     """
@@ -59,12 +62,12 @@ def obtain(
     accept: Callable[[Path], str | None],
     size: int | None = None,
 ) -> None:
-    """Download the first of `mirrors` whose content is complete and accepted.
+    """Downloads the first of `mirrors` whose content is complete and accepted.
 
     Nothing stands under a final name before that: the download goes to a .part file in
     `directory`, which is given to `accept`. That must check the content, whatever its
-    origin, and either put it in its place or return why it is refused. A terminal sees
-    a progress bar under `name`. size: bytes to expect, None if not known.
+    origin, and either put it in its place or return why it is refused. size: bytes to
+    expect, None if not known.
 
     Raises RunError, naming each address and why it failed.
     """
@@ -89,7 +92,7 @@ def obtain(
 
 
 def _download(url: str, part: Path, name: str, size: int | None) -> str | None:
-    """Write what `url` serves to `part`: None, or why it is not of that size."""
+    """Writes what `url` serves to `part`: None, or why it is not of that size."""
     with open(part, "wb") as output:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "signjax"})
@@ -104,41 +107,20 @@ def _download(url: str, part: Path, name: str, size: int | None) -> str | None:
 
 
 def _copy(response: IO[bytes], output: IO[bytes], name: str, size: int | None) -> int:
-    """Copy until the end, or until more came than the file has; return the bytes."""
-    received = 0
-    with _progress(name, size) as advance:
-        limit = sys.maxsize if size is None else size
+    """Copies until the end, or until more came than the file has; returns the bytes.
+
+    A terminal sees a progress bar.
+    """
+    received, limit = 0, sys.maxsize if size is None else size
+    columns = "{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    console, quiet = Console(stderr=True), not sys.stderr.isatty()
+    with Progress(*columns, console=console, disable=quiet) as bar:
+        task = bar.add_task(name, total=size)
         while received <= limit and (chunk := response.read(_CHUNK_BYTES)):
             output.write(chunk)
             received += len(chunk)
-            advance(len(chunk))
+            bar.advance(task, len(chunk))
     return received
-
-
-@contextlib.contextmanager
-def _progress(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal, nothing elsewhere; call it with the bytes moved."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=size)
-        yield lambda count: bar.advance(task, count)
 
 
 def _is_genuine(path: Path, file: RemoteFile) -> bool:

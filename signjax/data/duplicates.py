@@ -5,11 +5,13 @@ two labels are let be: one label is wrong, and a test by the other does not flat
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+_BLOCK = 2048  # images compared with as many others at a time
 
 
 def image_keys(images: np.ndarray) -> list[str]:
@@ -73,3 +75,44 @@ def connect(groups: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarra
     edges = np.ones(len(one), bool), (groups[one], groups[other])
     graph = coo_array(edges, shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int32)[groups]
+
+
+def alike_sets(
+    thumbnails: np.ndarray, digests: Sequence[str], *, below: Sequence[float]
+) -> list[list[list[int]]]:
+    """Of each limit, the sets of images that pairs nearer than it connect, by index.
+
+    thumbnails: uint8 [N, 32, 32, 3]. below: limits in grey levels. Images of equal
+    digest are one set whatever the limit. Sets and their members are in order of index.
+    Time grows as N squared, memory does not.
+    """
+    first_of: dict[str, int] = {}
+    first = np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)])
+    kept = np.unique(first)
+    groups = [np.arange(len(digests)) for _ in below]
+    for start in range(0, len(kept), _BLOCK):
+        one = kept[start : start + _BLOCK]
+        for other_start in range(start, len(kept), _BLOCK):
+            other = kept[other_start : other_start + _BLOCK]
+            distances = _distances(thumbnails[one], thumbnails[other])
+            for number, limit in enumerate(below):
+                rows, columns = np.nonzero(distances < limit)
+                groups[number] = connect(groups[number], one[rows], other[columns])
+    return [_sets(of_limit[first]) for of_limit in groups]
+
+
+def _sets(groups: np.ndarray) -> list[list[int]]:
+    """The images of equal group, as sets of two or more."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, group in enumerate(groups.tolist()):
+        members[group].append(index)
+    return [group for group in members.values() if len(group) > 1]
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Root-mean-square differences of thumbnails [M, ...] and [N, ...]: [M, N]."""
+    # Integers to the last bit: a sum of squares is far below 2^53.
+    one, other = (x.reshape(len(x), -1).astype(np.float64) for x in (one, other))
+    squares = [np.einsum("np,np->n", x, x) for x in (one, other)]
+    squared = squares[0][:, None] + squares[1][None, :] - 2 * (one @ other.T)
+    return np.sqrt(squared / one.shape[1])

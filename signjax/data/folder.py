@@ -10,7 +10,7 @@ import numpy as np
 from signjax.data.arrays import find_arrays, read_arrays
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.duplicates import equal_files, join_groups
-from signjax.data.image import WHOLE_SQUARE, CropResize, load_images, resize_images
+from signjax.data.image import WHOLE_SQUARE, CropResize, load_images
 from signjax.data.listing import LAYOUT, Listing, list_folder
 from signjax.data.splits import find_groups, hold_out
 from signjax.data.stream import ImagesOnDisk
@@ -88,8 +88,7 @@ def read_labelled(
     if find_arrays(directory):
         parts = read_arrays(directory)
         found = parts.get("test") or next(iter(parts.values()))
-        images = resize_images(found.images[:], image_size, crop_resize)
-        return replace(found, images=images)
+        return found.resized(image_size, crop_resize)
     splits = list_folder(directory, nested=bool(group)).splits
     classes = splits.get("all") or splits.get("test")
     if classes is None:
@@ -105,9 +104,7 @@ def _read_arrays(
 ) -> tuple[dict[str, Dataset], dict[str, int]]:
     """(split -> its images, what is left out)."""
     parts = {
-        name: replace(
-            part, images=resize_images(part.images[:], image_size, crop_resize)
-        )
+        name: part.resized(image_size, crop_resize)
         for name, part in read_arrays(path).items()
     }
     _check_classes(path, {name: part.classes for name, part in parts.items()})

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,93 +12,85 @@ from signjax.data.ankara import ankara_digits, fetch_pictures
 from signjax.data.arrays import find_arrays
 from signjax.data.batches import Batches
 from signjax.data.dataset import Dataset, Splits, match_classes
-from signjax.data.download import fetch
 from signjax.data.folder import read_folder, read_labelled
-from signjax.data.image import CropResize, resize_images
+from signjax.data.image import CropResize
 from signjax.data.signs import (
-    SIGNS_FILES,
     TEST_FILE,
     TRAIN_FILE,
+    find_signs,
     read_signs,
     read_signs_file,
 )
 from signjax.data.splits import hold_out
-from signjax.data.synthetic import join_synthetic, synthetic_splits
+from signjax.data.synthetic import render_classes, synthetic_splits
 from signjax.errors import InputError, RunError, listed
 from signjax.runtime.files import cache_directory
 
-Warn = Callable[[str], None]
-
-_SIGNS_INTO_A_FOLDER = (
-    f"put {TRAIN_FILE} and {TEST_FILE} into a folder and name it with"
-)
-_SIGNS_ADVICE = f"{_SIGNS_INTO_A_FOLDER} --config.data.dir=DIR or SIGNJAX_DATA=DIR"
+_SIGNS_INTO_A_FOLDER = f"put {TRAIN_FILE} and {TEST_FILE} into a folder and name it"
 
 
-def load_splits(config: Config, warn: Warn, *, source: str = "") -> Splits:
+def load_splits(
+    config: Config, warn: Callable[[str], None], *, source: str = ""
+) -> Splits:
     """The training and test images that `config.data` names, uint8 [N, S, S, 3].
 
-    source: what its `auto` once came to, to get the same images again.
+    auto is SIGNS or, where nothing is named and nothing can be downloaded, synthetic
+    hands, after telling so by `warn`. source: what auto once came to, to get the same
+    images again.
+
     Raises InputError where what was named is not there or wrong; RunError where it
     cannot be downloaded.
     """
     source = source or config.data.source
+    if source == "auto":
+        try:
+            return _read_signs(config)
+        except RunError as error:
+            warn(
+                f"NO SIGNS DATA: {error}. This run uses SYNTHETIC hands instead, and "
+                "its results say nothing about SIGNS"
+            )
+            source = "synthetic"
     if source not in _SOURCES:
         raise InputError(
-            f"data source {source!r} is unknown; expected one of {listed(_SOURCES)}"
+            f"data source {source!r} is unknown; expected one of auto, "
+            f"{listed(_SOURCES)}"
         )
-    return _SOURCES[source](config, warn)
+    return _SOURCES[source](config)
 
 
-def _read_auto(config: Config, warn: Warn) -> Splits:
-    """SIGNS, or synthetic hands where nothing was named or can be downloaded."""
-    try:
-        return _read_signs(config, warn)
-    except RunError as error:
-        warn(
-            f"NO SIGNS DATA: {error}. This run uses SYNTHETIC hands instead, and its "
-            "results say nothing about SIGNS"
-        )
-        return _make_synthetic(config, warn)
-
-
-def _read_signs(config: Config, _: Warn) -> Splits:
+def _read_signs(config: Config) -> Splits:
     """The h5 files of `config.data.dir`, of $SIGNJAX_DATA or of the user's cache."""
-    directory = _directory(config)
-    if directory:
-        named_by = (
-            "--config.data.dir; for class-named folders say --config.data.source=folder"
-        )
-        return _signs_of(directory, named_by, config)
     try:
-        return _signs_of(*_find_signs(), config)
-    except RunError as error:
-        raise RunError(f"{error}. Without a network: {_SIGNS_ADVICE}") from error
-
-
-def _read_class_folders(config: Config, _: Warn) -> Splits:
-    """Class-named folders in `config.data.dir`."""
-    directory = _directory(config)
-    if not directory:
-        raise InputError(
-            "data source folder needs the folder's name: --config.data.dir=DIR"
-        )
-    return _folder_of(directory, config)
-
-
-def _read_digits(config: Config, _: Warn) -> Splits:
-    """SIGNS and a folder of digits in one, split by split.
-
-    The folder is `config.data.dir`, or else the Ankara digits, downloaded if need be;
-    its classes are those of the whole.
-    """
-    directory = _directory(config) or fetch_pictures(ankara_digits(), cache_directory())
-    folder = _folder_of(directory, config)
-    try:
-        signs = _signs_of(*_find_signs(), config)
+        return _signs_of(config, _directory(config))
     except RunError as error:
         raise RunError(
-            f"{error}. Without a network: {_SIGNS_INTO_A_FOLDER} SIGNJAX_DATA=DIR"
+            f"{error}. Without a network: {_SIGNS_INTO_A_FOLDER} with "
+            "--config.data.dir=DIR or SIGNJAX_DATA=DIR"
+        ) from error
+
+
+def _read_folder(config: Config) -> Splits:
+    """Class-named folders, or arrays, in `config.data.dir`."""
+    if directory := _directory(config):
+        return _folder_of(config, directory)
+    raise InputError(
+        "data source folder needs the folder's name: --config.data.dir=DIR"
+    )
+
+
+def _read_digits(config: Config) -> Splits:
+    """SIGNS and a folder of digits in one, split by split, over the folder's classes.
+
+    The folder is `config.data.dir`, or else the Ankara digits, downloaded if need be.
+    """
+    directory = _directory(config) or fetch_pictures(ankara_digits(), cache_directory())
+    folder = _folder_of(config, directory)
+    try:
+        signs = _signs_of(config, None)
+    except RunError as error:
+        raise RunError(
+            f"{error}. Without a network: {_SIGNS_INTO_A_FOLDER} with SIGNJAX_DATA=DIR"
         ) from error
     classes = folder.train.classes
     if missing := [name for name in signs.train.classes if name not in classes]:
@@ -114,15 +105,13 @@ def _read_digits(config: Config, _: Warn) -> Splits:
     )
     # Joined, the two would come one after the other to a run in fixed order.
     order = np.random.default_rng(config.seed).permutation(len(train))
+    origin = f"SIGNS of {signs.origin} and {directory}"
     return folder._replace(
-        train=train.take(order),
-        test=test,
-        source="digits",
-        origin=f"SIGNS of {signs.origin} and {directory}",
+        train=train.take(order), test=test, source="digits", origin=origin
     )
 
 
-def _make_synthetic(config: Config, _: Warn) -> Splits:
+def _make_synthetic(config: Config) -> Splits:
     """Synthetic hands, as many as asked for."""
     data = config.data
     if data.dir:
@@ -140,13 +129,46 @@ def _make_synthetic(config: Config, _: Warn) -> Splits:
     )
 
 
-_SOURCES: dict[str, Callable[[Config, Warn], Splits]] = {
-    "auto": _read_auto,
+_SOURCES = {
     "signs": _read_signs,
-    "folder": _read_class_folders,
+    "folder": _read_folder,
     "digits": _read_digits,
     "synthetic": _make_synthetic,
 }
+
+
+def _directory(config: Config) -> Path | None:
+    directory = os.path.expanduser(config.data.dir)
+    return Path(directory) if directory else None
+
+
+def _signs_of(config: Config, directory: Path | None) -> Splits:
+    path, named_by = find_signs(directory)
+    try:
+        parts = read_signs(path)
+    except InputError as error:
+        raise InputError(f"{error} (the folder comes from {named_by})") from error
+    train, test = (part.resized(*_transform(config)) for part in parts)
+    return Splits(train, test, "signs", str(path))
+
+
+def _folder_of(config: Config, directory: Path) -> Splits:
+    image_size, crop_resize = _transform(config)
+    return read_folder(
+        directory,
+        image_size=image_size,
+        crop_resize=crop_resize,
+        test_fraction=config.data.test_fraction,
+        seed=config.seed,
+        group=config.data.group,
+        stream=config.data.stream,
+    )
+
+
+def _transform(config: Config) -> tuple[int, CropResize]:
+    """How a photograph becomes an image for the network."""
+    data = config.data
+    return data.image_size, CropResize(data.crop, data.interpolation)
 
 
 def load_labelled(
@@ -156,17 +178,17 @@ def load_labelled(
 
     path: an h5 file of the SIGNS layout, a folder with the SIGNS files or with train/
     and test/ (of both the test part), a folder of class-named folders, or arrays.
+    group: the rule of the model's own data, see `read_labelled`.
     Raises InputError where it is none of these.
     """
-    path = Path(path)
-    if not path.is_dir() and not find_arrays(path):
-        return _resized(read_signs_file(path, None), image_size, crop_resize)
+    path, split = Path(path), None
     if (path / TEST_FILE).exists() or (path / TRAIN_FILE).exists():
-        signs = read_signs_file(path / TEST_FILE, "test")
-        return _resized(signs, image_size, crop_resize)
-    return read_labelled(
-        path, image_size=image_size, crop_resize=crop_resize, group=group
-    )
+        path, split = path / TEST_FILE, "test"
+    elif path.is_dir() or find_arrays(path):
+        return read_labelled(
+            path, image_size=image_size, crop_resize=crop_resize, group=group
+        )
+    return read_signs_file(path, split).resized(image_size, crop_resize)
 
 
 def hold_out_validation(
@@ -192,17 +214,26 @@ def hold_out_validation(
 
 
 def add_synthetic(config: Config, train: Dataset) -> Dataset:
-    """`train`, then the `config.data.synthetic_count` synthetic hands to train on too.
+    """`train`, then `config.data.synthetic_count` synthetic hands to train on too.
 
     Raises InputError where the classes are not digits.
     """
-    return join_synthetic(
-        train,
-        count=config.data.synthetic_count,
+    count = config.data.synthetic_count
+    if not count:
+        return train
+    if not all(name in map(str, range(10)) for name in train.classes):
+        raise InputError(
+            f"config.data.synthetic_count is {count}, but synthetic hands sign the "
+            f"digits 0 to 9 and the classes are {listed(train.classes)}: set it to 0"
+        )
+    hands = render_classes(
+        train.classes,
+        count=count,
         seed=config.seed,
         image_size=config.data.image_size,
         pose_jitter=config.data.synthetic_pose_jitter,
     )
+    return train.join(hands)
 
 
 def make_batches(config: Config, data: Dataset, mesh: Mesh) -> Batches:
@@ -220,52 +251,3 @@ def make_batches(config: Config, data: Dataset, mesh: Mesh) -> Batches:
             config.data.synthetic_epoch_fraction * config.train.epochs
         ),
     )
-
-
-def _directory(config: Config) -> Path | None:
-    directory = os.path.expanduser(config.data.dir)
-    return Path(directory) if directory else None
-
-
-def _find_signs() -> tuple[Path, str]:
-    """The folder of SIGNS, where none is named by the config, and who named it.
-
-    Raises RunError where nobody did and the download fails.
-    """
-    if named := os.environ.get("SIGNJAX_DATA"):
-        return Path(named), "$SIGNJAX_DATA"
-    cache = cache_directory()
-    for file in SIGNS_FILES:
-        # A file that is there already need not be the published one: it may be the
-        # person's own. Reading checks its content.
-        if not (cache / file.name).is_file():
-            fetch(file, cache)
-    return cache, "the user's cache; a file deleted there is downloaded again"
-
-
-def _signs_of(path: Path, named_by: str, config: Config) -> Splits:
-    try:
-        parts = read_signs(path)
-    except InputError as error:
-        raise InputError(f"{error} (the folder comes from {named_by})") from error
-    crop_resize = CropResize(config.data.crop, config.data.interpolation)
-    train, test = (
-        _resized(part, config.data.image_size, crop_resize) for part in parts
-    )
-    return Splits(train, test, "signs", str(path))
-
-
-def _folder_of(directory: Path, config: Config) -> Splits:
-    return read_folder(
-        directory,
-        image_size=config.data.image_size,
-        test_fraction=config.data.test_fraction,
-        seed=config.seed,
-        crop_resize=CropResize(config.data.crop, config.data.interpolation),
-        group=config.data.group,
-        stream=config.data.stream,
-    )
-
-
-def _resized(data: Dataset, image_size: int, crop_resize: CropResize) -> Dataset:
-    return replace(data, images=resize_images(data.images[:], image_size, crop_resize))

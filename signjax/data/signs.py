@@ -4,6 +4,7 @@ Layout: `train_set_x` uint8 [N, H, W, 3], `train_set_y` integer [N] and `list_cl
 integer or text [K] in train_signs.h5; the same with `test_set_` in test_signs.h5.
 """
 
+import os
 import unicodedata
 from pathlib import Path
 from typing import Literal
@@ -13,9 +14,10 @@ import numpy as np
 
 from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.data.dataset import Dataset
-from signjax.data.download import RemoteFile
+from signjax.data.download import RemoteFile, fetch
 from signjax.data.duplicates import equal_images
 from signjax.errors import InputError, listed
+from signjax.runtime.files import cache_directory
 
 TRAIN_FILE = "train_signs.h5"
 TEST_FILE = "test_signs.h5"
@@ -46,6 +48,26 @@ SIGNS_FILES = (
         sha256="539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be",
     ),
 )
+
+
+def find_signs(directory: Path | None) -> tuple[Path, str]:
+    """(the folder of the two files, who named it): `directory`, if one is given.
+
+    Else that of $SIGNJAX_DATA, or the user's cache, to which they are downloaded.
+    Raises RunError where that fails.
+    """
+    if directory:
+        hint = "for class-named folders say --config.data.source=folder"
+        return directory, f"--config.data.dir; {hint}"
+    if named := os.environ.get("SIGNJAX_DATA"):
+        return Path(named), "$SIGNJAX_DATA"
+    cache = cache_directory()
+    for file in SIGNS_FILES:
+        # A file that is there already need not be the published one: it may be the
+        # person's own. Reading checks its content.
+        if not (cache / file.name).is_file():
+            fetch(file, cache)
+    return cache, "the user's cache; a file deleted there is downloaded again"
 
 
 def read_signs(directory: str | Path) -> tuple[Dataset, Dataset]:

@@ -1,11 +1,11 @@
-"""Synthetic hands as data: splits of their own, or images beside those of a person."""
+"""Synthetic hands as data: splits of their own, or images beside others."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from signjax.data.dataset import Dataset, Splits
-from signjax.errors import InputError, listed
+from signjax.errors import InputError
 from signjax.synthetic.render import render_hands
 
 
@@ -52,23 +52,18 @@ def synthetic_splits(
     )
 
 
-def join_synthetic(
-    train: Dataset, *, count: int, seed: int, image_size: int, pose_jitter: float
+def render_classes(
+    classes: tuple[str, ...],
+    *,
+    count: int,
+    seed: int,
+    image_size: int,
+    pose_jitter: float,
 ) -> Dataset:
-    """`train`, then `count` synthetic hands of its classes in turn.
-
-    Raises InputError where the classes are not digits.
-    """
-    if not count:
-        return train
-    if not all(name in map(str, range(10)) for name in train.classes):
-        raise InputError(
-            f"config.data.synthetic_count is {count}, but synthetic hands sign the "
-            f"digits 0 to 9 and the classes are {listed(train.classes)}: set it to 0"
-        )
-    labels = np.arange(count, dtype=np.int32) % len(train.classes)
-    digits = np.array([int(name) for name in train.classes])[labels]
+    """`count` synthetic hands of the digits that `classes` names, in turn."""
+    labels = np.arange(count, dtype=np.int32) % len(classes)
+    digits = np.array([int(name) for name in classes])[labels]
     # Neither the key of weights and steps nor that of source synthetic's images.
     key = jax.random.fold_in(jax.random.key(seed), 2)
     images = render_hands(key, digits, size=image_size, pose_jitter=pose_jitter)
-    return train.join(Dataset(np.asarray(images), labels, train.classes))
+    return Dataset(np.asarray(images), labels, classes)

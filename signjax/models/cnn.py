@@ -6,7 +6,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from signjax.ops.convolution import ConvImpl, same_padding
-from signjax.ops.layers import Conv
+from signjax.ops.layers import Conv, relu
 
 
 class CNN(nn.Module):
@@ -55,4 +55,4 @@ class CNN(nn.Module):
             name=name,
         )
         # ReLU last: the largest value stays the largest, and it meets fewer.
-        return nn.relu(conv(x))
+        return relu(conv(x))

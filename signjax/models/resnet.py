@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from signjax.ops.convolution import ConvImpl
-from signjax.ops.layers import Conv, ConvFactory, NormFactory
+from signjax.ops.layers import Conv, ConvFactory, NormFactory, relu
 from signjax.ops.pooling import max_pool
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
@@ -40,12 +40,12 @@ class Bottleneck(nn.Module):
             else ((1, 1), self.strides)
         )
         y = self.conv(self.features, (1, 1), strides=first, name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
+        y = relu(self.norm(name="bn1")(y))
         ones = ((1, 1), (1, 1))
         y = self.conv(
             self.features, (3, 3), strides=second, padding=ones, name="conv2"
         )(y)
-        y = nn.relu(self.norm(name="bn2")(y))
+        y = relu(self.norm(name="bn2")(y))
         y = self.conv(4 * self.features, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="bn3")(y)
         if self.project:
@@ -53,7 +53,7 @@ class Bottleneck(nn.Module):
                 4 * self.features, (1, 1), strides=self.strides, name="conv_shortcut"
             )(x)
             x = self.norm(name="bn_shortcut")(x)
-        return nn.relu(x + y)
+        return relu(x + y)
 
 
 class ResNet(nn.Module):
@@ -91,10 +91,7 @@ class ResNet(nn.Module):
         it uses the running ones.
         """
         conv = partial(
-            Conv,
-            use_bias=self.conv_bias,
-            conv_impl=self.conv_impl,
-            dtype=self.dtype,
+            Conv, use_bias=self.conv_bias, conv_impl=self.conv_impl, dtype=self.dtype
         )
         norm = partial(
             nn.BatchNorm,
@@ -103,20 +100,12 @@ class ResNet(nn.Module):
             epsilon=self.bn_epsilon,
             dtype=self.dtype,
         )
-        x = conv(
-            64,
-            (7, 7),
-            strides=(2, 2),
-            padding=((3, 3), (3, 3)),
-            kernel_init=self.kernel_init,
-            name="conv_stem",
-        )(images)
-        x = nn.relu(norm(name="bn_stem")(x))
+        stem = {"strides": (2, 2), "padding": ((3, 3), (3, 3)), "name": "conv_stem"}
+        x = conv(64, (7, 7), kernel_init=self.kernel_init, **stem)(images)
+        x = relu(norm(name="bn_stem")(x))
         pad = (self.pool_padding, self.pool_padding)
         x = max_pool(x, (3, 3), (2, 2), (pad, pad), conv_impl=self.conv_impl)
-        zero_or_one = (
-            nn.initializers.zeros if self.zero_init_last_scale else nn.initializers.ones
-        )
+        zeros, ones = nn.initializers.zeros, nn.initializers.ones
         for stage, size in enumerate(self.stage_sizes):
             for block in range(size):
                 project = block == 0
@@ -128,7 +117,7 @@ class ResNet(nn.Module):
                     stride_on=self.stride_on,
                     conv=partial(conv, kernel_init=init),
                     norm=norm,
-                    last_scale_init=zero_or_one,
+                    last_scale_init=zeros if self.zero_init_last_scale else ones,
                     name=f"stage{stage + 1}_block{block + 1}",
                 )(x)
         x = jnp.mean(x, axis=(1, 2))

@@ -1,4 +1,4 @@
-"""The convolution and normalisation layers that the networks are made of."""
+"""The layers that the networks are made of."""
 
 from collections.abc import Callable
 
@@ -11,6 +11,15 @@ from signjax.ops.convolution import ConvImpl, conv2d
 from signjax.ops.pooling import conv_max_pool
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def relu(x: jax.Array) -> jax.Array:
+    """max(x, 0) of each value, NaN staying NaN, in value and gradient.
+
+    XLA:CPU (jaxlib 0.10 to 0.12) makes 0 of NaN where it fuses a maximum into a sum, as
+    into an average pool, so a ruined network would answer as if nothing were wrong.
+    """
+    return jnp.where(x <= 0, jnp.zeros([], x.dtype), x)
 
 
 class Conv(nn.Module):

@@ -101,7 +101,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ("--workdir", "--workdir: its value is missing; write --workdir=VALUE"),
         # Config files.
         ("--config=configs/cnn", "no such file (configs/cnn.py is one)"),
-        ("--config=cnn", "--config=cnn: no such file (configs/cnn.py is one)"),
+        ("--config=cnn:seed", "cnn:seed: no such file (configs/cnn.py:seed is one)"),
         ("--config=configs/resnt.py", "no such file (configs/resnet.py is one)"),
         ("--config=nothing/like.it", "no such file; expected a file, as --config="),
         ("--config configs", "--config=configs: a folder; expected a file, as --con"),

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signjax.data import audit as room
+from signjax.data import duplicates
 from signjax.data.audit import (
     Sample,
-    alike_sets,
     audit,
     audit_parts,
     count_images,
     describe_audit,
     summarize,
 )
+from signjax.data.duplicates import alike_sets
 from signjax.data.leaks import SIGNS_TEST_LEAKS
 from signjax.data.signs import read_signs_file
 from signjax.errors import InputError
@@ -41,7 +41,7 @@ def write(path: Path, pixels: np.ndarray, **options: int) -> None:
 def test_the_sets_are_those_of_a_full_search(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "_BLOCK", block)
+    monkeypatch.setattr(duplicates, "_BLOCK", block)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 32, 32, 3))
     for copy, original, noise in (

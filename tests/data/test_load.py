@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from signjax.config import check, default_config
-from signjax.data import load
+from signjax.data import load, signs
 from signjax.data.ankara import RemotePictures
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.download import RemoteFile
@@ -72,7 +72,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
         return RemoteFile(name, (path.as_uri(),), len(content), digest)
 
     names = ("train_signs.h5", "test_signs.h5")
-    monkeypatch.setattr(load, "SIGNS_FILES", tuple(map(remote, names)))
+    monkeypatch.setattr(signs, "SIGNS_FILES", tuple(map(remote, names)))
     archive, digests = directory / "hands.zip", {}
     if archive.exists():
         with zipfile.ZipFile(archive) as packed:
@@ -220,20 +220,20 @@ def people(data: Dataset) -> set[int]:
 
 
 @pytest.fixture
-def signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = write_signs_pair(tmp_path / "signs", classes=range(5, -1, -1))
     monkeypatch.setenv("SIGNJAX_DATA", str(directory))
     return directory
 
 
 def test_digits_joins_signs_and_the_folder_by_class_name(
-    read: Read, tmp_path: Path, signs: Path
+    read: Read, tmp_path: Path, own_signs: Path
 ) -> None:
     names = (*"0123456789", "fist")
     hands = paint_people(tmp_path / "hands", names, people=10)
     splits = read("digits", hands, group="sequence")
     assert splits.source == "digits"
-    assert str(signs) in splits.origin and str(hands) in splits.origin
+    assert str(own_signs) in splits.origin and str(hands) in splits.origin
     for file, part, sizes in (
         ("train_signs.h5", splits.train, (12, 88)),
         ("test_signs.h5", splits.test, (6, 22)),
@@ -243,7 +243,9 @@ def test_digits_joins_signs_and_the_folder_by_class_name(
         own = of_signs(part)
         assert (np.count_nonzero(own), np.count_nonzero(~own)) == sizes
         # What the file calls class 5 is its label 0.
-        known = {x.tobytes(): 5 - i % 6 for i, x in enumerate(images_of(signs / file))}
+        known = {
+            x.tobytes(): 5 - i % 6 for i, x in enumerate(images_of(own_signs / file))
+        }
         found = zip(part.images[own], part.labels[own], strict=True)
         assert {x.tobytes(): int(label) for x, label in found} == known
         assert np.array_equal(part.images[~own][:, 0, 0, 1], part.labels[~own])
@@ -257,10 +259,10 @@ def test_digits_joins_signs_and_the_folder_by_class_name(
 
 
 def test_digits_parts_no_person_for_test_or_validation(
-    read: Read, tmp_path: Path, signs: Path
+    read: Read, tmp_path: Path, own_signs: Path
 ) -> None:
-    write_signs(signs / "train_signs.h5", count=60)
-    write_signs(signs / "test_signs.h5", "test", count=6)
+    write_signs(own_signs / "train_signs.h5", count=60)
+    write_signs(own_signs / "test_signs.h5", "test", count=6)
     hands = paint_people(tmp_path / "hands", "0123456789", people=20)
     options = {"group": "sequence", "validation_fraction": 0.25}
     splits = read("digits", hands, **options)
@@ -327,22 +329,22 @@ def test_signs_in_another_size_is_resized_as_photos_are(
 
 
 def test_sets_to_evaluate_on(tmp_path: Path) -> None:
-    signs = write_signs_pair(tmp_path / "signs")
+    files = write_signs_pair(tmp_path / "signs")
     pair = tmp_path / "pair"
     paint_classes(pair / "train", {"a": 5, "b": 5})
     for path, count in (
-        (signs, 6),
-        (signs / "train_signs.h5", 12),
-        (signs / "test_signs.h5", 6),
+        (files, 6),
+        (files / "train_signs.h5", 12),
+        (files / "test_signs.h5", 6),
         (pair / "train", 10),
         (paint_classes(pair / "test", {"a": 2, "b": 2}).parent, 4),
     ):
         assert len(load_labelled(str(path), 64, WHOLE)) == count
     with pytest.raises(InputError, match="none: no such file or folder"):
         load_labelled(tmp_path / "none", 64, WHOLE)
-    (signs / "test_signs.h5").unlink()
+    (files / "test_signs.h5").unlink()
     with pytest.raises(InputError, match=r"test_signs\.h5: no such file"):
-        load_labelled(signs, 64, WHOLE)
+        load_labelled(files, 64, WHOLE)
 
 
 def test_synthetic_hands_follow_the_training_images() -> None:

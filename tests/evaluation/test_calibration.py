@@ -95,19 +95,14 @@ def test_the_threshold_is_the_smallest_that_keeps_the_risk() -> None:
     assert choose_threshold(confidence, correct, 0.12) == min(allowed)
 
 
-def test_few_images_promise_nothing() -> None:
-    sure = np.full(80, 0.9)
-    right = np.ones(80, bool)
+def test_few_images_promise_nothing_and_ties_are_answered_all_or_none() -> None:
+    sure, right = np.full(80, 0.9), np.ones(80, bool)
     assert choose_threshold(sure[:72], right[:72], 0.05) is None
     assert choose_threshold(sure[:73], right[:73], 0.05) == 0.9
     right[0] = False
     assert choose_threshold(sure, right, 0.05) is None
-
-
-def test_answers_of_equal_confidence_are_given_all_or_none() -> None:
-    confidence = np.repeat([0.9, 0.5], [73, 20])
-    correct = np.ones(93, bool)
-    correct[78:] = False  # 78 answers without an error would be allowed
+    # 78 answers without an error would be allowed.
+    confidence, correct = np.repeat([0.9, 0.5], [73, 20]), np.arange(93) < 78
     assert choose_threshold(confidence, correct, 0.05) == 0.9
 
 
