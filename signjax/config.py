@@ -54,7 +54,10 @@ class Key(NamedTuple):
         fits = isinstance(value, (int, float) if kind is float else kind)
         # A bool is an int to Python.
         fits = fits and isinstance(value, bool) == (kind is bool)
-        return fits and bool(self.rule.legal(value))
+        try:
+            return fits and bool(self.rule.legal(value))
+        except (re.error, TypeError):  # of a pattern; of text among numbers
+            return False
 
 
 # NaN passes no comparison, so only infinity must be kept out of open ranges.
@@ -71,19 +74,6 @@ def one_of(*values: Any) -> Rule:
     return Rule(lambda x: x in values, " or ".join(map(repr, values)))
 
 
-def _three(values: tuple[Any, ...], above: float = -math.inf) -> bool:
-    numbers = [x for x in values if isinstance(x, int | float) and above < x < math.inf]
-    return len(numbers) == len(values) == 3
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True
-
-
 SWITCH = one_of(True, False)
 TEXT = Rule(lambda x: True, "text")
 POSITIVE = Rule(lambda x: 0 < x < math.inf, "a number more than 0")
@@ -91,9 +81,9 @@ FRACTION = Rule(lambda x: 0 <= x <= 1, "a number between 0 and 1, both included"
 OPEN_FRACTION = Rule(lambda x: 0 < x < 1, "a number between 0 and 1, both excluded")
 SHARE = Rule(lambda x: 0 < x <= 1, "a number above 0 and at most 1")
 SIDE = Rule(lambda x: x > 0 and x % 32 == 0, "a multiple of 32")
-MEAN = Rule(_three, "three numbers")
-STD = Rule(lambda x: _three(x, above=0), "three numbers above 0")
-GROUP = Rule(_compiles, "sequence, a regular expression or nothing")
+MEAN = Rule(lambda x: len(x) == 3 and all(map(math.isfinite, x)), "three numbers")
+STD = Rule(lambda x: MEAN.legal(x) and min(x) > 0, "three numbers above 0")
+GROUP = Rule(lambda x: re.compile(x), "sequence, a regular expression or nothing")
 NAME = Rule(
     lambda x: x not in ("", ".", "..") and not set(x) & set("/\\"),
     "a name for the workdir runs/NAME, without / and \\",

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 from signjax.data.batches import Batches
 from signjax.errors import RunError
@@ -17,16 +18,13 @@ from signjax.state import Metrics, TrainState
 # Seconds between readings of the device's metrics; each waits for one step.
 PROGRESS_INTERVAL = 0.5
 
-# (state, images, labels, indices, key) -> (state, metrics), see `step.train_step`.
-TrainStep = Callable[..., tuple[TrainState, Metrics]]
-
 
 def train_loop(
     state: TrainState,
     experiment: Experiment,
     batches: Batches,
     *,
-    train_step: TrainStep,
+    train_step: Callable[..., Any],
     finish: Callable[[TrainState], TrainState],
     evaluate: Callable[[TrainState], dict[str, float]],
     best_metric: str,
@@ -97,7 +95,7 @@ def _train_epoch(
     state: TrainState,
     experiment: Experiment,
     batches: Batches,
-    train_step: TrainStep,
+    train_step: Callable[..., Any],
     epoch: int,
     progress: Progress,
     stop: StopRequest,

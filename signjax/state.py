@@ -28,12 +28,7 @@ class Metrics(struct.PyTreeNode):
 
     @classmethod
     def of_batch(
-        cls,
-        losses: jax.Array,
-        logits: jax.Array,
-        labels: jax.Array,
-        mask: jax.Array,
-        step: jax.Array,
+        cls, losses: Any, logits: Any, labels: Any, mask: Any, step: Any
     ) -> "Metrics":
         """Sums over one batch; images whose mask is False do not count.
 

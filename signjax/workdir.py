@@ -1,11 +1,8 @@
 """What a workdir holds, and how a trained model is taken out of it again.
 
 run.json: config, class names, data (source, origin, sha256, sizes), versions.
-checkpoints/: the states. metrics.jsonl: one line an epoch. result.json: the final
-scores. calibration.json: what was fitted to the images held out. learning_curves.png,
-report.html and other pages: where the plots extra is installed. tensorboard/: with
-config.run.tensorboard. trained_on.json: what the training images are known again by.
-lock: empty; the process that trains here holds it.
+trained_on.json: what the training images are known again by. lock: empty; the process
+that trains here holds it. The rest is told in docs/reference/workdir.md.
 """
 
 import errno
@@ -86,7 +83,7 @@ def describe(config: Config, splits: Splits, train_size: int) -> Run:
 def create_or_resume(
     workdir: Path, run: Run, console: Console
 ) -> Iterator[Checkpoints]:
-    """Opens the workdir of `run`, new or interrupted; its checkpoints, to be used here.
+    """Opens the workdir of `run`, new or interrupted; gives its checkpoints.
 
     Of several processes the primary alone writes and locks. Raises InputError on all of
     them where another run or another process has it.
@@ -111,7 +108,7 @@ def lock(workdir: Path) -> Iterator[None]:
     lock goes with the process, however it ends; on a file system that has no locks
     nothing is kept. Raises InputError where another process holds it.
     """
-    # Its substitute for missing locks, a file that is there, would outlive a kill.
+    # Not filelock's substitute for missing locks, a file that would outlive a kill.
     held = FileLock(workdir / "lock", blocking=False, fallback_to_soft=False)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -136,21 +133,18 @@ def lock(workdir: Path) -> Iterator[None]:
 def record_run(workdir: Path, run: Run) -> str:
     """Writes run.json, or checks that the one there is of the same run.
 
-    The run.json of another run that has saved nothing, not even one epoch's metrics,
-    is replaced; the line returned says so, and is empty else.
-    Raises InputError with the keys that differ, if any of them changes results: all
-    of the config but NEUTRAL_KEYS and `run` (where the data were found, and the pixels
-    themselves, are compared).
+    That of another run that has saved nothing, not even one epoch's metrics, is
+    replaced; the line returned says so, and is empty else. Raises InputError with the
+    keys that differ, if any of them changes results.
     """
     path = workdir / "run.json"
     if not path.exists():
         _write(path, run)
         return ""
     before, now = _result_keys(read(workdir)), _result_keys(run)
+    different = [key for key in now if now[key] != before[key]]
     changed = "; ".join(
-        f"{key} was {before[key]!r} and is now {now[key]!r}"
-        for key in now
-        if before[key] != now[key]
+        f"{k} was {before[k]!r} and is now {now[k]!r}" for k in different
     )
     if not changed:
         # Where the data are now and how they are used is what evaluate goes by.
@@ -206,10 +200,9 @@ def _stored_config(config: Config) -> dict[str, Any]:
 
 def has_results(workdir: Path) -> bool:
     """Whether anything is there that took training: more than run.json and a lock."""
-    with Checkpoints(workdir / "checkpoints", warn=lambda _: None) as checkpoints:
-        saved = bool(checkpoints.steps())
+    saved = Checkpoints(workdir / "checkpoints", warn=lambda _: None).steps()
     records = MetricsFile(workdir / "metrics.jsonl").read()
-    return saved or bool(records) or (workdir / "result.json").exists()
+    return bool(saved or records) or (workdir / "result.json").exists()
 
 
 def _result_keys(run: Run) -> dict[str, Any]:

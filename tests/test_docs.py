@@ -97,6 +97,17 @@ def test_documented_functions_exist(root: Path) -> None:
         assert getattr(import_module(module), attribute).__doc__, name
 
 
+def test_named_functions_stand_where_the_pages_say(page: Path, root: Path) -> None:
+    text = page.read_text("utf-8")
+    found = re.findall(r"`(signjax/[\w/]+\.py)`, `(\w+)`", text)
+    found += [
+        (file, name)
+        for name, file in re.findall(r"`(\w+)` (?:in|of) `(signjax/[\w/]+\.py)`", text)
+    ]
+    for file, name in found:
+        assert re.search(rf"^(def |class |){name}\b", (root / file).read_text(), re.M)
+
+
 def test_the_words_are_the_field_s(page: Path) -> None:
     text = re.sub(r"\s+", " ", page.read_text("utf-8"))
     assert [words for words in UNLEARNED if words in text] == []

@@ -139,9 +139,7 @@ class Workdir:
 
     def restore(self, best: bool = False) -> TrainState:
         abstract = self.setup.experiment.abstract_state()
-        checkpoints = self.checkpoints
-        restore = checkpoints.restore_best if best else checkpoints.restore
-        state = restore(abstract)
+        state = self.checkpoints.restore(abstract, best=best)
         assert state is not None
         return state
 

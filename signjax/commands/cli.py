@@ -69,6 +69,8 @@ class Options:
     sweep: str = _flag("", 'what to vary, as "batch_size=32,128 program=step"',
         "benchmark")
     repeats: int = _flag(0, "samples a row, 30 by default", "benchmark")
+    topology: str = _flag("", "compile for chips that are not here, as v5e:2x4",
+        "benchmark")
     compare: str = _flag("", "older JSON to compare with", "benchmark")
     trace: str = _flag("", "folder for a profile of each row", "benchmark")
     require_device: str = _flag("", "refuse all devices but cpu, gpu or tpu",

@@ -91,10 +91,7 @@ class ResNet(nn.Module):
         it uses the running ones.
         """
         conv = partial(
-            Conv,
-            use_bias=self.conv_bias,
-            conv_impl=self.conv_impl,
-            dtype=self.dtype,
+            Conv, use_bias=self.conv_bias, conv_impl=self.conv_impl, dtype=self.dtype
         )
         norm = partial(
             nn.BatchNorm,
@@ -103,20 +100,12 @@ class ResNet(nn.Module):
             epsilon=self.bn_epsilon,
             dtype=self.dtype,
         )
-        x = conv(
-            64,
-            (7, 7),
-            strides=(2, 2),
-            padding=((3, 3), (3, 3)),
-            kernel_init=self.kernel_init,
-            name="conv_stem",
-        )(images)
+        stem = {"strides": (2, 2), "padding": ((3, 3), (3, 3)), "name": "conv_stem"}
+        x = conv(64, (7, 7), kernel_init=self.kernel_init, **stem)(images)
         x = relu(norm(name="bn_stem")(x))
         pad = (self.pool_padding, self.pool_padding)
         x = max_pool(x, (3, 3), (2, 2), (pad, pad), conv_impl=self.conv_impl)
-        zero_or_one = (
-            nn.initializers.zeros if self.zero_init_last_scale else nn.initializers.ones
-        )
+        zeros, ones = nn.initializers.zeros, nn.initializers.ones
         for stage, size in enumerate(self.stage_sizes):
             for block in range(size):
                 project = block == 0
@@ -128,7 +117,7 @@ class ResNet(nn.Module):
                     stride_on=self.stride_on,
                     conv=partial(conv, kernel_init=init),
                     norm=norm,
-                    last_scale_init=zero_or_one,
+                    last_scale_init=zeros if self.zero_init_last_scale else ones,
                     name=f"stage{stage + 1}_block{block + 1}",
                 )(x)
         x = jnp.mean(x, axis=(1, 2))

@@ -20,26 +20,30 @@ _POLL = 0.2
 
 
 class Progress:
-    """Where the training loop reports its steps; this one is for pipes and files."""
+    """Where the training loop reports its steps."""
 
     def __init__(self, total_steps: int, first_step: int) -> None:
-        self.total_steps = total_steps
-        self.line = f"step {first_step}/{total_steps}"
+        self._total, self._first = total_steps, first_step
+        self._bar: Any = None
+        self.line = f"step {first_step}/{total_steps}"  # the latest, in words
 
     def update(
         self, step: int, *, loss: float, accuracy: float, images_per_second: float
     ) -> None:
         """Notes that `step` optimizer steps are done; the numbers are the latest."""
-        numbers = _numbers(loss, accuracy, images_per_second)
-        self.line = f"step {step}/{self.total_steps}  {numbers}"
+        numbers = (
+            f"loss {loss:.4f}  accuracy {accuracy:.3f}"
+            f"  {images_per_second:.1f} images/s"
+        )
+        self.line = f"step {step}/{self._total}  {numbers}"
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=step, numbers=numbers)
 
-
-class _ProgressBar(Progress):
-    def __init__(self, total_steps: int, first_step: int) -> None:
-        super().__init__(total_steps, first_step)
+    def bar(self) -> Any:
+        """rich's bar of the same steps, to be entered, which `update` moves."""
         from rich import progress
 
-        self.bar = progress.Progress(
+        self._bar = progress.Progress(
             progress.TextColumn("step"),
             progress.MofNCompleteColumn(),
             progress.BarColumn(bar_width=None),
@@ -53,15 +57,8 @@ class _ProgressBar(Progress):
             transient=True,
             expand=True,
         )
-        self._task = self.bar.add_task(
-            "", total=total_steps, completed=first_step, numbers=""
-        )
-
-    def update(
-        self, step: int, *, loss: float, accuracy: float, images_per_second: float
-    ) -> None:
-        numbers = _numbers(loss, accuracy, images_per_second)
-        self.bar.update(self._task, completed=step, numbers=numbers)
+        self._bar.add_task("", total=self._total, completed=self._first, numbers="")
+        return self._bar
 
 
 class Console:
@@ -80,7 +77,7 @@ class Console:
         self._clock = clock
         self._last_line = clock()
         self._under_way: list[Callable[[], str]] = []  # the innermost last
-        self._bar: _ProgressBar | None = None
+        self._bar: Any = None  # rich's, while it is on screen
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -142,8 +139,19 @@ class Console:
             self._under_way.remove(line)
 
     def epoch(self, record: Mapping[str, Any], *, epochs: int) -> None:
-        """The line of a finished epoch; see `epoch_line`."""
-        self.info(epoch_line(record, epochs=epochs))
+        """One record of metrics.jsonl in a line, with each split that it has."""
+        parts = [
+            f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}",
+            record["data"],
+            f"step {record['step']:>5}",
+        ]
+        for split in ("train", "validation", "test"):
+            if f"{split}_loss" in record:
+                loss, accuracy = record[f"{split}_loss"], record[f"{split}_accuracy"]
+                parts.append(f"{split} loss {loss:.4f} accuracy {accuracy:.3f}")
+        parts.append(f"lr {record['learning_rate']:.1e}")
+        parts.append(f"{record['images_per_second']:.1f} images/s")
+        self.info("  ".join(parts))
 
     def warning(self, text: str) -> None:
         """A line that cannot be missed, on stderr; boxed on a terminal."""
@@ -157,7 +165,7 @@ class Console:
         from rich.text import Text
 
         # A bar on screen owns the terminal: lines that bypass it are overwritten.
-        console = self._bar.bar.console if self._bar else RichConsole(stderr=True)
+        console = self._bar.console if self._bar else RichConsole(stderr=True)
         body = Text(text, style="bold")
         console.print(Panel(body, title="WARNING", style="yellow", expand=False))
 
@@ -168,42 +176,17 @@ class Console:
         A bar on a terminal, while the context is open; elsewhere a line of the latest
         step where nothing else has been said for SILENCE seconds.
         """
+        progress = Progress(total_steps, first_step)
         if self._quiet or not is_terminal(sys.stdout):
-            progress = Progress(total_steps, first_step)
             with self._speak(lambda: progress.line, after=SILENCE):
                 yield progress
             return
-        self._bar = _ProgressBar(total_steps, first_step)
+        self._bar = progress.bar()
         try:
-            with self._bar.bar:
-                yield self._bar
+            with self._bar:
+                yield progress
         finally:
             self._bar = None
-
-
-def _numbers(loss: float, accuracy: float, images_per_second: float) -> str:
-    return f"loss {loss:.4f}  accuracy {accuracy:.3f}  {images_per_second:.1f} images/s"
-
-
-def epoch_line(record: Mapping[str, Any], *, epochs: int) -> str:
-    """One epoch of metrics.jsonl in words.
-
-    record: `epoch` (counted from 1), `step`, `data`, `learning_rate`,
-    `images_per_second`, and `<split>_loss` and `<split>_accuracy` of each split
-    that was measured (train, validation, test).
-    """
-    parts = [
-        f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}",
-        record["data"],
-        f"step {record['step']:>5}",
-    ]
-    for split in ("train", "validation", "test"):
-        if f"{split}_loss" in record:
-            loss, accuracy = record[f"{split}_loss"], record[f"{split}_accuracy"]
-            parts.append(f"{split} loss {loss:.4f} accuracy {accuracy:.3f}")
-    parts.append(f"lr {record['learning_rate']:.1e}")
-    parts.append(f"{record['images_per_second']:.1f} images/s")
-    return "  ".join(parts)
 
 
 def is_terminal(stream: TextIO) -> bool:

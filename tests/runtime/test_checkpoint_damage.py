@@ -2,10 +2,7 @@
 
 import itertools
 import os
-import random
 import shutil
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,6 @@ from tests.helpers.checkpoints import (
     opened,
     restored_steps,
     save_all,
-    start,
 )
 
 
@@ -175,50 +171,3 @@ def test_all_is_on_disk_before_it_has_its_name_and_before_others_go(
     after = events[named + 1 : kinds.index("remove")]
     for above in directory, tmp_path:
         assert ("flush", above.stat().st_ino) in after
-
-
-SAVE_UNTIL_KILLED = """
-import sys
-from pathlib import Path
-from tests.helpers.checkpoints import abstract, assert_same, make_state, opened
-
-size = 50_000
-with opened(Path(sys.argv[1])) as checkpoints:
-    restored = checkpoints.restore(abstract(make_state(0, size=size)))
-    step = 0
-    if restored is not None:
-        step = int(restored.step)
-        assert_same(restored, make_state(step, size=size))
-    while True:
-        step += 1
-        checkpoints.save(step, make_state(step, size=size), {"accuracy": step % 7})
-        print(step, flush=True)
-"""
-
-
-def test_sigkill_at_any_moment_leaves_complete_checkpoints(tmp_path: Path) -> None:
-    directory = tmp_path / "checkpoints"
-    expected = abstract(make_state(0, size=50_000))
-    moments = random.Random(0)
-    cut_short = reached = 0
-    for _ in range(3):
-        child = start(SAVE_UNTIL_KILLED, str(tmp_path), devices=1)
-        assert child.stdout is not None
-        first = child.stdout.readline()
-        assert first, child.communicate()[1]
-        assert int(first) > reached, "resumed from the latest complete checkpoint"
-        child.stdout.readline()  # the second save began, so the first is complete
-        time.sleep(moments.uniform(0.1, 0.6))
-        child.kill()
-        errors = child.communicate()[1]
-        assert child.returncode == -signal.SIGKILL, errors
-        names = [path.name for path in directory.iterdir()]
-        cut_short += any(name.endswith(".tmp") for name in names)
-        # Latest two, best, the one just completed, and one begun or being removed.
-        assert len(names) <= 5
-        with opened(tmp_path) as checkpoints:
-            for best in False, True:
-                restored = checkpoints.restore(expected, best=best)
-                assert_same(restored, make_state(int(restored.step), size=50_000))
-            reached = checkpoints.steps()[0]
-    assert cut_short, "no kill fell inside a save"

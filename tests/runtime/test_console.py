@@ -11,7 +11,7 @@ import time
 import pytest
 
 from signjax.runtime import console as console_module
-from signjax.runtime.console import SILENCE, SLOW, Console, epoch_line
+from signjax.runtime.console import SILENCE, SLOW, Console
 from tests.helpers.command_line import ROOT
 
 RECORD = {
@@ -202,9 +202,12 @@ except ZeroDivisionError:
     assert shown.endswith("lines as before\r\n")
 
 
-def test_epoch_line_names_the_split_that_was_measured():
+def test_the_line_of_an_epoch_names_the_split_that_was_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     record = {k: v for k, v in RECORD.items() if not k.startswith("test")}
     held_out = {"validation_loss": math.nan, "validation_accuracy": 0.25}
-    line = epoch_line(record | held_out | {"data": "synthetic"}, epochs=5)
+    Console().epoch(record | held_out | {"data": "synthetic"}, epochs=5)
+    line = capsys.readouterr().out
     assert "validation loss nan accuracy 0.250" in line
     assert line.startswith("epoch 3/5  synthetic  step") and "test" not in line

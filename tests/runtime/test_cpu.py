@@ -13,12 +13,26 @@ GLIBC = pytest.mark.skipif(
 )
 
 
-def faults_of_reuse(**environment: str) -> int:
-    """Page faults of filling 128 MiB that were filled and freed just before.
+def printed(code: str, **environment: str) -> str:
+    """What the code prints in a process without malloc settings but these."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GLIBC_TUNABLES", "MALLOC_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, "JAX_PLATFORMS": "cpu", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
-    In a thread, as XLA does: threads have heaps of their own that keep little.
-    """
-    code = """
+
+# Page faults of filling 128 MiB that were filled and freed just before; in a thread,
+# as XLA does: threads have heaps of their own that keep little.
+FAULTS_OF_REUSE = """
 import resource, threading
 from signjax.runtime.cpu import prepare_cpu
 prepare_cpu()
@@ -33,29 +47,17 @@ thread = threading.Thread(target=fill)
 thread.start()
 thread.join()
 """
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("GLIBC_TUNABLES", "MALLOC_"))
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**inherited, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout)
 
 
 @GLIBC
 def test_freed_memory_is_kept_for_the_next_step() -> None:
-    assert faults_of_reuse() < PAGES / 100
+    assert int(printed(FAULTS_OF_REUSE)) < PAGES / 100
 
 
 @GLIBC
 def test_a_persons_own_malloc_settings_stay() -> None:
-    assert faults_of_reuse(MALLOC_MMAP_THRESHOLD_="65536") > PAGES / 2
+    own = printed(FAULTS_OF_REUSE, MALLOC_MMAP_THRESHOLD_="65536")
+    assert int(own) > PAGES / 2
 
 
 def test_a_step_is_over_when_the_next_one_starts() -> None:
@@ -69,11 +71,4 @@ product = jax.jit(lambda x: x @ x)
 product(x).block_until_ready()
 print(product(x).is_ready())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "True\n"
+    assert printed(code) == "True\n"

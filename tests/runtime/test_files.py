@@ -129,21 +129,27 @@ def test_a_full_disk_is_one_line_and_no_fault_of_what_was_given(tmp_path, monkey
         write_json(tmp_path / "result.json", {})
 
 
-def test_json_files_that_cannot_be_used_are_named(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("none.json", "cannot be read: No such file"),
+        (".", "cannot be read: Is a directory"),
+        ("page.json", "page.json: expected a JSON file: .*line 1"),
+        ("latin.json", "latin.json: expected a JSON file"),
+    ],
+)
+def test_a_json_file_that_cannot_be_read_is_named(tmp_path, name, told):
     (tmp_path / "page.json").write_text("<html>")
     (tmp_path / "latin.json").write_bytes(b'"\xe9"')
-    with pytest.raises(InputError, match="none.json: cannot be read: No such file"):
-        read_json(tmp_path / "none.json")
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
-        read_json(tmp_path)
-    with pytest.raises(InputError, match=r"page.json: expected a JSON file: .*line 1"):
-        read_json(tmp_path / "page.json")
-    with pytest.raises(InputError, match="latin.json: expected a JSON file"):
-        read_json(tmp_path / "latin.json")
-    with pytest.raises(InputError, match="cannot be written: Is a directory"):
-        write_json(tmp_path, {})
-    with pytest.raises(InputError, match="cannot be written: Not a directory"):
-        write_json(tmp_path / "page.json" / "result.json", {})
+    with pytest.raises(InputError, match=told):
+        read_json(tmp_path / name)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    for path, told in ((tmp_path, "Is a"), (tmp_path / "notes" / "a.json", "Not a")):
+        with pytest.raises(InputError, match=f"cannot be written: {told} directory"):
+            write_json(path, {})
 
 
 def test_a_file_name_that_is_no_text_is_written_as_an_escape(tmp_path):
