@@ -51,9 +51,12 @@ def train_step(
     metric counts them.
     """
     key = jax.random.fold_in(key, state.step)
-    size = math.isqrt(images.shape[1] // 3)
-    batch = images[indices].reshape(-1, size, size, 3).astype(jnp.float32) / 255.0
-    inputs = normalize(augment(batch, key))
+    # Scopes are what profiles and --topology tell the parts of a step by.
+    with jax.named_scope("data"):
+        size = math.isqrt(images.shape[1] // 3)
+        batch = images[indices].reshape(-1, size, size, 3).astype(jnp.float32) / 255.0
+    with jax.named_scope("augment"):
+        inputs = normalize(augment(batch, key))
     mask = indices >= 0
     counted = mask & (jnp.arange(len(indices)) >= outlier_count)
     targets = jnp.where(counted, labels[indices], OUT_OF_DISTRIBUTION)
@@ -72,8 +75,9 @@ def train_step(
     params = trainable(state.params, freeze_backbone=freeze_backbone)
     gradients, aux = jax.grad(loss_fn, has_aux=True)(params)
     batch_stats, losses, logits = aux
-    updates, opt_state = optimizer.update(gradients, state.opt_state, params)
-    updated: Any = optax.apply_updates(params, updates)
+    with jax.named_scope("optimizer"):
+        updates, opt_state = optimizer.update(gradients, state.opt_state, params)
+        updated: Any = optax.apply_updates(params, updates)
     metrics = Metrics.of_batch(losses, logits, targets, counted, state.step)
     state = state.replace(
         step=state.step + 1,

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 # What the pins stop at: jax itself names the exact plugin and driver libraries, and
 # the programs that parity is proven against may be of any recent version.
-UNPINNED_EXTRAS = {"cuda", "parity", "baselines", "tpu"}
+UNPINNED_EXTRAS = {"aot-cuda", "aot-tpu", "baselines", "cuda", "parity", "tpu"}
 # Written in pieces, so that this file does not match.
 MACHINE_PATH = re.compile(r"(?<![\w.~/-])/" + r"(?:home|root|tmp|work|Users)/\w")
 PACKAGE_INDEX = re.compile(

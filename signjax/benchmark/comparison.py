@@ -1,4 +1,4 @@
-"""Measured rows against older ones: how many times as long, and is that noise."""
+"""Rows against older ones: how many times as long, and is that noise."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from signjax.errors import InputError
 from signjax.runtime.files import read_json
 
-# A line of a benchmark's table and JSON: `measure.measure` says what is in it.
+# A line of a benchmark's table and JSON, of `measure.measure` or `topology.estimate`.
 Row = Mapping[str, Any]
 
 # Rows alike in all of these measure the same thing.
@@ -45,9 +45,11 @@ def read_rows(path: str) -> list[Row]:
 
 
 def _is_row(row: Any) -> bool:
-    if not isinstance(row, dict) or not row.keys() >= {*KEYS, "step_ms"}:
+    if not isinstance(row, dict) or not row.keys() >= {*KEYS}:
         return False
-    step = row["step_ms"]
+    if "estimate" in row:
+        return isinstance(row["estimate"], dict | None)
+    step = row.get("step_ms")
     return isinstance(step, dict) and all(
         isinstance(step.get(name), int | float) and step[name] > 0
         for name in ("median", "p25", "p75")
@@ -59,6 +61,7 @@ def compare(new: Sequence[Row], old: Sequence[Row]) -> Comparison:
 
     A row is slower beyond noise if its median is over TOLERANCE times the old one and
     the middle halves of the two samples do not overlap; faster, the other way round.
+    Estimates are compared by their cycles, without any (GPU) by their kernels.
     """
     partners = {_key(row): row for row in old}
     lines, slower = [], []
@@ -67,14 +70,15 @@ def compare(new: Sequence[Row], old: Sequence[Row]) -> Comparison:
         if partner is None:
             lines.append(f"{_name(row)}: not among the old rows")
             continue
-        ratio, verdict = _judge(row["step_ms"], partner["step_ms"])
-        lines.append(
-            f"{_name(row)}: {_spread(partner)} -> {_spread(row)} ms, "
-            f"x {ratio:.3f}: {verdict}"
-        )
+        (after, now, unit), (before, then, _) = _cost(row), _cost(partner)
+        if not after or not before:
+            lines.append(f"{_name(row)}: {then} -> {now}")
+            continue
+        ratio, verdict = _judge(after, before)
+        lines.append(f"{_name(row)}: {then} -> {now} {unit}, x {ratio:.3f}: {verdict}")
         if verdict == "slower":
             slower.append(_name(row))
-    lines += [f"{_name(row)}: not measured now" for row in partners.values()]
+    lines += [f"{_name(row)}: not among the new rows" for row in partners.values()]
     return Comparison(lines, slower)
 
 
@@ -92,8 +96,25 @@ def _judge(new: Mapping[str, float], old: Mapping[str, float]) -> tuple[float, s
     return ratio, "no difference beyond noise"
 
 
+def _cost(row: Row) -> tuple[Mapping[str, float] | None, str, str]:
+    """median, p25 and p75, None of what did not compile; in words; and their unit."""
+    if "estimate" not in row:
+        step = row["step_ms"]
+        words = f"{step['median']:.4g} [{step['p25']:.4g}, {step['p75']:.4g}]"
+        return step, words, "ms"
+    estimate = row["estimate"]
+    if estimate is None:
+        return None, "does not compile", ""
+    cycles, kernels = estimate["estimated_cycles"], estimate["kernels"]
+    cost, unit = (
+        (sum(kernels.values()), "kernels") if cycles is None else (cycles, "cycles")
+    )
+    return dict.fromkeys(("median", "p25", "p75"), cost), f"{cost:,}", unit
+
+
 def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[key] for key in KEYS)
+    """Estimates and measurements are never partners."""
+    return ("estimate" in row, *(row[key] for key in KEYS))
 
 
 def _name(row: Row) -> str:
@@ -102,8 +123,3 @@ def _name(row: Row) -> str:
         f"{row['image_size']} px {row['dtype']} on {row['device_count']} x "
         f"{row['device']}"
     )
-
-
-def _spread(row: Row) -> str:
-    step = row["step_ms"]
-    return f"{step['median']:.4g} [{step['p25']:.4g}, {step['p75']:.4g}]"

@@ -8,7 +8,7 @@ import jax
 
 from signjax.benchmark.comparison import Row
 from signjax.benchmark.flops import train_flops
-from signjax.benchmark.peaks import known_peaks, peak_flops
+from signjax.benchmark.peaks import known_peaks, measure_matmul, peak_flops
 from signjax.benchmark.programs import make_program
 from signjax.benchmark.sweep import SweepPoint
 from signjax.benchmark.timing import compile_program, profile, quartiles, time_steps
@@ -35,12 +35,9 @@ def identity(point: SweepPoint) -> dict[str, Any]:
     }
 
 
-def measure(
-    point: SweepPoint, *, matmul: float | None, repeats: int, trace: str = ""
-) -> Row:
+def measure(point: SweepPoint, *, repeats: int, trace: str = "") -> Row:
     """The row of a point.
 
-    matmul: FLOP/s of the best matrix product where no maker states a peak, on the CPU.
     repeats: samples of the step. trace: the folder for its profile; "": none is taken.
     """
     experiment = point.experiment
@@ -64,7 +61,7 @@ def measure(
         "compile_seconds": compilation.compile_seconds,
         "step_ms": step_ms,
         "images_per_second": images_per_second,
-        **_efficiency(point, matmul, images_per_second, accessed),
+        **_efficiency(point, images_per_second, accessed),
         "program_memory_bytes": compilation.memory_bytes,
         "peak_memory_bytes": peak_memory_bytes(point.devices),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -74,18 +71,16 @@ def measure(
 
 
 def _efficiency(
-    point: SweepPoint,
-    matmul: float | None,
-    images_per_second: float,
-    accessed: float | None,
+    point: SweepPoint, images_per_second: float, accessed: float | None
 ) -> dict[str, Any]:
     """How the work compares with the devices; accessed: bytes a step, of each device.
 
     None stands for what follows from something that is not known.
     """
-    flops, count = nominal_flops(point), len(point.devices)
+    flops, count, device = nominal_flops(point), len(point.devices), point.devices[0]
+    matmul = measure_matmul(device) if device.platform == "cpu" else None
     peak, bandwidth = matmul, None
-    peaks = known_peaks(point.devices[0].device_kind)
+    peaks = known_peaks(device.device_kind)
     if peaks:
         peak = peak_flops(peaks, point.experiment.dtype, _matmul_precision())
         bandwidth = peaks.bandwidth

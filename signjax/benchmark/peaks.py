@@ -1,6 +1,7 @@
 """How fast a device could be: its peak arithmetic and memory bandwidth."""
 
 import time
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -77,11 +78,12 @@ def peak_flops(peaks: Peaks, dtype: str, precision: str) -> float | None:
     return peaks.float32 if precision == "default" else None
 
 
+@cache
 def measure_matmul(device: jax.Device, sizes: tuple[int, ...] = (1024, 2048)) -> float:
     """FLOP/s of the fastest of several float32 matrix products on a device.
 
     sizes: rows and columns of the square matrices; large ones, as small ones measure
-    overhead.
+    overhead. Measured once in a process.
     """
     product = jax.jit(jnp.matmul)
     rng = np.random.default_rng(0)

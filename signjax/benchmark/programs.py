@@ -44,15 +44,15 @@ def make_program(point: SweepPoint) -> Program:
     out; an epoch is a scan over all of its batches.
     """
     experiment, key = point.experiment, point.experiment.key
-    batches = make_batches(point.config, _random_images(point), experiment.mesh)
-    images, labels, _ = next(batches.epoch(0))
+    rng, size = np.random.default_rng(0), point.experiment.image_size
+    images = rng.integers(0, 256, (point.train_size, size, size, 3), np.uint8)
+    batches = make_batches(point.config, _dataset(images), experiment.mesh)
+    placed, labels, _ = next(batches.epoch(0))
     if point.program == "epoch":
         first = batches.order(0)
         return Program(
-            jit_training(
-                experiment.mesh, scan_steps(experiment.train_step), batch_axis=1
-            ),
-            lambda call: (images, labels, batches.order(call), key),
+            _jitted(point),
+            lambda call: (placed, labels, batches.order(call), key),
             steps=len(first),
             images=int(np.sum(first >= 0)),
         )
@@ -60,13 +60,35 @@ def make_program(point: SweepPoint) -> Program:
 
     def inputs(call: int) -> tuple[Any, ...]:
         batch = shard_batch(experiment.mesh, full[call % len(full)])
-        return images, labels, batch, key
+        return placed, labels, batch, key
 
-    return Program(experiment.train_step, inputs, steps=1, images=point.batch_size)
+    return Program(_jitted(point), inputs, steps=1, images=point.batch_size)
 
 
-def scan_steps(train_step: Callable[..., Any]) -> Callable[..., Any]:
-    """`train_step` over many batches at once, indices int32 [steps, B], -1: padding."""
+def lower_program(
+    point: SweepPoint, platforms: tuple[str, ...] | None = None
+) -> jax.stages.Lowered:
+    """The program of a point, lowered from shapes alone: its devices may be absent.
+
+    platforms: such as tpu, cuda and rocm, by default that of the devices.
+    """
+    experiment, size = point.experiment, point.experiment.image_size
+    images = np.broadcast_to(np.uint8(0), (point.train_size, size, size, 3))
+    batches = make_batches(point.config, _dataset(images), experiment.mesh)
+    placed, labels, indices = batches.shapes()
+    if point.program == "epoch":
+        indices = jax.ShapeDtypeStruct(batches.order(0).shape, np.int32)
+    key = jax.ShapeDtypeStruct(experiment.key.shape, experiment.key.dtype)
+    state = experiment.abstract_state()
+    traced = _jitted(point).trace(state, placed, labels, indices, key)
+    return traced.lower(lowering_platforms=platforms)
+
+
+def _jitted(point: SweepPoint) -> Any:
+    """Training's step, or a scan of it over indices int32 [steps, B], -1: padding."""
+    train_step = point.experiment.train_step
+    if point.program != "epoch":
+        return train_step
 
     def epoch(state: TrainState, images: Any, labels: Any, batches: Any, key: Any):
         return jax.lax.scan(
@@ -75,12 +97,9 @@ def scan_steps(train_step: Callable[..., Any]) -> Callable[..., Any]:
             batches,
         )
 
-    return epoch
+    return jit_training(point.experiment.mesh, epoch, batch_axis=1)
 
 
-def _random_images(point: SweepPoint) -> Dataset:
-    rng = np.random.default_rng(0)
-    size = point.experiment.image_size
-    images = rng.integers(0, 256, (point.train_size, size, size, 3), np.uint8)
-    labels = rng.integers(0, CLASSES, point.train_size).astype(np.int32)
+def _dataset(images: np.ndarray) -> Dataset:
+    labels = np.arange(len(images), dtype=np.int32) % CLASSES
     return Dataset(images, labels, tuple(map(str, range(CLASSES))))

@@ -1,17 +1,39 @@
-"""Rows of measurements as lines for people, of at most 100 columns."""
+"""Rows as lines for people, of at most 100 columns."""
 
 from collections.abc import Sequence
 
 from signjax.benchmark.comparison import Row
+from signjax.benchmark.sweep import SweepPoint
+from signjax.runtime.machine import device_name
 
 HEADER = (
     "program  batch  dtype     devices   step ms  [p25, p75]         images/s    MFU"
     "  compile s   MiB"
 )
 
+ESTIMATES_HEADER = (
+    "program  batch  images  dtype     devices   Mcycles  kernels  args MB  temp MB"
+    "  GB read  compile s"
+)
+
+
+def header(points: Sequence[SweepPoint]) -> dict[str, str]:
+    """What all rows of a sweep have in common, for people."""
+    experiment = points[0].experiment
+    size = max(point.train_size for point in points)
+    return {
+        "device": device_name(points[0].devices[0]),
+        "model": f"{experiment.name}, images of {experiment.image_size} pixels a side",
+        "data": f"{size} random images on the device; pixels do not change the speed",
+        "programs": "step: as training runs it; bare: no augmentation; epoch: all "
+        "steps of an epoch in one call",
+    }
+
 
 def line(row: Row) -> str:
-    """A row under HEADER; `-` stands for what is not known."""
+    """A row under HEADER, or ESTIMATES_HEADER; `-` stands for what is not known."""
+    if "estimate" in row:
+        return _estimate_line(row)
     step, peak, mfu = row["step_ms"], row["peak_memory_bytes"], row["mfu"]
     spread = f"[{step['p25']:.4g}, {step['p75']:.4g}]"
     return (
@@ -22,9 +44,34 @@ def line(row: Row) -> str:
     )
 
 
+def _estimate_line(row: Row) -> str:
+    about = (
+        f"{row['program']:7}  {row['batch_size']:5}  {row['train_size']:6}  "
+        f"{row['dtype']:8}  {row['device_count']:7}  "
+    )
+    found = row["estimate"]
+    if found is None:
+        return f"{about}does not compile: {row['error']}"
+    kernels = found["kernels"] and sum(found["kernels"].values())
+    cells = (
+        (found["estimated_cycles"], 1e6, 8, 3),
+        (kernels, 1, 7, 0),
+        (found["argument_bytes"], 1e6, 7, 1),
+        (found["temp_bytes"], 1e6, 7, 1),
+        (found["bytes_accessed"], 1e9, 7, 2),
+        (row["compile_seconds"], 1, 9, 1),
+    )
+    return about + "  ".join(
+        f"{'-' if value is None else f'{value / unit:.{digits}f}':>{width}}"
+        for value, unit, width, digits in cells
+    )
+
+
 def notes(rows: Sequence[Row]) -> list[str]:
     """What a reader of the lines has to know; rows: at least one, of one device."""
     first = rows[0]
+    if "estimate" in first:
+        return _estimate_notes(rows)
     on_cpu = first["backend"] == "cpu"
     by_dtype = {row["dtype"]: row for row in rows}
     return [
@@ -39,6 +86,34 @@ def notes(rows: Sequence[Row]) -> list[str]:
         else "MiB: the most in use on a device since this process began",
         *map(_intensity, (row for row in rows if row["flops_per_byte"])),
     ]
+
+
+def _estimate_notes(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "an estimate of the compiler's, never a measurement, and incomplete: a loop "
+        "counts once, and what is listed as not estimated not at all",
+        "GB read: what operations read and write, as if there were no caches",
+    ]
+    for row in rows:
+        if found := row["estimate"]:
+            about = f"{row['program']}, batch {row['batch_size']}"
+            share = (found["argument_bytes"] + found["temp_bytes"]) / found[
+                "chip_bytes"
+            ]
+            lines.append(f"{about}: takes {share:.1%} of a chip's memory")
+            for words, counts in (
+                ("cycles", found["cycles_by_part"]),
+                ("not estimated", found["unestimated"]),
+                ("kernels", found["kernels"]),
+            ):
+                parts = [f"{name} {count:,}" for name, count in (counts or {}).items()]
+                lines += [f"{about}: {words}: {', '.join(parts)}"] if parts else []
+            lines += [
+                f"{about}: {entry['count']} x {entry['operation']} of {entry['type']}, "
+                f"{entry['bytes'] / 1e6:.3g} MB"
+                for entry in found["collectives"]
+            ]
+    return lines
 
 
 def _peak(row: Row) -> str:

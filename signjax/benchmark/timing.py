@@ -47,7 +47,7 @@ def compile_program(program: Program, state: TrainState) -> Compilation:
     started = time.perf_counter()
     lowered = program.function.trace(state, *program.inputs(0)).lower()
     traced = time.perf_counter()
-    with _without_persistent_cache():
+    with without_persistent_cache():
         compiled = lowered.compile()
     seconds = time.perf_counter() - traced
     accessed = (compiled.cost_analysis() or {}).get("bytes accessed")
@@ -62,7 +62,8 @@ def compile_program(program: Program, state: TrainState) -> Compilation:
 
 
 @contextmanager
-def _without_persistent_cache() -> Iterator[None]:
+def without_persistent_cache() -> Iterator[None]:
+    """Within it nothing is taken from the user's persistent cache, or put there."""
     name = "jax_enable_compilation_cache"
     before = getattr(jax.config, name)
     try:

@@ -1,17 +1,20 @@
 """--mode=benchmark: how fast training's own step is, and how fast it could be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from signjax.benchmark import peaks, sweep, table
+import jax
+
+from signjax.benchmark import sweep, table
 from signjax.benchmark.comparison import Row, compare, has_partner, read_rows
 from signjax.benchmark.measure import identity, measure
+from signjax.benchmark.topology import estimate, open_topology
 from signjax.commands.cli import Options
 from signjax.errors import InputError, RunError
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.runtime.files import write_json
-from signjax.runtime.machine import device_name
 
 DEFAULT_REPEATS = 30
 
@@ -19,64 +22,64 @@ DEFAULT_REPEATS = 30
 def run(options: Options) -> None:
     """Prints a table; writes its rows as JSON to --output.
 
-    Raises RunError where --compare finds a row slower than it was.
+    Raises RunError where --compare finds a row slower than it was, or a program does
+    not compile for --topology.
     """
-    config = options.config
-    output = Path(options.output) if options.output else None
-    _check(options, output)
+    _check(options)
     old = read_rows(options.compare) if options.compare else []
-    enable_compilation_cache()
-    devices = require_devices(options.require_device)
-    points = list(sweep.plan(config, sweep.parse_sweep(options.sweep), devices))
-    if old and not any(has_partner(identity(point), old) for point in points):
+    asked = sweep.parse_sweep(options.sweep)
+    devices, make_row = _open_devices(options)
+    points = list(sweep.plan(options.config, asked, devices))
+    kind = {"estimate": None} if options.topology else {}
+    if old and not any(has_partner(identity(point) | kind, old) for point in points):
         raise InputError(
             f"--compare={options.compare}: it has no row of this network, device and "
             "sweep, so there is nothing to compare"
         )
     console = Console()
-    console.header(_header(points))
-    on_cpu = devices[0].platform == "cpu"
-    matmul = peaks.measure_matmul(devices[0]) if on_cpu else None
-    console.info(table.HEADER)
+    console.header(table.header(points))
+    console.info(table.ESTIMATES_HEADER if options.topology else table.HEADER)
     rows: list[Row] = []
     for point in points:
-        repeats = options.repeats or DEFAULT_REPEATS
-        row = measure(point, matmul=matmul, repeats=repeats, trace=options.trace)
-        rows.append(row)
-        console.info(table.line(row))
-        if output:  # now, so that what is measured is kept whatever follows
-            write_json(output, rows)
+        rows.append(make_row(point))
+        console.info(table.line(rows[-1]))
+        if options.output:  # now, so that what is measured is kept whatever follows
+            write_json(options.output, rows)
     for note in table.notes(rows):
         console.info(note)
     if options.compare:
         _compare(rows, old, options.compare, console)
+    if failed := [row for row in rows if row.get("error")]:
+        raise RunError(
+            f"--topology={options.topology}: {len(failed)} of {len(rows)} programs "
+            f"cannot run there, the first as: {failed[0]['error']}"
+        )
 
 
-def _check(options: Options, output: Path | None) -> None:
+def _check(options: Options) -> None:
     """Raises InputError where a flag cannot be meant, before anything is timed."""
     if options.repeats < 0:
         raise InputError(f"--repeats={options.repeats}: expected at least 1")
     if options.trace and Path(options.trace).is_file():
         raise InputError(f"--trace={options.trace}: is a file; expected a folder")
-    if output and output.is_dir():
-        raise InputError(f"--output={output}: is a folder; expected a JSON file")
+    if options.output and Path(options.output).is_dir():
+        raise InputError(f"--output={options.output}: is a folder; expected a file")
+    for name in ("repeats", "trace", "require_device"):
+        if options.topology and getattr(options, name):
+            raise InputError(f"--{name}: --topology runs nothing: leave one out")
 
 
-def _header(points: Sequence[sweep.SweepPoint]) -> dict[str, str]:
-    experiment = points[0].experiment
-    size = max(point.train_size for point in points)
-    return {
-        "device": device_name(points[0].devices[0]),
-        "model": f"{experiment.name}, images of {experiment.image_size} pixels a side",
-        "data": f"{size} random images on the device; pixels do not change the speed",
-        "programs": "step: as training runs it; bare: no augmentation; epoch: all "
-        "steps of an epoch in one call",
-    }
+def _open_devices(options: Options) -> tuple[list[jax.Device], Callable[..., Row]]:
+    """The devices of a sweep, and what makes the row of a point on them."""
+    if options.topology:
+        return open_topology(options.topology), partial(estimate, name=options.topology)
+    enable_compilation_cache()
+    devices = require_devices(options.require_device)
+    repeats = options.repeats or DEFAULT_REPEATS
+    return devices, partial(measure, repeats=repeats, trace=options.trace)
 
 
-def _compare(
-    rows: Sequence[Row], old: Sequence[Row], path: str, console: Console
-) -> None:
+def _compare(rows: list[Row], old: list[Row], path: str, console: Console) -> None:
     comparison = compare(rows, old)
     console.info(f"compared with {path}, old -> new, median and quartiles:")
     for line in comparison.lines:

@@ -5,7 +5,7 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,8 +79,8 @@ def _figure(height: float) -> "Figure":
     return Figure(figsize=(10, height), dpi=150, layout=layout, facecolor="white")
 
 
-def _style(axes: "Axes", grid: Literal["both", "x"]) -> None:
-    axes.grid(axis=grid, color=FAINT, lw=0.7)
+def _style(axes: "Axes") -> None:
+    axes.grid(color=FAINT, lw=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
@@ -101,7 +101,7 @@ def _draw(axes: "Axes", records: Sequence[Mapping[str, Any]], quantity: str) -> 
     axes.set_ylabel(quantity, color=INK)
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _style(axes, "both")
+    _style(axes)
     axes.legend(frameon=False, labelcolor=INK)
 
 
@@ -124,8 +124,3 @@ def _scale_loss(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.set_ylim(bottom=0)
-
-
-def _sweep_point(row: Mapping[str, Any]) -> str:
-    devices = f" x {row['device_count']}" if row["device_count"] > 1 else ""
-    return f"{row['program']} {row['batch_size']} {row['dtype']}{devices}"

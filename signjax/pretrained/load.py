@@ -13,6 +13,7 @@ from signjax.config import Config, default_config, field
 from signjax.data.download import fetch
 from signjax.errors import InputError, listed
 from signjax.experiment import Experiment
+from signjax.pretrained.hub import read_folder
 from signjax.pretrained.names import Variant
 from signjax.pretrained.port import (
     Ported,
@@ -59,12 +60,11 @@ def open_weights(given: str, *, devices: list[jax.Device], warn: Warn) -> Weight
         if path.is_dir() and not (path / "config.json").exists():
             raise InputError(
                 f"weights {path}: a folder without run.json or config.json; expected a "
-                "file of weights, the workdir of a trained model or a folder of "
-                "Hugging Face's"
+                "file, the workdir of a trained model or a folder as from Hugging Face"
             )
         if not path.exists():
             path = fetch(named(given).file, cache_directory() / "weights")
-        source = read_weights(path)
+        source = read_folder(path) if path.is_dir() else read_weights(path)
         weights = Weights(port(source), given, source.sha256)
     require_same(f"weights {given}", weights.sha256)
     return weights

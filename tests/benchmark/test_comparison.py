@@ -57,7 +57,7 @@ def test_a_row_of_something_else_is_no_partner(key: str) -> None:
     comparison = compare([row(900.0, 890.0, 910.0, **{key: "another"})], [OLD])
     new, old = comparison.lines
     assert new.endswith("not among the old rows")
-    assert old.endswith("not measured now")
+    assert old.endswith("not among the new rows")
     assert comparison.slower == []
 
 

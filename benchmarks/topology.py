@@ -1,0 +1,76 @@
+"""Compiles the shipped configs for chips that are not here; keeps what compilers say.
+
+    pip install -c constraints.txt -e ".[aot-tpu,aot-cuda]"
+    python -m benchmarks.topology [--only=v5e]
+
+Each run is the real command line, --mode=benchmark --topology=..., in a fresh process.
+A convolution of few channels takes a TPU's compiler minutes. Called again, it goes on
+with the runs that have no rows; rows go to results/topology.json.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from signjax.errors import SignjaxError
+from signjax.runtime.files import read_json
+from signjax.runtime.machine import ROOT
+
+FILE = Path(__file__).parent / "results" / "topology.json"
+CONFIGS = (
+    "cnn.py:seed",
+    "cnn.py",
+    "resnet.py",
+    "resnet.py:seed",
+    "resnet_pretrained.py",
+    "resnet_pretrained.py:frozen",
+    "digits.py",
+)
+# (topology, config, sweep)
+RUNS = [
+    *[("h200", config, "program=step") for config in CONFIGS],
+    *[(chip, "resnet.py", "program=step") for chip in ("h100", "a100")],
+    ("h200", "resnet.py", "program=bare"),
+    *[("v5e", config, "program=step") for config in CONFIGS],
+    ("v5e", "resnet.py", "program=bare"),
+    ("v5e:2x2", "resnet.py", "program=step batch_size=128"),
+    *[(chip, "resnet.py", "program=step") for chip in ("v6e", "v5p", "v4")],
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", help="runs of this topology alone, as v5e:2x2")
+    only = parser.parse_args().only
+    rows = read_json(FILE) if FILE.exists() else []
+    done = {(row["topology"], row["config"], row["sweep"]) for row in rows}
+    for run in RUNS:
+        if run in done or only not in (None, run[0]):
+            continue
+        rows += compile_run(*run)
+        lines = ",\n".join(json.dumps(row, sort_keys=True) for row in rows)
+        FILE.write_text(f"[\n{lines}\n]\n")
+
+
+def compile_run(topology: str, config: str, sweep: str) -> list[dict]:
+    """The rows of one call; those of programs that do not compile too."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "rows.json"
+        command = [sys.executable, "main.py", "--mode=benchmark"]
+        command += [f"--topology={topology}", f"--config=configs/{config}"]
+        command += [f"--sweep={sweep}", f"--output={output}"]
+        status = subprocess.run(command, cwd=ROOT).returncode
+        try:
+            rows = read_json(output)
+        except SignjaxError as error:
+            raise SystemExit(f"{' '.join(command)} ended with {status}") from error
+    return [{**row, "config": config, "sweep": sweep} for row in rows]
+
+
+if __name__ == "__main__":
+    main()
