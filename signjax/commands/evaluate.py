@@ -15,7 +15,7 @@ from signjax.evaluation.report import Findings, audit_path, audit_splits, write_
 from signjax.evaluation.scores import Evaluation, format_share
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json, write_text
-from signjax.workdir import TrainedModel
+from signjax.workdir import TrainedModel, describe_change
 
 _MOST_PRINTED = 20  # classes
 
@@ -110,11 +110,13 @@ def _load(
             f"{error} (these data the model was trained with; give the images to score "
             "by --data where they are gone)"
         ) from error
-    if splits.sha256 != expected["sha256"]:
+    sha256, keys = splits.fingerprint()
+    if sha256 != expected["sha256"]:
         raise InputError(
             f"the data found ({splits.source}: {splits.origin}) are not those this "
-            f"model was trained with ({expected['source']}: {expected['origin']}), so "
-            "its own test split cannot be told: give the images to score by --data"
+            f"model was trained with ({expected['source']}: {expected['origin']}; "
+            f"{describe_change(Path(options.workdir), keys)}), so its own test split "
+            "cannot be told: give the images to score by --data"
         )
     source = f"{splits.source} test"
     return splits.test, source, lambda: audit_splits(trained, splits)
