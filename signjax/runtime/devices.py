@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import jax
 
@@ -40,8 +40,9 @@ def _devices() -> list[jax.Device]:
 def enable_compilation_cache() -> None:
     """Lets later processes load what this one compiles, from the user's cache."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        directory = cache_directory() / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(directory))
+        with suppress(RunError):  # no home: nothing is kept
+            directory = cache_directory() / "compiled"
+            jax.config.update("jax_compilation_cache_dir", str(directory))
     # By default what compiles within a second is not kept, as most of the CNN does.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
