@@ -11,9 +11,27 @@ from signjax.runtime.cpu import prepare_cpu
 from signjax.runtime.distributed import single_process
 from signjax.runtime.files import cache_directory
 
+# JAX's own switches under which training would give other bits than it promises, and
+# what each must be; all others work, such as JAX_DEBUG_NANS.
+_SWITCHES = {
+    "jax_enable_x64": False,
+    "jax_disable_jit": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_default_prng_impl": "threefry2x32",
+}
+
 
 def require_devices(platform: str | None) -> list[jax.Device]:
-    """All devices, of every process; of this kind (cpu, gpu, tpu) if one is named."""
+    """All devices, of every process; of this kind (cpu, gpu, tpu) if one is named.
+
+    Raises InputError where there is none, or a switch of JAX is one of `_SWITCHES`.
+    """
+    for name, needed in _SWITCHES.items():
+        if (found := getattr(jax.config, name)) != needed:
+            raise InputError(
+                f"{name.upper()} is {found}, which changes what training computes: "
+                f"expected {needed}; unset it"
+            )
     prepare_cpu()
     devices = _devices()
     found = devices[0].platform
@@ -30,10 +48,11 @@ def _devices() -> list[jax.Device]:
     try:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:  # a plugin asserts its driver
-        platforms = os.environ.get("JAX_PLATFORMS", "")
+        older = "JAX_PLATFORM_NAME"  # which JAX reads too
+        name = older if os.environ.get(older) else "JAX_PLATFORMS"
         raise InputError(
-            f"JAX finds no device of those that JAX_PLATFORMS={platforms} names: "
-            "install jax for it and see that the driver works, or unset JAX_PLATFORMS"
+            f"JAX finds no device of those that {name}={os.environ.get(name, '')} "
+            f"names: install jax for it and see that the driver works, or unset {name}"
         ) from error
 
 
