@@ -75,7 +75,7 @@ def test_what_changes_no_result_may_differ(
     before = json.loads((tmp_path / "run.json").read_text())
     run = describe(**changes)
     workdir.record_run(tmp_path, run)
-    # The new values are those that the modes that are given a workdir go by.
+    # The new values are those that the commands given a workdir go by.
     (key,) = (name.replace("__", ".") for name in changes)
     (value,) = changes.values()
     expected = str(Path(value).absolute()) if key == "data.dir" else value

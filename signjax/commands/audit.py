@@ -27,7 +27,9 @@ def run(options: Options) -> None:
                 f"--{flag} is about the labels that a model disputes: name the model "
                 f"with --workdir=DIR, or leave --{flag} out"
             )
-    report, console = audit(options.data), Console()
+    console = Console()
+    with console.if_slow("looking over the data"):
+        report = audit(options.data)
     for line in describe_audit(report):
         console.info(line)
     if options.workdir:

@@ -29,11 +29,13 @@ def run(options: Options) -> None:
     console = Console()
     directory = Path(options.workdir)
     trained = open_model(options, console)
-    data, source, audit_lines = _load(options, trained, console)
+    with console.if_slow("reading the data"):
+        data, source, audit_lines = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)
     calibration = read_calibration(directory, trained.step, console.warning)
     evaluation = Evaluation(directory, trained, data, source, calibration, left_out)
-    scores = evaluation.scores
+    with console.if_slow(f"evaluating {len(data)} images"):
+        scores = evaluation.scores
     for heading, text in evaluation.describe().items():
         console.info(f"{heading:9} {text}")
     _print_classes(console, scores)

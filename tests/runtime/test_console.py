@@ -54,23 +54,23 @@ def _environment(**changes: str) -> dict[str, str]:
 
 def _run_on_terminal(code: str = RUN, **environment: str) -> str:
     """What a run shows on a terminal of 160 columns."""
-    ours, theirs = pty.openpty()
+    near, far = pty.openpty()
     size = {"TERM": "xterm-256color", "COLUMNS": "160", "LINES": "40"}
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=far,
+        stdout=far,
+        stderr=far,
         env=_environment(**(size | environment)),
     )
-    os.close(theirs)
+    os.close(far)
     shown = b""
     try:
-        while chunk := os.read(ours, 65536):
+        while chunk := os.read(near, 65536):
             shown += chunk
     except OSError:  # how Linux ends the reading side of a closed terminal
         pass
-    os.close(ours)
+    os.close(near)
     assert process.wait() == 0, shown.decode()
     return shown.decode()
 
