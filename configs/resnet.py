@@ -1,7 +1,6 @@
 """ResNet-50 from scratch. Variant `:seed` is the Keras network to the parameter.
 
 python main.py --config=configs/resnet.py
-python main.py --config=configs/resnet.py:seed
 
 SIGNS test, leak-free 0.988 ± 0.011; unseen signers 0.935 ± 0.010 (n = 3); 38 to 40
 minutes on 1 core of an AMD EPYC.

@@ -100,7 +100,7 @@ def write_digests(files: list[Path]) -> None:
     """A row a picture: its path in the class folders and the sha256 of its bytes."""
     with DIGESTS.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["picture", "sha256"])
+        writer.writerow(["image", "sha256"])
         for path in files:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             writer.writerow([f"{path.parent.name}/{path.name}", digest])

@@ -7,9 +7,11 @@ that trains here holds it. The rest is told in docs/reference/workdir.md.
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -39,6 +41,7 @@ from signjax.state import TrainState
 # Of the config, beside what is under `run`.
 NEUTRAL_KEYS = ("name", "data.dir", "data.source", "data.stream")
 _TRAINED_ON = "trained_on.json"
+_SHA256 = "data's sha256"
 VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -46,7 +49,7 @@ VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 class Run:
     """The contents of run.json. train_size: images trained on.
 
-    trained_on: `image_keys` of the training images; those of a run that is read are in
+    image_keys: as `Splits.fingerprint`; those of a run that is read are in
     trained_on.json.
     """
 
@@ -54,7 +57,7 @@ class Run:
     classes: tuple[str, ...]
     data: dict[str, Any]
     train_size: int
-    trained_on: Sequence[str] = ()
+    image_keys: Mapping[str, Sequence[str]] = dataclass_field(default_factory=dict)
 
     @property
     def blank_head(self) -> bool:
@@ -143,9 +146,10 @@ def record_run(workdir: Path, run: Run) -> str:
         return ""
     before, now = _result_keys(read(workdir)), _result_keys(run)
     different = [key for key in now if now[key] != before[key]]
-    changed = "; ".join(
-        f"{k} was {before[k]!r} and is now {now[k]!r}" for k in different
-    )
+    told = {k: f"{k} was {before[k]!r} and is now {now[k]!r}" for k in different}
+    if _SHA256 in told:
+        told[_SHA256] = f"the data changed: {describe_change(workdir, run.image_keys)}"
+    changed = "; ".join(told.values())
     if not changed:
         # Where the data are now and how they are used is what evaluate goes by.
         write_json(path, read_json(path) | {"config": _stored_config(run.config)})
@@ -167,19 +171,40 @@ def count_trained_on(workdir: Path, images: Images) -> int | None:
 
     None where the workdir does not say: that of ported weights, or of an old run.
     """
-    path = workdir / _TRAINED_ON
-    if not path.exists():
+    known = _read_image_keys(workdir).get("train")
+    if known is None:
         return None
-    keys = read_json(path)
-    if not isinstance(keys, list):
+    keys = (key for part in in_parts(images) for key in image_keys(part))
+    return sum(map(set(known).__contains__, keys))
+
+
+def _read_image_keys(workdir: Path) -> dict[str, list[str]]:
+    path = workdir / _TRAINED_ON
+    keys = read_json(path) if path.exists() else {}
+    if not isinstance(keys, dict) or not all(
+        isinstance(k, list) for k in keys.values()
+    ):
         raise InputError(f"{path} is not what training writes: delete it")
-    known = set(keys)
-    return sum(key in known for part in in_parts(images) for key in image_keys(part))
+    return keys
+
+
+def describe_change(workdir: Path, image_keys: Mapping[str, Sequence[str]]) -> str:
+    """How other images, known by these keys, differ from those of the run here."""
+    stored = _read_image_keys(workdir)
+    before, now = (
+        Counter(key for part in keys.values() for key in part)
+        for keys in (stored, image_keys)
+    )
+    added, removed = (now - before).total(), (before - now).total()
+    if not stored or not (added or removed):
+        return "they have other labels, classes, splits or order"
+    return f"{added} images were added and {removed} removed"
 
 
 def _write(path: Path, run: Run) -> None:
-    if run.trained_on:
-        write_json(path.parent / _TRAINED_ON, sorted(run.trained_on))
+    if run.image_keys:
+        keys = {part: sorted(keys) for part, keys in run.image_keys.items()}
+        write_json(path.parent / _TRAINED_ON, keys)
     record = {
         "config": _stored_config(run.config),
         "classes": run.classes,
@@ -214,7 +239,7 @@ def _result_keys(run: Run) -> dict[str, Any]:
     }
     return config | {
         "data's source": run.data["source"],
-        "data's sha256": run.data["sha256"],
+        _SHA256: run.data["sha256"],
         "classes": run.classes,
     }
 

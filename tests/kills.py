@@ -53,6 +53,7 @@ class Run:
         within: seconds of which a kill at any moment takes a part.
         """
         resumed = max(saved_steps(self.workdir), default=0)
+        left = self._unfinished()
         begin = time.monotonic()
         with tempfile.TemporaryFile("w") as unread:
             process = start(self._arguments, self.workdir, stdout=unread)
@@ -71,7 +72,7 @@ class Run:
                 self.problems.append(f"exit status {process.returncode}")
             return None
         return {
-            "inside": self._inside(last_step),
+            "inside": self._inside(last_step, left),
             "seconds": round(time.monotonic() - begin, 2),
             "resumed_after_step": resumed,
             "saved_steps": saved_steps(self.workdir),
@@ -88,8 +89,12 @@ class Run:
         if stderr:
             self.problems.append(stderr.strip().splitlines()[-1])
 
-    def _inside(self, last_step: int) -> str:
-        if any(self.workdir.glob("checkpoints/*.tmp")):
+    def _unfinished(self) -> set[tuple[str, int]]:
+        """The saves cut short that are there, until the next one begins."""
+        return {(p.name, p.stat().st_ino) for p in self.workdir.glob("*/*.tmp")}
+
+    def _inside(self, last_step: int, left: set[tuple[str, int]]) -> str:
+        if self._unfinished() - left:
             return "save"
         if last_step in saved_steps(self.workdir):
             return "report"

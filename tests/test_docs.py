@@ -51,6 +51,15 @@ def test_the_readme_is_short(root: Path) -> None:
     assert len(text.split()) <= 1300
 
 
+def test_the_reading_path_is_short(root: Path) -> None:
+    text = (root / "README.md").read_text("utf-8")
+    # The rows of a table of two columns: file, what it is.
+    files = re.findall(r"^\| `([\w/]+\.py)` \| [^|]*\|$", text, re.MULTILINE)
+    assert 8 <= len(files) <= 9
+    lines = [len((root / name).read_text("utf-8").splitlines()) for name in files]
+    assert sum(lines) <= 900, dict(zip(files, lines, strict=True))
+
+
 def test_links_resolve(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8"))
     local = [link for link in links if "://" not in link]

@@ -145,22 +145,22 @@ def test_a_killed_resnet_ends_with_the_bits_of_one_never_stopped(
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs util-linux's setsid")
 def test_a_terminal_that_closes_ends_it_with_its_state_saved(tmp_path: Path) -> None:
     """The bar and the lines of the epochs then have nowhere to go."""
-    ours, theirs = pty.openpty()
+    near, far = pty.openpty()
     longer = (*LONG, "--config.train.epochs=9999", f"--workdir={tmp_path}")
     process = subprocess.Popen(
         ["setsid", "--ctty", *command(*longer)],
         cwd=ROOT,
         env=os.environ | {"TERM": "xterm-256color"},
-        stdin=theirs,
-        stdout=theirs,
+        stdin=far,
+        stdout=far,
         stderr=subprocess.PIPE,
         text=True,
     )
-    os.close(theirs)
+    os.close(far)
     while not (tmp_path / "metrics.jsonl").exists():
         assert process.poll() is None, process.communicate()[1]
-        os.read(ours, 65536)
-    os.close(ours)
+        os.read(near, 65536)
+    os.close(near)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 1
     assert stderr.startswith("error: stopped by SIGHUP after step"), stderr

@@ -1,18 +1,94 @@
 """--mode=audit: copies, leaks between splits, balance and odd images of --data."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from signjax.commands.cli import Options
-from signjax.data.audit import audit, describe_audit
+from signjax.data.audit import audit, describe_audit, load_parts
+from signjax.data.dataset import match_classes
+from signjax.errors import InputError
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json
 
+_MOST_PRINTED = 12  # disputed labels
+
 
 def run(options: Options) -> None:
-    """Prints what is found; writes it as JSON to --output. Findings are no failure."""
-    report = audit(options.data)
+    """Prints what is found; writes it as JSON to --output. Findings are no failure.
+
+    With --workdir, also the labels that its model firmly disputes, shown in --sheet.
+    """
+    for flag in ("sheet", "best"):
+        if getattr(options, flag) and not options.workdir:
+            raise InputError(
+                f"--{flag} is about the labels that a model disputes: name the model "
+                f"with --workdir=DIR, or leave --{flag} out"
+            )
     console = Console()
+    with console.if_slow("looking over the data"):
+        report = audit(options.data)
     for line in describe_audit(report):
         console.info(line)
+    if options.workdir:
+        report["disputed"] = _dispute(options, console)
     if options.output:
         write_json(Path(options.output), report)
+
+
+def _dispute(options: Options, console: Console) -> list[dict[str, Any]]:
+    """The images whose label the model disputes, the most confident first."""
+    # Here, as they bring jax, which an audit does without.
+    from signjax.commands.common import open_model
+    from signjax.evaluation.calibration import read_calibration
+    from signjax.evaluation.metrics import logits_of
+    from signjax.evaluation.scores import FIRM, Evaluation
+    from signjax.evaluation.sheet import check_sheet, write_sheet
+
+    if options.sheet:
+        check_sheet(options.sheet)
+    directory, trained = Path(options.workdir), open_model(options, console)
+    calibration = read_calibration(directory, trained.step, console.warning)
+    experiment, classes = trained.experiment, trained.run.classes
+    parts = load_parts(options.data, experiment.image_size, experiment.crop_resize)
+    found = []
+    for split, part in parts.items():
+        data, _ = match_classes(part, classes)
+        evaluation = Evaluation(directory, trained, data, split, calibration)
+        found += [(x, data.images[x["index"]]) for x in evaluation.disputed()]
+    found.sort(key=lambda pair: -pair[0]["confidence"])
+    disputed = [entry for entry, _ in found]
+    console.info(
+        f"disputed     {len(found) or 'none'} (the model says otherwise with a "
+        f"confidence of {FIRM} or more)"
+    )
+    for entry in disputed[:_MOST_PRINTED]:
+        console.info(
+            f"  {entry['path']}: labeled {entry['true']}, the model says "
+            f"{entry['predicted']} with {entry['confidence']:.3f}"
+        )
+    if len(found) > _MOST_PRINTED:
+        console.info(f"  and {len(found) - _MOST_PRINTED} more")
+    if options.sheet and found:
+        answers = [
+            {
+                "path": f"{entry['path']} (labeled {entry['true']})",
+                "label": entry["predicted"],
+                "likeliest": entry["predicted"],
+                "confidence": entry["confidence"],
+            }
+            for entry in disputed
+        ]
+        images = np.stack([image for _, image in found])
+        write_sheet(
+            Path(options.sheet),
+            answers,
+            images,
+            partial(logits_of, experiment, trained.state.variables),
+            classes=classes,
+            model=directory.name,
+        )
+        console.info(f"sheet: {options.sheet}")
+    return disputed

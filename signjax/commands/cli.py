@@ -54,17 +54,18 @@ class Options:
     config: Config = _flag(None, "config file, with a variant after a colon",
         "train! summary! benchmark!", example="configs/resnet.py")
     workdir: str = _flag("", "directory of the run; train: runs/NAME by default",
-        "train evaluate! predict! port!", example="runs/resnet")
+        "train evaluate! predict! port! audit", example="runs/resnet")
     data: str = _flag("", "h5 file of the SIGNS layout or folder of class folders",
         "evaluate audit!", example="photos")
     output: str = _flag("", "JSON file to write; evaluate: or scores.csv",
         "evaluate audit benchmark")
     weights: str = _flag("", "file of weights, workdir or published name",
         "port!", example="keras-imagenet")
-    best: bool = _flag(False, "the best checkpoint, not the last", "evaluate predict")
+    best: bool = _flag(False, "the best checkpoint, not the last",
+        "evaluate predict audit")
     json: bool = _flag(False, "one JSON object a line", "predict")
     sheet: str = _flag("", "page.html or picture.png: answers and where it looked",
-        "predict")
+        "predict audit")
     sweep: str = _flag("", 'what to vary, as "batch_size=32,128 program=step"',
         "benchmark")
     repeats: int = _flag(0, "samples a row, 30 by default", "benchmark")

@@ -15,7 +15,7 @@ from signjax.evaluation.report import Findings, audit_path, audit_splits, write_
 from signjax.evaluation.scores import Evaluation, format_share
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json, write_text
-from signjax.workdir import TrainedModel
+from signjax.workdir import TrainedModel, describe_change
 
 _MOST_PRINTED = 20  # classes
 
@@ -29,11 +29,13 @@ def run(options: Options) -> None:
     console = Console()
     directory = Path(options.workdir)
     trained = open_model(options, console)
-    data, source, audit_lines = _load(options, trained, console)
+    with console.if_slow("reading the data"):
+        data, source, audit_lines = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)
     calibration = read_calibration(directory, trained.step, console.warning)
     evaluation = Evaluation(directory, trained, data, source, calibration, left_out)
-    scores = evaluation.scores
+    with console.if_slow(f"evaluating {len(data)} images"):
+        scores = evaluation.scores
     for heading, text in evaluation.describe().items():
         console.info(f"{heading:9} {text}")
     _print_classes(console, scores)
@@ -110,11 +112,13 @@ def _load(
             f"{error} (these data the model was trained with; give the images to score "
             "by --data where they are gone)"
         ) from error
-    if splits.sha256 != expected["sha256"]:
+    sha256, keys = splits.fingerprint()
+    if sha256 != expected["sha256"]:
         raise InputError(
             f"the data found ({splits.source}: {splits.origin}) are not those this "
-            f"model was trained with ({expected['source']}: {expected['origin']}), so "
-            "its own test split cannot be told: give the images to score by --data"
+            f"model was trained with ({expected['source']}: {expected['origin']}; "
+            f"{describe_change(Path(options.workdir), keys)}), so its own test split "
+            "cannot be told: give the images to score by --data"
         )
     source = f"{splits.source} test"
     return splits.test, source, lambda: audit_splits(trained, splits)

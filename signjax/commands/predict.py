@@ -64,6 +64,7 @@ def run(options: Options) -> None:
                 found,
                 np.stack(images),
                 logits_of,
+                classes=trained.run.classes,
                 model=Path(options.workdir).name,
                 note=why or "",
             )

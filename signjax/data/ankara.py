@@ -3,7 +3,7 @@
 Published by the students of Ayrancı Anadolu High School, Ankara, under Apache-2.0
 (github.com/ardamavi/Sign-Language-Digits-Dataset; arXiv:2011.08927). They come as an
 archive that the host packs on request, whose own bytes nobody vouches for. So a table
-of this package tells the pictures, and each must be the one it tells.
+of this package has the digest of each image.
 """
 
 import csv
@@ -31,11 +31,11 @@ _ARCHIVE = (
 )
 
 
-class RemotePictures(NamedTuple):
-    """Pictures of class-named folders in a zip archive at fixed addresses.
+class RemoteImages(NamedTuple):
+    """Images of class-named folders in a zip archive at fixed addresses.
 
     name: of the folder they make. mirrors: addresses of the archive, tried in order.
-    digests: sha256 of each picture, hex, by its path from the class folder on, as
+    digests: sha256 of each image, hex, by its path from the class folder on, as
     0/IMG_1118.JPG; whatever else the archive has is left there.
     """
 
@@ -44,24 +44,24 @@ class RemotePictures(NamedTuple):
     digests: Mapping[str, str]
 
 
-def ankara_digits() -> RemotePictures:
+def ankara_digits() -> RemoteImages:
     """The Ankara digits, ten class folders 0 to 9."""
     with DIGESTS.open(encoding="utf-8", newline="") as file:
-        digests = {row["picture"]: row["sha256"] for row in csv.DictReader(file)}
-    return RemotePictures("ankara_digits", (_ARCHIVE,), digests)
+        digests = {row["image"]: row["sha256"] for row in csv.DictReader(file)}
+    return RemoteImages("ankara_digits", (_ARCHIVE,), digests)
 
 
-def fetch_pictures(pictures: RemotePictures, directory: Path) -> Path:
-    """Download `pictures` into `directory`, or find them there: their own folder.
+def fetch_images(images: RemoteImages, directory: Path) -> Path:
+    """Downloads `images` into `directory`, or finds them there: their own folder.
 
-    The folder holds the pictures of the table and no others. It gets its name when all
+    The folder holds the images of the table and no others. It gets its name when all
     are in it and checked, so that a download that is stopped leaves none.
     Raises RunError where they cannot be had, and where a folder of the name has others.
     """
-    target = directory / pictures.name
+    target = directory / images.name
     advice = "name a folder of class-named folders with --config.data.dir=DIR"
     if target.exists():
-        if difference := _difference(target, pictures.digests):
+        if difference := _difference(target, images.digests):
             raise RunError(
                 f"{target}: {difference}; delete this folder to have it downloaded "
                 f"again, or {advice}"
@@ -69,37 +69,37 @@ def fetch_pictures(pictures: RemotePictures, directory: Path) -> Path:
         return target
     try:
         obtain(
-            f"{pictures.name}.zip",
-            pictures.mirrors,
+            f"{images.name}.zip",
+            images.mirrors,
             directory,
-            accept=lambda archive: _unpack(archive, pictures.digests, target),
+            accept=lambda archive: _unpack(archive, images.digests, target),
         )
     except RunError as error:
         raise RunError(
-            f"{error}. Download and unpack it by hand, or take pictures of your own, "
+            f"{error}. Download and unpack it by hand, or take images of your own, "
             f"and {advice}"
         ) from error
     return target
 
 
 def _difference(directory: Path, digests: Mapping[str, str]) -> str:
-    """The first that tells the folder's pictures from the table; empty if none does."""
+    """The first that tells the folder's images from the table; empty if none does."""
     for name, digest in digests.items():
         if not (directory / name).is_file():
             return f"{name} is missing"
         if hashlib.sha256((directory / name).read_bytes()).hexdigest() != digest:
-            return f"{name} is not the published picture"
+            return f"{name} is not the published image"
     found = {path.relative_to(directory).as_posix() for path in list_images(directory)}
     others = sorted(found - digests.keys())
-    return f"{others[0]} is not one of the published pictures" if others else ""
+    return f"{others[0]} is not one of the published images" if others else ""
 
 
 def _unpack(archive: Path, digests: Mapping[str, str], target: Path) -> str | None:
-    """Make the folder `target` of the archive's pictures: None, or why it is refused.
+    """Makes the folder `target` of the archive's images: None, or why it is refused.
 
     Names come from the table alone, so nothing is written that it does not tell.
     """
-    contents = _read_pictures(archive, digests)
+    contents = _read_images(archive, digests)
     if isinstance(contents, str):
         return contents
     # One a process, as with the archive itself; beside the target, to be renamed.
@@ -118,15 +118,17 @@ def _unpack(archive: Path, digests: Mapping[str, str], target: Path) -> str | No
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def _read_pictures(path: Path, digests: Mapping[str, str]) -> dict[str, bytes] | str:
-    """Name -> content of all pictures of the table, checked, or what is wrong."""
+def _read_images(path: Path, digests: Mapping[str, str]) -> dict[str, bytes] | str:
+    """Name -> content of all images of the table, checked, or what is wrong."""
     try:
         with zipfile.ZipFile(path) as archive:
+            # By class folder and own name, whatever folders are above.
             members = {
-                _picture_name(info.filename): info for info in archive.infolist()
+                "/".join(PurePosixPath(info.filename).parts[-2:]): info
+                for info in archive.infolist()
             }
             if missing := [name for name in digests if name not in members]:
-                return f"{len(missing)} pictures are not in it, such as {missing[0]}"
+                return f"{len(missing)} images are not in it, such as {missing[0]}"
             contents = {name: archive.read(members[name]) for name in digests}
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         with open(path, "rb") as file:
@@ -136,10 +138,5 @@ def _read_pictures(path: Path, digests: Mapping[str, str]) -> dict[str, bytes] |
         return f"not an archive: it is {describe_content(head)}"
     for name, content in contents.items():
         if hashlib.sha256(content).hexdigest() != digests[name]:
-            return f"wrong checksum: {name} is not the known picture"
+            return f"wrong checksum: {name} is not the known image"
     return contents
-
-
-def _picture_name(member: str) -> str:
-    """The class folder and the file's own name, whatever folders are above."""
-    return "/".join(PurePosixPath(member).parts[-2:])

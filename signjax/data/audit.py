@@ -24,7 +24,8 @@ from PIL import Image
 from signjax.data.arrays import find_arrays, read_arrays
 from signjax.data.dataset import Dataset
 from signjax.data.duplicates import alike_sets
-from signjax.data.image import load_whole, square_resize
+from signjax.data.folder import read_classes
+from signjax.data.image import CropResize, load_whole, square_resize
 from signjax.data.listing import list_folder, natural_key
 from signjax.data.signs import TEST_FILE, TRAIN_FILE, read_signs, read_signs_file
 from signjax.errors import InputError, listed
@@ -145,6 +146,23 @@ def count_images(path: str) -> int:
     if not _is_of_folders(place):
         return sum(map(len, _read_files(place).values()))
     return sum(1 for _ in _files_of(list_folder(place).splits))
+
+
+def load_parts(
+    path: str, image_size: int, crop_resize: CropResize
+) -> dict[str, Dataset]:
+    """Split -> its images, called as `audit` calls them: [N, size, size, 3].
+
+    Raises InputError as `audit` does, and where an image cannot be read.
+    """
+    place = Path(path)
+    if not _is_of_folders(place):
+        parts = _read_files(place)
+        return {s: data.resized(image_size, crop_resize) for s, data in parts.items()}
+    return {
+        split: read_classes(place, classes, image_size, crop_resize)
+        for split, classes in list_folder(place).splits.items()
+    }
 
 
 def load_named(path: str, name: str) -> np.ndarray:

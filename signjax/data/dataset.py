@@ -114,21 +114,21 @@ class Splits(NamedTuple):
             lines["left out"] = listed(reasons, 20)
         return lines
 
-    def fingerprint(self) -> tuple[str, list[str]]:
-        """(hex digest of pixels, labels and class names, `image_keys` of train).
+    def fingerprint(self) -> tuple[str, dict[str, list[str]]]:
+        """(hex digest of pixels, labels and class names, `image_keys`).
 
-        Equal data have an equal digest. It reads every image that is on disk, each time
-        it is asked for.
+        The keys are those of `train` and of the `others`. Equal data have an equal
+        digest. It reads every image that is on disk, each time it is asked for.
         """
         digest = hashlib.sha256()
-        keys: list[str] = []
+        keys: dict[str, list[str]] = {"train": [], "others": []}
         parts = (self.train, self.test, self.validation)
         for part in (part for part in parts if part is not None):
             digest.update("\0".join(part.classes).encode(errors="surrogateescape"))
             digest.update(repr(part.images.shape).encode())
             for images in in_parts(part.images):
                 digest.update(np.ascontiguousarray(images, np.uint8).data)
-                keys += image_keys(images) if part is self.train else []
+                keys["train" if part is self.train else "others"] += image_keys(images)
             digest.update(np.ascontiguousarray(part.labels, np.int32).data)
         return digest.hexdigest(), keys
 

@@ -96,7 +96,7 @@ def read_labelled(
             f"{directory}: {listed(splits)} without test/: name the folder of the "
             "classes to read"
         )
-    return _read(directory, classes, image_size, crop_resize, stream=False)
+    return read_classes(directory, classes, image_size, crop_resize)
 
 
 def _read_arrays(
@@ -124,7 +124,7 @@ def _read_listing(
     """Split -> its images."""
     _check_classes(directory, {n: tuple(found) for n, found in listing.splits.items()})
     parts = {
-        name: _read(directory, classes, image_size, crop_resize, stream)
+        name: read_classes(directory, classes, image_size, crop_resize, stream)
         for name, classes in listing.splits.items()
     }
     return _with_groups(directory, parts, listing, group) if group else parts
@@ -155,13 +155,17 @@ def _check_classes(directory: Path, splits: Mapping[str, Sequence[str]]) -> None
             )
 
 
-def _read(
+def read_classes(
     directory: str | Path,
     classes: Mapping[str, Sequence[Path]],
     image_size: int,
     crop_resize: CropResize,
-    stream: bool,
+    stream: bool = False,
 ) -> Dataset:
+    """The images of class -> files below `directory`, [N, image_size, image_size, 3].
+
+    Raises InputError for a class without images, and for what cannot be read.
+    """
     if empty := [name for name, files in classes.items() if not files]:
         raise InputError(
             f"no images in the class folders {listed(empty)}; expected .jpg, .png, ..."

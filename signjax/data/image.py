@@ -41,7 +41,7 @@ _KERNELS: dict[Interpolation, Image.Resampling] = {
 class CropResize(NamedTuple):
     """What is taken of an image and how it is resized.
 
-    crop: share, in (0, 1], of the largest centred square's side. interpolation: the
+    crop: share, in (0, 1], of the largest centered square's side. interpolation: the
     kernel, which Pillow widens by the reduction, so that nothing aliases. Bicubic is
     visibly sharper than bilinear and overshoots a hard edge (hand against background)
     half as much as Lanczos: 3 levels against 6 on a step of 130. Hamming is the nearest

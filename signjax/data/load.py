@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from signjax.config import Config
-from signjax.data.ankara import ankara_digits, fetch_pictures
+from signjax.data.ankara import ankara_digits, fetch_images
 from signjax.data.arrays import find_arrays
 from signjax.data.batches import Batches
 from signjax.data.dataset import Dataset, Splits, match_classes
@@ -84,7 +84,7 @@ def _read_digits(config: Config) -> Splits:
 
     The folder is `config.data.dir`, or else the Ankara digits, downloaded if need be.
     """
-    directory = _directory(config) or fetch_pictures(ankara_digits(), cache_directory())
+    directory = _directory(config) or fetch_images(ankara_digits(), cache_directory())
     folder = _folder_of(config, directory)
     try:
         signs = _signs_of(config, None)

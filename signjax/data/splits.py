@@ -1,8 +1,8 @@
 """Which images are held out, for the test or for validation, and who is in them.
 
-Images of one person must not be both learned and tested: a network knows a hand again,
-so a test on other images of the same people says little about unseen signers. The
-`group` rule tells from the files which images belong together.
+A network knows a hand again, so a test on other images of the people that it was
+trained on says little about unseen signers. The `group` rule tells from the files which
+images belong together.
 """
 
 import re
@@ -14,7 +14,7 @@ from signjax.data.dataset import Dataset
 from signjax.data.listing import natural_key
 from signjax.errors import InputError
 
-_DRAWS = 100
+_TRIES = 100
 
 
 def hold_out(
@@ -33,8 +33,8 @@ def hold_out(
     label_of = labels[first]
     if not np.array_equal(label_of[group], labels):
         return grouped_split(labels, groups, fraction=fraction, rng=rng)
-    _, drawn = stratified_holdout(label_of, fraction=fraction, rng=rng)
-    held_out = np.isin(group, drawn)
+    _, chosen = stratified_holdout(label_of, fraction=fraction, rng=rng)
+    held_out = np.isin(group, chosen)
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -49,11 +49,10 @@ def stratified_holdout(
     held: list[np.ndarray] = []
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        share = max(1, round(fraction * len(members)))
-        held.append(members[: min(share, len(members) - 1)])
+        count = max(1, round(fraction * len(members)))
+        held.append(members[: min(count, len(members) - 1)])
     held_out = np.sort(np.concatenate(held))
-    kept = np.setdiff1d(np.arange(len(labels)), held_out)
-    return kept, held_out
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
 def grouped_split(
@@ -65,16 +64,16 @@ def grouped_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorted image indices (kept, held out), int64, that divide no group.
 
-    Groups are drawn until about `fraction`, in (0, 1), of the images is held out, and
-    drawn anew if a class is not on both sides. labels, groups: int [N].
+    Groups in random order until about `fraction`, in (0, 1), of the images is held out;
+    in another order if a class is not on both sides. labels, groups: int [N].
     Raises InputError where no such split is found.
     """
     names, sizes = np.unique(groups, return_counts=True)
     wanted = fraction * len(groups)
-    for _ in range(_DRAWS if len(names) > 1 else 0):
+    for _ in range(_TRIES if len(names) > 1 else 0):
         order = rng.permutation(len(names))
-        drawn = np.cumsum(sizes[order])[:-1]  # one group at least is kept
-        count = int(np.abs(drawn - wanted).argmin()) + 1
+        totals = np.cumsum(sizes[order])[:-1]  # one group at least is kept
+        count = int(np.abs(totals - wanted).argmin()) + 1
         held_out = np.isin(groups, names[order[:count]])
         if set(labels[held_out]) == set(labels[~held_out]):
             return np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -85,16 +84,13 @@ def grouped_split(
     )
 
 
-SEQUENCE = "sequence"
-
-
 def find_groups(names: Sequence[str], labels: np.ndarray, rule: str) -> np.ndarray:
     """Group numbers, int32 [N], of the images that belong together.
 
     names: file paths below the class folder, with slashes. labels: int [N].
     rule: `sequence` as in `by_sequence`, or a regular expression as in `by_name`.
     """
-    return by_sequence(names, labels) if rule == SEQUENCE else by_name(names, rule)
+    return by_sequence(names, labels) if rule == "sequence" else by_name(names, rule)
 
 
 def by_sequence(names: Sequence[str], labels: np.ndarray) -> np.ndarray:
@@ -102,7 +98,7 @@ def by_sequence(names: Sequence[str], labels: np.ndarray) -> np.ndarray:
 
     In natural order of the file names, a new person begins where a class comes that
     the last one has shown already (but at once again is a second try), and at each
-    class 0, unless a single picture went before it: first pictures get swapped.
+    class 0, unless a single image went before it: first images get swapped.
     """
     order = sorted(
         range(len(names)), key=lambda i: natural_key(names[i].split("/")[-1])

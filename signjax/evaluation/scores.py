@@ -23,6 +23,8 @@ from signjax.evaluation.metrics import (
 )
 from signjax.workdir import TrainedModel, count_trained_on
 
+FIRM = 0.9  # the confidence from which a model's other answer disputes a label
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -108,6 +110,14 @@ class Evaluation:
             for index, (name, label, row) in enumerate(
                 zip(names, data.labels, self.probabilities, strict=True)
             )
+        ]
+
+    def disputed(self) -> list[dict[str, Any]]:
+        """Of `images` those whose label the model firmly disputes."""
+        return [
+            image
+            for image in self._answers()
+            if image["predicted"] != image["true"] and image["confidence"] >= FIRM
         ]
 
     def csv(self) -> str:

@@ -35,17 +35,17 @@ def write_sheet(
     images: np.ndarray,
     logits_of: Callable[[np.ndarray], np.ndarray],
     *,
+    classes: Sequence[str],
     model: str,
-    note: str,
+    note: str = "",
 ) -> None:
-    """Writes the sheet of `answers`, as --json has them, to images uint8 [N, S, S, 3].
+    """Writes the sheet of answers to images, uint8 [N, S, S, 3].
 
-    path: as `check_sheet` lets pass. logits_of: uint8 [M, S, S, 3] -> float [M, C].
-    model: its name. note: a sentence about all answers, or empty.
+    path: as `check_sheet` lets pass. answers: each with path, label, likeliest and
+    confidence, as --json of predict has them. logits_of: uint8 [M, S, S, 3] -> float
+    [M, C], of `classes`. model: its name. note: a sentence about all answers, or empty.
     """
-    likeliest = np.array(
-        [list(answer["probabilities"]).index(answer["likeliest"]) for answer in answers]
-    )
+    likeliest = np.array([classes.index(answer["likeliest"]) for answer in answers])
     heats = [
         heat
         for start in range(0, len(images), _AT_ONCE)

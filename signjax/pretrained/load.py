@@ -13,6 +13,7 @@ from signjax.config import Config, default_config, field
 from signjax.data.download import fetch
 from signjax.errors import InputError, listed
 from signjax.experiment import Experiment
+from signjax.pretrained.hub import read_folder
 from signjax.pretrained.names import Variant
 from signjax.pretrained.port import (
     Ported,
@@ -59,12 +60,11 @@ def open_weights(given: str, *, devices: list[jax.Device], warn: Warn) -> Weight
         if path.is_dir() and not (path / "config.json").exists():
             raise InputError(
                 f"weights {path}: a folder without run.json or config.json; expected a "
-                "file of weights, the workdir of a trained model or a folder of "
-                "Hugging Face's"
+                "file, the workdir of a trained model or a folder as from Hugging Face"
             )
         if not path.exists():
             path = fetch(named(given).file, cache_directory() / "weights")
-        source = read_weights(path)
+        source = read_folder(path) if path.is_dir() else read_weights(path)
         weights = Weights(port(source), given, source.sha256)
     require_same(f"weights {given}", weights.sha256)
     return weights
@@ -167,21 +167,24 @@ def _changed(config: Config, values: dict[str, Any]) -> Config:
 
 
 def start_from(
-    experiment: Experiment,
+    weights: Ported | None,
     state: TrainState,
-    ported: Ported,
+    experiment: Experiment,
     classes: tuple[str, ...],
+    console: Console,
 ) -> TrainState:
-    """`state`, whose outputs are `classes`, with pretrained weights.
+    """`state`, whose outputs are `classes`, with pretrained weights if there are some.
 
     The head is theirs too if it is for the same classes by name, and stays new if not.
     Raises InputError where the network is another than that of the weights.
     """
-    initial = jax.device_get(state.variables)
-    new = () if ported.classes == classes else ("head",)
-    variables = merge(ported.variables, initial, new=new)
-    variables = device_put_global(variables, replicated(experiment.mesh))
-    return state.replace(**variables)
+    if weights is None:
+        return state
+    new = () if weights.classes == classes else ("head",)
+    merged = merge(weights.variables, jax.device_get(state.variables), new=new)
+    head = "new" if new else "theirs"
+    console.info(f"starting from pretrained weights; the classifier is {head}")
+    return state.replace(**device_put_global(merged, replicated(experiment.mesh)))
 
 
 def ported_state(experiment: Experiment, variables: dict[str, Any]) -> TrainState:

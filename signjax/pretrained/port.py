@@ -264,8 +264,15 @@ def _class_names(
     head = leaves.get(("params", "head", "bias"))
     if head is None:
         return None, ()
+    if source.classes is not None:
+        if len(set(source.classes)) != head.size:
+            raise InputError(
+                f"weights {source.path}: {len(set(source.classes))} different class "
+                f"names for {head.size} outputs: expected one each"
+            )
+        return source.classes, ()
     if head.size == _IMAGENET:
-        guessed = source.layout.kind in ("keras_model", "flax")
+        guessed = source.layout.kind in ("keras_model", "flax", "flax_imagenet")
         notes = ("class names: ImageNet's, as there are 1000",) if guessed else ()
         return imagenet_classes(), notes
     note = f"class names: 0 to {head.size - 1}, in the order of the outputs"

@@ -48,13 +48,14 @@ class Source:
     """What a file of weights holds.
 
     arrays: float32, by the source's own name; `layer/kernel` and the like of Keras.
-    sha256: of the file, hex.
+    sha256: of the file, hex. classes: names of the outputs, where it says them.
     """
 
     path: str
     layout: Layout
     arrays: Arrays
     sha256: str = ""
+    classes: tuple[str, ...] | None = None
 
 
 def read_weights(path: str | Path) -> Source:

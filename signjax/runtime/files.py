@@ -64,7 +64,7 @@ class MetricsFile:
         """Drops the records of steps beyond `step`, which a resumed run takes again."""
         if self.path.exists():
             kept = [record for record in self.read() if record["step"] <= step]
-            _replace(self.path, b"".join(map(_line, kept)))
+            write_bytes(self.path, b"".join(map(_line, kept)))
 
     def _parse(self, number: int, line: bytes) -> dict[str, Any]:
         try:
@@ -86,7 +86,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     Raises InputError where the file cannot be written.
     """
     text = json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False)
-    _replace(Path(path), text.encode() + b"\n")
+    write_bytes(path, text.encode() + b"\n")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -95,11 +95,6 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     What a file name holds that is no text is written as an escape.
     """
     write_bytes(path, text.encode(errors="backslashreplace"))
-
-
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file as `write_json` writes its own."""
-    _replace(Path(path), content)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -155,8 +150,9 @@ def _flush(path: Path) -> None:
         os.close(file)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Puts `content` at `path` so that a kill leaves the old file or the new one."""
+    path = Path(path)
     with _errors_of(path):
         if path.exists() and not path.is_file():
             path.write_bytes(content)  # /dev/stdout or a named pipe must stay one

@@ -13,8 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from signjax.synthetic.hand import Capsules, build_hand, choose_pose, turn_hand
+
+_Number = jax.Array | float
 
 # Light to dark skin as seen on the palm, sRGB 0-1.
 _SKIN = np.array(
@@ -67,18 +70,18 @@ def _project(
     low, high = (points - radius).min(axis=0), (points + radius).max(axis=0)
     span = jnp.maximum(zoom, 1.06 * (high - low).max())
     room = (span - (high - low)) / 2
-    centre = jnp.append((low + high) / 2 - shift * room, 0.0)[None]
+    center = jnp.append((low + high) / 2 - shift * room, 0.0)[None]
     unit = 2 / span
     return Capsules(
-        (start - centre) * unit,
-        (end - centre) * unit,
+        (start - center) * unit,
+        (end - center) * unit,
         jnp.stack([start_radius, end_radius], -1) * unit,
         capsules.blend * unit,
     )
 
 
 def _grid(size: int) -> tuple[jax.Array, jax.Array]:
-    """x to the right and y upwards at the pixel centres, [size, size] in (-1, 1)."""
+    """x to the right and y upwards at the pixel centers, [size, size] in (-1, 1)."""
     at = (jnp.arange(size) + 0.5) * 2 / size - 1
     x, y = jnp.meshgrid(at, -at)
     return x, y
@@ -135,10 +138,10 @@ def _mix(old: jax.Array, new: jax.Array, share: jax.Array) -> jax.Array:
 
 def _smear(
     image: jax.Array,
-    sigma: jax.Array | float,
+    sigma: _Number,
     *,
-    right: jax.Array | float = 0.0,
-    up: jax.Array | float = 0.0,
+    right: _Number = 0.0,
+    up: _Number = 0.0,
     size: int = 0,
 ) -> jax.Array:
     """Gaussian blur and move of [C, H, H] as two matrix products, edges renormalised.
@@ -150,7 +153,7 @@ def _smear(
     to = jnp.arange(size) + 0.5
     at = (jnp.arange(source) + 0.5) * (size / source)
 
-    def weights(shift: jax.Array | float) -> jax.Array:
+    def weights(shift: _Number) -> jax.Array:
         log = -(((to[:, None] - at[None] - shift) / sigma) ** 2) / 2
         return jax.nn.softmax(log, axis=-1)
 
@@ -193,7 +196,7 @@ def _skin(draw: jax.Array, surface: _Surface, light: jax.Array) -> jax.Array:
 
 
 def _background(draw: jax.Array, size: int) -> jax.Array:
-    """A wall of some colour, unevenly lit, at times with things on it.
+    """A wall of some color, unevenly lit, at times with things on it.
 
     [3, size, size] in 0-1; draw: [68].
     """
@@ -216,21 +219,21 @@ def _clutter(draw: jax.Array, scene: jax.Array, present: jax.Array) -> jax.Array
     """The scene with a rotated, soft box in it, where present; draw: [10], 0-1."""
     x, y = _grid(scene.shape[-1])
     angle = jnp.pi * draw[0]
-    centre = _between(draw[1:3], -1.2, 1.2)
+    center = _between(draw[1:3], -1.2, 1.2)
     half = _between(draw[3:5], 0.05, 0.8)
-    dx, dy = x - centre[0], y - centre[1]
+    dx, dy = x - center[0], y - center[1]
     u = jnp.abs(jnp.cos(angle) * dx + jnp.sin(angle) * dy) - half[0]
     v = jnp.abs(jnp.cos(angle) * dy - jnp.sin(angle) * dx) - half[1]
     outside = jnp.sqrt(jnp.maximum(u, 0) ** 2 + jnp.maximum(v, 0) ** 2)
     distance = outside + jnp.minimum(jnp.maximum(u, v), 0)
     share = jnp.clip(0.5 - distance / _between(draw[5], 0.03, 0.3), 0, 1)
-    colour = _between(draw[6:9], 0.1, 0.9)[:, None, None]
+    color = _between(draw[6:9], 0.1, 0.9)[:, None, None]
     share = present * _between(draw[9], 0.3, 1.0) * share
-    return _mix(scene, colour, share[None])
+    return _mix(scene, color, share[None])
 
 
 def _photograph(draw: jax.Array, grain: jax.Array, image: jax.Array) -> jax.Array:
-    """Exposure, colour cast, contrast, blur and noise of a camera; uint8 [H, H, 3].
+    """Exposure, color cast, contrast, blur and noise of a camera; uint8 [H, H, 3].
 
     image: [3, H, H] in 0-1. draw: [7]. grain: random uint32 [H, H].
     """
@@ -271,25 +274,17 @@ def _render(
 
 @partial(jax.jit, static_argnames="size")
 def _render_chunk(
-    key: jax.Array,
-    indices: jax.Array,
-    digits: jax.Array,
-    size: int,
-    pose_jitter: jax.Array,
+    key: jax.Array, indices: jax.Array, digits: jax.Array, size: int, poses: jax.Array
 ) -> jax.Array:
     def render(numbered: tuple[jax.Array, jax.Array]) -> jax.Array:
         index, digit = numbered
-        return _render(jax.random.fold_in(key, index), digit, size, pose_jitter)
+        return _render(jax.random.fold_in(key, index), digit, size, poses)
 
     return jax.lax.map(render, (indices, digits), batch_size=_BATCH)
 
 
 def render_hands(
-    key: jax.Array,
-    digits: jax.Array | np.ndarray,
-    *,
-    size: int = 64,
-    pose_jitter: float = 0.0,
+    key: jax.Array, digits: ArrayLike, *, size: int = 64, pose_jitter: float = 0.0
 ) -> jax.Array:
     """Images of hands signing `digits`, uint8 [N, size, size, 3], RGB.
 
@@ -298,9 +293,10 @@ def render_hands(
     `hand.choose_pose`. One program is compiled per size; memory beyond the result is
     bounded.
     """
+    digits = jnp.asarray(digits, jnp.int32)
     count = len(digits)
     padded = -(-count // _CHUNK) * _CHUNK
-    digits = jnp.pad(jnp.asarray(digits, jnp.int32), (0, padded - count))
+    digits = jnp.pad(digits, (0, padded - count))
     indices = jnp.arange(padded)
     poses = jnp.float32(pose_jitter)
     chunks = [

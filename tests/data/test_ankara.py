@@ -1,4 +1,4 @@
-"""The Ankara pictures arrive complete and known to the byte, or not at all."""
+"""The Ankara images arrive complete and known to the byte, or not at all."""
 
 import csv
 import hashlib
@@ -10,27 +10,27 @@ from pathlib import Path
 import pytest
 
 from signjax.data import ankara
-from signjax.data.ankara import RemotePictures, ankara_digits, fetch_pictures
+from signjax.data.ankara import RemoteImages, ankara_digits, fetch_images
 from signjax.errors import RunError
 
 COMMIT = "4b09433ef9d5c60602e8805bb54b8aa2428527f8"
 
-PICTURES = {f"{c}/IMG_{i}.JPG": f"{c} {i} ".encode() * 400 for c in "01" for i in "78"}
-DIGESTS = {name: hashlib.sha256(data).hexdigest() for name, data in PICTURES.items()}
+IMAGES = {f"{c}/IMG_{i}.JPG": f"{c} {i} ".encode() * 400 for c in "01" for i in "78"}
+DIGESTS = {name: hashlib.sha256(data).hexdigest() for name, data in IMAGES.items()}
 
 
-def packed(pictures: dict[str, bytes], folder: str = "Signs-1234/Dataset/") -> bytes:
+def packed(images: dict[str, bytes], folder: str = "Signs-1234/Dataset/") -> bytes:
     """A zip archive as the host packs it: everything in one folder, and more in it."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("Signs-1234/README.md", "read me")
-        for name, data in pictures.items():
+        for name, data in images.items():
             archive.writestr(folder + name, data)
     return content.getvalue()
 
 
 GOOD = packed(
-    PICTURES
+    IMAGES
     | {
         "0/IMG_9.JPG": b"not in the table",
         "../../../escaped.JPG": b"outside",
@@ -39,11 +39,11 @@ GOOD = packed(
 )
 CONTENTS = {
     "good": GOOD,
-    "wrong": packed(PICTURES | {"1/IMG_8.JPG": b"other"}),
-    "short": packed({k: v for k, v in PICTURES.items() if k != "1/IMG_7.JPG"}),
+    "wrong": packed(IMAGES | {"1/IMG_8.JPG": b"other"}),
+    "short": packed({k: v for k, v in IMAGES.items() if k != "1/IMG_7.JPG"}),
     "cut": GOOD[: len(GOOD) // 2],
     "page": b"<html>sign in</html>",
-    # The first picture's compressed bytes are damaged, the list of contents is not.
+    # The first image's compressed bytes are damaged, the list of contents is not.
     "damaged": GOOD.replace(GOOD[200:210], b"\xff" * 10),
 }
 
@@ -61,8 +61,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def at(*names: str) -> RemotePictures:
-    return RemotePictures("hands", names, DIGESTS)
+def at(*names: str) -> RemoteImages:
+    return RemoteImages("hands", names, DIGESTS)
 
 
 def read(folder: Path) -> dict[str, bytes]:
@@ -70,33 +70,33 @@ def read(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def test_the_pictures_of_the_table_are_fetched_once(
+def test_the_images_of_the_table_are_fetched_once(
     asked: list[str], tmp_path: Path
 ) -> None:
     cache = tmp_path / "a" / "b" / "cache"
-    folder = fetch_pictures(at("good"), cache)
+    folder = fetch_images(at("good"), cache)
     assert folder == cache / "hands"
-    assert read(tmp_path) == {f"a/b/cache/hands/{k}": v for k, v in PICTURES.items()}
+    assert read(tmp_path) == {f"a/b/cache/hands/{k}": v for k, v in IMAGES.items()}
     assert sorted(cache.iterdir()) == [folder]
-    assert fetch_pictures(at("good"), cache) == folder
+    assert fetch_images(at("good"), cache) == folder
     assert asked == ["good"]
 
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        ("wrong", "wrong checksum: 1/IMG_8.JPG is not the known picture"),
-        ("short", "1 pictures are not in it, such as 1/IMG_7.JPG"),
+        ("wrong", "wrong checksum: 1/IMG_8.JPG is not the known image"),
+        ("short", "1 images are not in it, such as 1/IMG_7.JPG"),
         ("cut", "the archive is incomplete or damaged"),
         ("damaged", "the archive is incomplete or damaged"),
         ("page", "not an archive: it is a saved web page"),
     ],
 )
-def test_what_is_not_all_the_pictures_is_refused(
+def test_what_is_not_all_the_images_is_refused(
     asked: list[str], tmp_path: Path, behaviour: str, reason: str
 ) -> None:
     with pytest.raises(RunError) as caught:
-        fetch_pictures(at(behaviour), tmp_path)
+        fetch_images(at(behaviour), tmp_path)
     message = str(caught.value)
     assert f"{behaviour}: {reason}" in message and "\n" not in message
     assert "by hand" in message and "--config.data.dir=DIR" in message
@@ -117,9 +117,9 @@ def test_a_stop_while_unpacking_leaves_no_folder(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", stop)
         with pytest.raises(KeyboardInterrupt):
-            fetch_pictures(at("good"), tmp_path)
+            fetch_images(at("good"), tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert read(fetch_pictures(at("good"), tmp_path)) == PICTURES
+    assert read(fetch_images(at("good"), tmp_path)) == IMAGES
 
 
 def test_two_runs_that_fetch_at_once_both_have_them(
@@ -130,50 +130,50 @@ def test_two_runs_that_fetch_at_once_both_have_them(
     published = []
 
     def after_the_other(path: Path, target: Path) -> None:
-        assert read(path) == PICTURES
+        assert read(path) == IMAGES
         published.append(target)
-        for name, data in PICTURES.items():
+        for name, data in IMAGES.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes(data)
         publish(path, target)
 
     monkeypatch.setattr(ankara, "publish", after_the_other)
-    folder = fetch_pictures(at("good"), tmp_path)
+    folder = fetch_images(at("good"), tmp_path)
     assert published == [folder]
-    assert read(tmp_path) == {f"{folder.name}/{k}": v for k, v in PICTURES.items()}
+    assert read(tmp_path) == {f"{folder.name}/{k}": v for k, v in IMAGES.items()}
 
 
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [
         ("0/IMG_7.JPG", None, "0/IMG_7.JPG is missing"),
-        ("0/IMG_7.JPG", b"other", "0/IMG_7.JPG is not the published picture"),
-        ("0/mine.png", b"mine", "0/mine.png is not one of the published pictures"),
+        ("0/IMG_7.JPG", b"other", "0/IMG_7.JPG is not the published image"),
+        ("0/mine.png", b"mine", "0/mine.png is not one of the published images"),
     ],
 )
 def test_a_changed_folder_in_the_cache_is_told_and_left(
     asked: list[str], tmp_path: Path, name: str, data: bytes | None, told: str
 ) -> None:
-    folder = fetch_pictures(at("good"), tmp_path)
+    folder = fetch_images(at("good"), tmp_path)
     if data is None:
         (folder / name).unlink()
     else:
         (folder / name).write_bytes(data)
     before = read(folder)
     with pytest.raises(RunError, match=f"hands: {told}; delete this folder"):
-        fetch_pictures(at("good"), tmp_path)
+        fetch_images(at("good"), tmp_path)
     assert read(folder) == before
     assert asked == ["good"]
 
 
 def test_the_published_address_and_table() -> None:
-    pictures = ankara_digits()
-    (address,) = pictures.mirrors
+    images = ankara_digits()
+    (address,) = images.mirrors
     assert address.startswith("https://") and address.endswith(f"/zip/{COMMIT}")
-    assert len(pictures.digests) == 1032
-    assert {name.split("/")[0] for name in pictures.digests} == set("0123456789")
-    assert all(len(digest) == 64 for digest in pictures.digests.values())
-    assert len(set(pictures.digests.values())) == 1032
+    assert len(images.digests) == 1032
+    assert {name.split("/")[0] for name in images.digests} == set("0123456789")
+    assert all(len(digest) == 64 for digest in images.digests.values())
+    assert len(set(images.digests.values())) == 1032
 
 
 def test_the_table_is_of_the_known_pictures(shared: Path) -> None:
@@ -190,7 +190,7 @@ def test_the_table_is_written_by_the_committed_script(
 ) -> None:
     from experiments import ankara_signers
 
-    for name, data in PICTURES.items():
+    for name, data in IMAGES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     table = tmp_path / "table.csv"
@@ -198,7 +198,7 @@ def test_the_table_is_written_by_the_committed_script(
     monkeypatch.setattr(sys, "argv", ["ankara_signers", str(tmp_path), "--digests"])
     ankara_signers.main()
     with table.open() as file:
-        rows = [(row["picture"], row["sha256"]) for row in csv.DictReader(file)]
+        rows = [(row["image"], row["sha256"]) for row in csv.DictReader(file)]
     assert rows == list(DIGESTS.items())
     monkeypatch.setattr(ankara, "DIGESTS", table)
     assert ankara_digits().digests == DIGESTS

@@ -12,7 +12,7 @@ from PIL import Image
 
 from signjax.config import check, default_config
 from signjax.data import load, signs
-from signjax.data.ankara import RemotePictures
+from signjax.data.ankara import RemoteImages
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.download import RemoteFile
 from signjax.data.image import CropResize, load_image
@@ -80,7 +80,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
                 name: hashlib.sha256(packed.read(name)).hexdigest()
                 for name in packed.namelist()
             }
-    hands = RemotePictures("hands", (archive.as_uri(),), digests)
+    hands = RemoteImages("hands", (archive.as_uri(),), digests)
     monkeypatch.setattr(load, "ankara_digits", lambda: hands)
 
 

@@ -17,11 +17,11 @@ ANSWERS = [
         "label": label,
         "likeliest": "<b>",
         "confidence": 0.625,
-        "probabilities": {"a": 0.375, "<b>": 0.625},
     }
     for name, label in (("caf\udce9", "<b>"), ("second", None))
 ]
 # Its second logit is the brightness of a corner.
+SAID: dict[str, Any] = {"classes": ("a", "<b>"), "model": "cnn", "note": "beware"}
 IMAGES = np.full((2, 32, 32, 3), 60, np.uint8)
 IMAGES[:, 4:8, 20:24] = 250
 
@@ -33,7 +33,7 @@ def corner_logits(images: np.ndarray) -> np.ndarray:
 
 def write(path: Path, answers: list[dict[str, Any]] = ANSWERS) -> None:
     images = IMAGES[np.arange(len(answers)) % 2]
-    write_sheet(path, answers, images, corner_logits, model="cnn", note="beware")
+    write_sheet(path, answers, images, corner_logits, **SAID)
 
 
 def test_a_page_names_each_image_with_its_answer(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from flax import serialization
@@ -162,8 +163,8 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
     """(how many files came out how, a line for each fault)."""
     outcomes: Counter[str] = Counter()
     faults = []
-    read.refuse_unsound_hdf5 = fork_and_touch
-    with tempfile.TemporaryDirectory() as name:
+    quick = mock.patch.object(read, "refuse_unsound_hdf5", fork_and_touch)
+    with tempfile.TemporaryDirectory() as name, quick:
         folder = Path(name)
         path = WRITERS[kind](folder / "sound")
         sound, expected = path.read_bytes(), read_weights(path)

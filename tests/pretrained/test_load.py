@@ -175,7 +175,7 @@ def test_a_cnn_starts_from_the_weights_of_a_cnn(tmp_path: Path) -> None:
     _, ported = settle(config, tmp_path / "new")
     assert ported is not None and ported.network == "cnn"
     new = experiment.create_state(jax.random.key(99))
-    started = start_from(experiment, new, ported, tuple("abc"))
+    started = start_from(ported, new, experiment, tuple("abc"), Console(quiet=True))
     for found, wanted, other in zip(
         *map(jax.tree.leaves, (started.params, ported.variables["params"], new.params)),
         strict=True,
@@ -254,3 +254,74 @@ def test_a_run_goes_on_without_the_file_it_started_from(
     again, ported = settle(config, tmp_path)
     assert ported is None
     assert again.to_dict() == settled.to_dict()
+
+
+# Folders as Hugging Face's hub has them.
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_sparse_safetensors(tmp_path / "model.safetensors", shapes_of("hugging_face"))
+    labels = {str(i): name for i, name in enumerate(["a", "b", "c", "d", "e", "f"])}
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": labels}))
+    return tmp_path
+
+
+PROCESSORS: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
+    "convnext": (
+        {"size": 224, "crop_pct": 0.875, "resample": 2, "image_mean": [0.5, 0.25, 0],
+         "image_std": [0.5, 1, 2]},
+        ((0.5, 0.25, 0.0), (0.5, 1.0, 2.0), 224, 0.875, "bilinear", False, 0.0),
+    ),
+    "crop": (
+        {"size": {"shortest_edge": 256}, "do_center_crop": True, "resample": 3,
+         "crop_size": {"height": 192, "width": 192}, "do_normalize": False},
+        ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 192, 0.75, "bicubic", False, 0.0),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_a_hugging_face_folder_says_classes_and_preparation(
+    name: str, folder: Path
+) -> None:
+    stored, expected = PROCESSORS[name]
+    (folder / "preprocessor_config.json").write_text(json.dumps(stored))
+    ported = open_(folder).ported
+    assert ported.classes == tuple("abcdef")
+    assert ported.preprocessing == expected
+    assert ported.variant["stride_on"] == "3x3"
+    assert ported.notes == ()
+
+
+def test_a_timm_folder_says_its_preparation(folder: Path) -> None:
+    shapes = shapes_of("torchvision")
+    write_sparse_safetensors(folder / "model.safetensors", shapes)
+    stored = {"input_size": [3, 224, 224], "test_input_size": [3, 288, 288]}
+    stored |= {"crop_pct": 0.95, "test_crop_pct": 1.0, "interpolation": "bicubic"}
+    stored |= {"mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]}
+    (folder / "config.json").write_text(json.dumps({"pretrained_cfg": stored}))
+    expected = ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0), 288, 1.0, "bicubic", False, 0.0)
+    assert open_(folder).ported.preprocessing == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"depths": [3, 4, 23, 3]}, "depths is [3, 4, 23, 3]: expected ResNet-50's"),
+        (
+            {"downsample_in_bottleneck": True, "id2label": {"0": "a"}},
+            "1 different class",
+        ),
+        ({"id2label": {"0": "a", "2": "b"}}, "not what transformers or timm write"),
+        ({"pretrained_cfg": {"mean": 1}}, "not what transformers or timm write"),
+        ([], "expected a JSON object"),
+    ],
+)
+def test_folders_that_do_not_fit_are_refused(
+    config: Any, told: str, folder: Path
+) -> None:
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError) as caught:
+        open_(folder)
+    assert told in str(caught.value)

@@ -367,6 +367,38 @@ def test_leaves_that_do_not_fit_are_listed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("case", "name", "value", "told"),
+    [
+        ("torchvision", "fc.weight", np.nan, "not a number in fc.weight"),
+        ("torchvision", "bn1.running_var", -1, "a negative variance in bn1.running_v"),
+        (
+            "keras_applications",
+            "conv1_conv/bias",
+            np.inf,
+            "infinite in conv1_conv/bias",
+        ),
+        ("keras_applications", "conv1_bn/moving_variance", -1e-9, "negative variance"),
+        (
+            "hugging_face",
+            "resnet.embedder.embedder.normalization.running_mean",
+            -np.inf,
+            "infinite in resnet.embedder",
+        ),
+    ],
+)
+def test_values_that_no_network_has_are_refused_by_name(
+    case: str, name: str, value: float, told: str
+) -> None:
+    arrays = zeros(shapes_of(case, counters=False))
+    arrays[name] = arrays[name].copy()
+    arrays[name].flat[-1] = value
+    with pytest.raises(InputError) as caught:
+        port(as_source(case, arrays))
+    assert told in str(caught.value)
+    assert len(str(caught.value)) <= 300
+
+
 def test_shapes_are_listed_as_the_source_has_them() -> None:
     arrays = zeros(shapes_of("torchvision", counters=False))
     arrays["conv1.weight"] = np.zeros((64, 4, 7, 7), np.float32)
