@@ -104,6 +104,8 @@ TABLE = (
     Key("model.stride_on", "3x3", one_of("1x1", "3x3"),
         "the layer that strides: 1x1 (v1, Keras), 3x3 (v1.5)", resnet=True),
     Key("model.pool_padding", 1, one_of(0, 1), "of the stem's max-pool", resnet=True),
+    Key("model.same_padding", False, SWITCH,
+        "pad what strides as TensorFlow, as Flax's ImageNet example does", resnet=True),
     Key("model.conv_bias", False, SWITCH, "biases in convolutions", resnet=True),
     Key("model.zero_init_last_scale", True, SWITCH,
         "each block starts as the identity", resnet=True),

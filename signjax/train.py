@@ -19,12 +19,10 @@ from signjax.evaluation.metrics import score_split
 from signjax.experiment import Experiment, make_experiment
 from signjax.loop import train_loop
 from signjax.pretrained.load import settle_weights, start_from
-from signjax.pretrained.port import Ported
 from signjax.runtime.console import Console
 from signjax.runtime.devices import describe_devices, memory_advice
 from signjax.runtime.distributed import is_primary, require_same, sync_errors
 from signjax.runtime.recorder import Recorder
-from signjax.state import TrainState
 
 
 def train(
@@ -58,7 +56,11 @@ def train(
         first_step = int(restored.step) if restored is not None else 0
         data = splits.describe(train_set, validation)
         console.header(_header(experiment, directory, data, first_step))
-        state = restored or _initial_state(experiment, run.classes, weights, console)
+        state = restored
+        if state is None:
+            with console.if_slow("compiling the initial weights (kept for later runs)"):
+                state = experiment.initial_state()
+            state = start_from(weights, state, experiment, run.classes, console)
         recorder.resume_after(first_step)
         if first_step == experiment.total_steps:
             console.info("this run is finished; evaluating it")
@@ -88,22 +90,6 @@ def train(
                 trained = workdir.TrainedModel(run, experiment, state).localized()
                 with console.if_slow("evaluating the run"):
                     report_run(directory, trained, splits, recorder.read(), console)
-
-
-def _initial_state(
-    experiment: Experiment,
-    classes: tuple[str, ...],
-    weights: Ported | None,
-    console: Console,
-) -> TrainState:
-    """A new state, from pretrained weights if there are some."""
-    with console.if_slow("compiling the initial weights (kept for later runs)"):
-        state = experiment.initial_state()
-    if weights is None:
-        return state
-    head = "theirs" if weights.classes == classes else "new"
-    console.info(f"starting from pretrained weights; the classifier is {head}")
-    return start_from(experiment, state, weights, classes)
 
 
 def _header(

@@ -191,7 +191,7 @@ def wilson_interval(correct: int, count: int) -> list[float]:
     """The 95% score interval [low, high] of a proportion (Wilson, JASA 1927)."""
     z = 1.959963984540054
     p = correct / count
-    centre = p + z * z / (2 * count)
+    center = p + z * z / (2 * count)
     half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
-    return [max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)]
+    return [max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)]

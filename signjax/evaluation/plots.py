@@ -1,4 +1,4 @@
-"""Learning curves and step times, drawn by matplotlib (the plots extra)."""
+"""Learning curves, drawn by matplotlib (the plots extra)."""
 
 import importlib.util
 import io
@@ -60,31 +60,18 @@ def learning_curves_svg(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _curves(records: Sequence[Mapping[str, Any]]) -> "Figure":
-    figure = _figure(4.5)
+    # A Figure without pyplot: no global state, no window system, nothing to close.
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12, wspace=0.04)
+    figure = Figure(figsize=(10, 4.5), dpi=150, layout=layout, facecolor="white")
     loss, accuracy = figure.subplots(1, 2)
     _draw(loss, records, "loss")
     _draw(accuracy, records, "accuracy")
     _scale_loss(loss, records)
     accuracy.set_ylim(0, 1.02)
     return figure
-
-
-def _figure(height: float) -> "Figure":
-    """1500 pixels wide, `height` in units of 150."""
-    # A Figure without pyplot: no global state, no window system, nothing to close.
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12, wspace=0.04)
-    return Figure(figsize=(10, height), dpi=150, layout=layout, facecolor="white")
-
-
-def _style(axes: "Axes") -> None:
-    axes.grid(color=FAINT, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(which="both", colors=INK)
 
 
 def _draw(axes: "Axes", records: Sequence[Mapping[str, Any]], quantity: str) -> None:
@@ -101,7 +88,11 @@ def _draw(axes: "Axes", records: Sequence[Mapping[str, Any]], quantity: str) -> 
     axes.set_ylabel(quantity, color=INK)
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _style(axes)
+    axes.grid(color=FAINT, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(which="both", colors=INK)
     axes.legend(frameon=False, labelcolor=INK)
 
 

@@ -27,6 +27,7 @@ class Bottleneck(nn.Module):
     strides: tuple[int, int]
     project: bool
     stride_on: Literal["1x1", "3x3"]
+    stride_padding: tuple[int, int]
     conv: ConvFactory
     norm: NormFactory
     last_scale_init: Initializer
@@ -34,17 +35,13 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """x: float [B, H, W, C] -> float [B, H', W', 4 * features]."""
-        first, second = (
-            (self.strides, (1, 1))
-            if self.stride_on == "1x1"
-            else ((1, 1), self.strides)
-        )
+        first, second = self.strides, (1, 1)
+        if self.stride_on == "3x3":
+            first, second = second, first
         y = self.conv(self.features, (1, 1), strides=first, name="conv1")(x)
         y = relu(self.norm(name="bn1")(y))
-        ones = ((1, 1), (1, 1))
-        y = self.conv(
-            self.features, (3, 3), strides=second, padding=ones, name="conv2"
-        )(y)
+        pad = self.stride_padding if second == (2, 2) else (1, 1)
+        y = self.conv(self.features, (3, 3), second, (pad, pad), name="conv2")(y)
         y = relu(self.norm(name="bn2")(y))
         y = self.conv(4 * self.features, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="bn3")(y)
@@ -63,15 +60,17 @@ class ResNet(nn.Module):
     average pool of the Keras reference.
 
     stage_sizes: blocks per stage. pool_padding: padding of the stem's 3x3/2 max-pool
-    (0 is Keras' 'valid', 1 torchvision's). block_init: initialiser of the convolutions
-    in blocks without projection; kernel_init of all other kernels. bn_momentum: weight
-    of the old running statistic in each update.
+    (0 is Keras' 'valid', 1 torchvision's). same_padding: pad it, and the 3x3 that
+    strides, as TensorFlow's 'same' does even sizes. block_init: initialiser of the
+    convolutions in blocks without projection; kernel_init of all other kernels.
+    bn_momentum: weight of the old running statistic in each update.
     """
 
     num_classes: int
     stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
     stride_on: Literal["1x1", "3x3"] = "3x3"
     pool_padding: int = 1
+    same_padding: bool = False
     conv_bias: bool = False
     bn_momentum: float = 0.9
     bn_epsilon: float = 1e-5
@@ -103,7 +102,7 @@ class ResNet(nn.Module):
         stem = {"strides": (2, 2), "padding": ((3, 3), (3, 3)), "name": "conv_stem"}
         x = conv(64, (7, 7), kernel_init=self.kernel_init, **stem)(images)
         x = relu(norm(name="bn_stem")(x))
-        pad = (self.pool_padding, self.pool_padding)
+        pad = (0, 1) if self.same_padding else (self.pool_padding, self.pool_padding)
         x = max_pool(x, (3, 3), (2, 2), (pad, pad), conv_impl=self.conv_impl)
         zeros, ones = nn.initializers.zeros, nn.initializers.ones
         for stage, size in enumerate(self.stage_sizes):
@@ -115,6 +114,7 @@ class ResNet(nn.Module):
                     strides=(2, 2) if project and stage > 0 else (1, 1),
                     project=project,
                     stride_on=self.stride_on,
+                    stride_padding=(0, 1) if self.same_padding else (1, 1),
                     conv=partial(conv, kernel_init=init),
                     norm=norm,
                     last_scale_init=zeros if self.zero_init_last_scale else ones,

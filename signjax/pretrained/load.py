@@ -167,21 +167,24 @@ def _changed(config: Config, values: dict[str, Any]) -> Config:
 
 
 def start_from(
-    experiment: Experiment,
+    weights: Ported | None,
     state: TrainState,
-    ported: Ported,
+    experiment: Experiment,
     classes: tuple[str, ...],
+    console: Console,
 ) -> TrainState:
-    """`state`, whose outputs are `classes`, with pretrained weights.
+    """`state`, whose outputs are `classes`, with pretrained weights if there are some.
 
     The head is theirs too if it is for the same classes by name, and stays new if not.
     Raises InputError where the network is another than that of the weights.
     """
-    initial = jax.device_get(state.variables)
-    new = () if ported.classes == classes else ("head",)
-    variables = merge(ported.variables, initial, new=new)
-    variables = device_put_global(variables, replicated(experiment.mesh))
-    return state.replace(**variables)
+    if weights is None:
+        return state
+    new = () if weights.classes == classes else ("head",)
+    merged = merge(weights.variables, jax.device_get(state.variables), new=new)
+    head = "new" if new else "theirs"
+    console.info(f"starting from pretrained weights; the classifier is {head}")
+    return state.replace(**device_put_global(merged, replicated(experiment.mesh)))
 
 
 def ported_state(experiment: Experiment, variables: dict[str, Any]) -> TrainState:

@@ -68,6 +68,7 @@ class Variant(TypedDict):
 
     stride_on: Literal["1x1", "3x3"]
     pool_padding: int
+    same_padding: bool
     conv_bias: bool
     bn_momentum: float
     bn_epsilon: float
@@ -204,14 +205,14 @@ def _named(stem: str, main: str, shortcut: str) -> Naming:
     """Names by templates of `convolution norm`, which number a unit's parts.
 
     s, b, i: its stage, block and branch from 1, s0, b0, i0 from 0; s1: the stage from
-    2. b_, i_: as letters.
+    2, n: the block's in the whole network, from 0. b_, i_: as letters.
     """
 
     def naming(unit: Unit) -> tuple[str, str]:
         s, b, branch = unit
         i = int(branch) if branch.isdigit() else 0
         numbers = {"s": s, "s0": s - 1, "s1": s + 1, "b": b, "b0": b - 1}
-        numbers |= {"i": i, "i0": i - 1}
+        numbers |= {"i": i, "i0": i - 1, "n": sum(BLOCKS[: s - 1]) + b - 1}
         template = stem if unit == STEM else main if i else shortcut
         letters = {"b_": chr(ord("a") + b - 1), "i_": chr(ord("a") + i - 1)}
         conv, norm = template.format(**numbers, **letters).split()
@@ -226,6 +227,7 @@ def variant(
     return Variant(
         stride_on=stride_on,
         pool_padding=pool_padding,
+        same_padding=False,
         conv_bias=False,
         bn_momentum=momentum,
         bn_epsilon=epsilon,
@@ -242,6 +244,7 @@ _own = _named(
 _AS_FIRST_PUBLISHED = (
     "input: prepared as for the first published weights of these names",
 )
+_BLOCK = "BottleneckResNetBlock_{n}"
 _LAYER = " ".join(
     "encoder.stages.{{s0}}.layers.{{b0}}.{}." + part
     for part in ("convolution", "normalization")
@@ -325,6 +328,20 @@ LAYOUTS = {
                 "BatchNorm's epsilon 1e-5 and momentum 0.9",
                 "input: RGB with ImageNet's mean and deviation, 224 x 224",
             ),
+        ),
+        Layout(  # its examples/imagenet
+            "flax_imagenet",
+            _named(
+                "conv_init bn_init",
+                f"{_BLOCK}/Conv_{{i0}} {_BLOCK}/BatchNorm_{{i0}}",
+                f"{_BLOCK}/conv_proj {_BLOCK}/norm_proj",
+            ),
+            "Dense_0",
+            _FLAX_LEAVES,
+            {**_V1_5, "same_padding": True},
+            HUGGING_FACE,
+            collections=True,
+            notes=("input: as google/flax's ImageNet example prepares it",),
         ),
     )
 }

@@ -272,7 +272,7 @@ def _class_names(
             )
         return source.classes, ()
     if head.size == _IMAGENET:
-        guessed = source.layout.kind in ("keras_model", "flax")
+        guessed = source.layout.kind in ("keras_model", "flax", "flax_imagenet")
         notes = ("class names: ImageNet's, as there are 1000",) if guessed else ()
         return imagenet_classes(), notes
     note = f"class names: 0 to {head.size - 1}, in the order of the outputs"
