@@ -36,7 +36,7 @@ from tests.helpers.runs import (
     start,
 )
 
-RUNS = {"cnn": LONG, "resnet": RESNET}
+RUNS = {"cnn": (*LONG, "--config.train.epochs=40"), "resnet": RESNET}
 AIMS = ("any moment", "training", "save", "training", "report")
 
 
@@ -56,17 +56,24 @@ class Run:
         resumed = max(saved_steps(self.workdir), default=0)
         left = self._unfinished()
         begin = time.monotonic()
-        with tempfile.TemporaryFile("w") as unread:
-            process = start(self._arguments, self.workdir, stdout=unread)
+        said = self.workdir.with_suffix(".log")
+        with said.open("w") as stdout:
+            process = start(self._arguments, self.workdir, stdout=stdout)
         if aim == "any moment":
             wait_for(process, random.uniform(0, within))
         elif aim == "save":
             freeze_when(process, lambda: is_inside_a_later_save(self.workdir))
         else:
             step = last_step if aim == "report" else random.randint(resumed, last_step)
-            freeze_when(process, lambda: saved_steps(self.workdir)[-1:] >= [step])
+            freeze_when(
+                process,
+                lambda: (
+                    "steps:" in said.read_text()
+                    and saved_steps(self.workdir)[-1:] >= [step]
+                ),
+            )
             process.send_signal(signal.SIGCONT)
-            wait_for(process, random.uniform(0, within / 40))
+            wait_for(process, random.uniform(0, 2 if aim == "report" else 0.3))
         process.kill()
         self._note(process.communicate()[1])
         if process.returncode >= 0:
@@ -74,7 +81,7 @@ class Run:
                 self.problems.append(f"exit status {process.returncode}")
             return None
         return {
-            "inside": self._inside(last_step, left),
+            "inside": self._inside(said.read_text(), last_step, left),
             "seconds": round(time.monotonic() - begin, 2),
             "resumed_after_step": resumed,
             "saved_steps": saved_steps(self.workdir),
@@ -95,13 +102,12 @@ class Run:
         """The saves cut short that are there, until the next one begins."""
         return {(p.name, p.stat().st_ino) for p in self.workdir.glob("*/*.tmp")}
 
-    def _inside(self, last_step: int, left: set[tuple[str, int]]) -> str:
+    def _inside(self, said: str, last_step: int, left: set[tuple[str, int]]) -> str:
+        if "steps:" not in said:
+            return "start"
         if self._unfinished() - left:
             return "save"
-        if last_step in saved_steps(self.workdir):
-            return "report"
-        started = (self.workdir / "run.json").exists()
-        return "training" if started else "start"
+        return "report" if last_step in saved_steps(self.workdir) else "training"
 
 
 def wait_for(process: subprocess.Popen[str], seconds: float) -> None:
