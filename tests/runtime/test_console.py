@@ -1,5 +1,7 @@
 """Console lines on a terminal and off it."""
 
+import contextlib
+import errno
 import math
 import os
 import pty
@@ -145,6 +147,22 @@ def test_training_off_a_terminal_breaks_its_silence(speech: Speech) -> None:
                 line = f"evaluating, {times * SILENCE:.0f} s so far\n"
                 assert speech.at((2 + times) * SILENCE) == line
         assert speech.at(11 * SILENCE) == told
+
+
+@pytest.mark.parametrize(
+    ("number", "raises"), [(errno.EIO, False), (errno.EPIPE, True)]
+)
+def test_a_line_to_a_terminal_that_is_gone_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, number: int, raises: bool
+) -> None:
+    """Its SIGHUP does, which may come after the line."""
+
+    def flush() -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys.stdout, "flush", flush)
+    with pytest.raises(BrokenPipeError) if raises else contextlib.nullcontext():
+        Console().info("line")
 
 
 def test_another_process_says_it(capsys: pytest.CaptureFixture[str]) -> None:
