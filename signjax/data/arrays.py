@@ -3,6 +3,7 @@
 As the Ankara digits and Sign Language MNIST are published on Kaggle.
 """
 
+import codecs
 import math
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def _load(file: Path) -> np.ndarray:
 
 def _is_table(file: Path) -> bool:
     with file.open("rb") as opened:
-        return opened.read(len(_HEADER)) == _HEADER
+        return opened.read(64).removeprefix(codecs.BOM_UTF8).startswith(_HEADER)
 
 
 def _load_table(file: Path) -> np.ndarray:

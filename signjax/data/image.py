@@ -178,7 +178,10 @@ def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:
         if colors.max() < _LOW_HIGH_BYTE:
             raise ValueError(_told_unfilled(f"up to {colors.max()} of 255"))
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        image = image.convert("RGB")
+        if np.asarray(image).max() == 1:
+            raise ValueError(_told_unfilled("0 and 1"))
+        return image
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
@@ -186,7 +189,7 @@ def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:
 def to_eight_bits(values: np.ndarray) -> np.ndarray:
     """Pixels of a wider type as uint8, by the range that their values tell.
 
-    Integers: up to 255 are taken as they are, up to 65,535 as 16 bits; floats from 0 to
+    Integers up to 255 are taken as they are, up to 65,535 as 16 bits; floats from 0 to
     1 as shares, up to 255 as they are. Raises ValueError where it may be another, as of
     12 bits, which would come out dark.
     """
@@ -195,9 +198,9 @@ def to_eight_bits(values: np.ndarray) -> np.ndarray:
         # A few above 1 may be shares of light that is too bright.
         ranges = {1: (0, 1.001), 255: (32, 255)}
     else:
-        ranges = {255: (0, 255), 65535: (16384, 65535)}
+        ranges = {255: (32, 255), 65535: (16384, 65535)}
     for top, (least, most) in ranges.items():
-        if low >= 0 and least <= high <= most:
+        if low >= 0 and (least <= high <= most or high == 0):
             return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
     raise ValueError(_told_unfilled(f"from {low:g} to {high:g}"))
 

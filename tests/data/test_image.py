@@ -246,6 +246,12 @@ def test_sixteen_bits_are_scaled_not_clipped(form):
 RAMP = np.linspace(0, 1, 32 * 32).reshape(32, 32)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_black_is_black(dtype):
+    file = encode(np.zeros((8, 8), dtype), "TIFF")
+    assert not load_image(file, 8).any()
+
+
 @pytest.mark.parametrize(
     ("values", "form"),
     [
@@ -265,6 +271,9 @@ def test_values_that_tell_their_range_are_read_as_meant(values, form):
     ("values", "form"),
     [
         ((1023 * RAMP).astype(np.uint16), "PNG"),
+        ((RAMP > 0.5).astype(np.uint8), "PNG"),
+        ((RAMP > 0.5).astype(np.uint16), "PNG"),
+        ((RAMP > 0.5).astype(np.int32), "TIFF"),
         ((4095 * RAMP).astype(np.uint16), "PNG"),
         ((16383 * RAMP).astype(np.uint16), "TIFF"),
         ((4095 * RAMP).astype(np.int32), "TIFF"),
