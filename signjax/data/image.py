@@ -177,11 +177,10 @@ def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:
         colors = np.asarray(image)[..., : len(image.mode.rstrip("A"))]
         if colors.max() < _LOW_HIGH_BYTE:
             raise ValueError(_told_unfilled(f"up to {colors.max()} of 255"))
+    elif image.mode == "L" and np.asarray(image).max() == 1:  # a mask
+        raise ValueError(_told_unfilled("0 and 1"))
     if not image.has_transparency_data:
-        image = image.convert("RGB")
-        if np.asarray(image).max() == 1:
-            raise ValueError(_told_unfilled("0 and 1"))
-        return image
+        return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
