@@ -11,6 +11,8 @@ HEADER = (
     "  compile s   MiB"
 )
 
+# The share of what memory and arithmetic allow below which neither is the limit.
+_LAUNCH_BOUND = 0.3
 ESTIMATES_HEADER = (
     "program  batch  images  dtype     devices   Mcycles  kernels  args MB  temp MB"
     "  GB read  compile s"
@@ -129,10 +131,20 @@ def _peak(row: Row) -> str:
 
 
 def _intensity(row: Row) -> str:
-    """FLOP a byte, and what that says of the limit."""
-    found, ridge = row["flops_per_byte"], row["ridge_flops_per_byte"]
+    """What limits the step, and what would help."""
+    found, ridge, mfu = (
+        row[key] for key in ("flops_per_byte", "ridge_flops_per_byte", "mfu")
+    )
     about = f"{row['program']}, batch {row['batch_size']}: {found:.4g} FLOP/byte"
-    if ridge is None:
-        return f"{about}; where memory is the limit is not known for this device"
-    limit = "memory" if found < ridge else "arithmetic"
-    return f"{about}; below {ridge:.4g} memory is the limit: it is {limit}"
+    if ridge is None or mfu is None:
+        return f"{about}; what limits it is not known, as the device's limits are not"
+    reached = mfu / min(1, found / ridge)
+    if reached < _LAUNCH_BOUND:
+        limit = "launches and small operations are the limit, so a larger batch_size"
+    elif found < ridge:
+        limit = (
+            f"below {ridge:.4g} memory is the limit, so a larger batch_size or image"
+        )
+    else:
+        limit = "arithmetic is the limit, so bfloat16 if it is not that"
+    return f"{about}, {reached:.0%} of what that allows: {limit} would help"
