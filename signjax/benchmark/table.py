@@ -1,6 +1,7 @@
 """Rows as lines for people, of at most 100 columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from signjax.benchmark.comparison import Row
 from signjax.benchmark.sweep import SweepPoint
@@ -10,13 +11,12 @@ HEADER = (
     "program  batch  dtype     devices   step ms  [p25, p75]         images/s    MFU"
     "  compile s   MiB"
 )
-
-# The share of what memory and arithmetic allow below which neither is the limit.
-_LAUNCH_BOUND = 0.3
 ESTIMATES_HEADER = (
     "program  batch  images  dtype     devices   Mcycles  kernels  args MB  temp MB"
     "  GB read  compile s"
 )
+# The share of what memory and arithmetic allow below which neither is the limit.
+_LAUNCH_BOUND = 0.3
 
 
 def header(points: Sequence[SweepPoint]) -> dict[str, str]:
@@ -53,7 +53,7 @@ def _estimate_line(row: Row) -> str:
     )
     found = row["estimate"]
     if found is None:
-        return f"{about}does not compile: {row['error']}"
+        return f"{about}cannot run: {row['error']}"
     kernels = found["kernels"] and sum(found["kernels"].values())
     cells = (
         (found["estimated_cycles"], 1e6, 8, 3),
@@ -97,25 +97,27 @@ def _estimate_notes(rows: Sequence[Row]) -> list[str]:
         "GB read: what operations read and write, as if there were no caches",
     ]
     for row in rows:
-        if found := row["estimate"]:
-            about = f"{row['program']}, batch {row['batch_size']}"
-            share = (found["argument_bytes"] + found["temp_bytes"]) / found[
-                "chip_bytes"
-            ]
-            lines.append(f"{about}: takes {share:.1%} of a chip's memory")
-            for words, counts in (
-                ("cycles", found["cycles_by_part"]),
-                ("not estimated", found["unestimated"]),
-                ("kernels", found["kernels"]),
-            ):
-                parts = [f"{name} {count:,}" for name, count in (counts or {}).items()]
-                lines += [f"{about}: {words}: {', '.join(parts)}"] if parts else []
-            lines += [
-                f"{about}: {entry['count']} x {entry['operation']} of {entry['type']}, "
-                f"{entry['bytes'] / 1e6:.3g} MB"
-                for entry in found["collectives"]
-            ]
+        about = f"{row['program']}, batch {row['batch_size']}"
+        lines += [f"{about}: {note}" for note in _parts(row["estimate"] or {})]
     return lines
+
+
+def _parts(estimate: Mapping[str, Any]) -> Iterator[str]:
+    """What an estimate is made of; nothing where there is none."""
+    if estimate:
+        needed = estimate["argument_bytes"] + estimate["temp_bytes"]
+        yield f"takes {needed / estimate['chip_bytes']:.1%} of a chip's memory"
+    for words, key in (
+        ("cycles", "cycles_by_part"),
+        ("not estimated", "unestimated"),
+        ("kernels", "kernels"),
+    ):
+        if counts := estimate.get(key):
+            listed = (f"{name} {count:,}" for name, count in counts.items())
+            yield f"{words}: {', '.join(listed)}"
+    for row in estimate.get("collectives", ()):
+        about = f"{row['count']} x {row['operation']} of {row['type']}"
+        yield f"{about}, {row['bytes'] / 1e6:.3g} MB"
 
 
 def _peak(row: Row) -> str:
