@@ -99,7 +99,11 @@ def run(options: Options) -> None:
         given = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true"
     try:
-        import_module(f"signjax.commands.{options.mode}").run(options)
+        command = import_module(f"signjax.commands.{options.mode}")
+    except ValueError as error:  # JAX reads its variables when it is imported
+        raise InputError(f"a variable of the environment is wrong: {error}") from error
+    try:
+        command.run(options)
     except (MemoryError, RuntimeError) as error:  # of numpy; of XLA, by its text
         text = str(error)
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:

@@ -135,7 +135,7 @@ def _check_classes(directory: Path, splits: Mapping[str, Sequence[str]]) -> None
     if "all" not in splits and not splits.keys() >= {"train", "test"}:
         raise InputError(
             f"{directory}: of the splits only {listed(splits)} is there; expected "
-            f"{LAYOUT}"
+            f"{LAYOUT}: name one of these folders to have it split"
         )
     for name, classes in splits.items():
         if len(classes) < 2:

@@ -4,6 +4,7 @@ Train, evaluate and predict all come through `square_resize`, so that a photo is
 by the model in the way its training images were.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from signjax.data.content import HEAD_BYTES, describe_content, is_heic
-from signjax.errors import InputError, listed
+from signjax.errors import InputError, listed, one_line
 
 # libjpeg decodes at 1/2, 1/4 or 1/8 several times faster. With four pixels or more
 # left for each one wanted, no value of the result moves by more than about one level.
@@ -26,6 +27,9 @@ _MOST_PIXELS = 180_000_000
 Image.MAX_IMAGE_PIXELS = 2**28
 # Bytes that one text of a PNG may unpack to; a phone's or an editor's may be megabytes.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+
+# What it logs of a damaged file is told in the error.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 _LOW_HIGH_BYTE = 64  # below: 14 bits or fewer in 16
 
@@ -177,6 +181,8 @@ def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:
         colors = np.asarray(image)[..., : len(image.mode.rstrip("A"))]
         if colors.max() < _LOW_HIGH_BYTE:
             raise ValueError(_told_unfilled(f"up to {colors.max()} of 255"))
+    elif image.mode == "L" and np.asarray(image).max() == 1:  # a mask
+        raise ValueError(_told_unfilled("0 and 1"))
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
@@ -186,7 +192,7 @@ def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:
 def to_eight_bits(values: np.ndarray) -> np.ndarray:
     """Pixels of a wider type as uint8, by the range that their values tell.
 
-    Integers: up to 255 are taken as they are, up to 65,535 as 16 bits; floats from 0 to
+    Integers up to 255 are taken as they are, up to 65,535 as 16 bits; floats from 0 to
     1 as shares, up to 255 as they are. Raises ValueError where it may be another, as of
     12 bits, which would come out dark.
     """
@@ -195,9 +201,9 @@ def to_eight_bits(values: np.ndarray) -> np.ndarray:
         # A few above 1 may be shares of light that is too bright.
         ranges = {1: (0, 1.001), 255: (32, 255)}
     else:
-        ranges = {255: (0, 255), 65535: (16384, 65535)}
+        ranges = {255: (32, 255), 65535: (16384, 65535)}
     for top, (least, most) in ranges.items():
-        if low >= 0 and least <= high <= most:
+        if low >= 0 and (least <= high <= most or high == 0):
             return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
     raise ValueError(_told_unfilled(f"from {low:g} to {high:g}"))
 
@@ -223,7 +229,9 @@ def _reason(source: str | Path | BinaryIO, error: Exception) -> str:
         return (
             f"not an image that Pillow reads: it is {describe_content(_head(source))}"
         )
-    return f"the image cannot be decoded: {error or type(error).__name__}"
+    return (
+        f"the image cannot be decoded: {one_line(error, 150) or type(error).__name__}"
+    )
 
 
 def _head(source: str | Path | BinaryIO) -> bytes:

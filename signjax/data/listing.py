@@ -17,12 +17,13 @@ IMAGE_SUFFIXES = frozenset(
     " .pnm .ppm .tga .tif .tiff .webp".split()
 )
 
-# Customary names of the folders of a split, in any case.
+# Customary names of the folders of a split, in any case, as train, Training_set, VAL.
 _SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    "train": r"train(ing)?",
+    "validation": r"val(id(ation)?)?|dev|eval(uation)?",
+    "test": r"test(ing)?",
 }
+_SUFFIXES = r"[-_ ]?(set|split|data|dataset|images)?"
 _SYSTEM = frozenset(("__MACOSX", "__pycache__"))
 
 LAYOUT = "one folder of images a class, or train/ and test/ of such folders"
@@ -53,23 +54,23 @@ def list_folder(directory: str | Path, *, nested: bool = False) -> Listing:
     """
     directory = Path(directory)
     folders = _folders(directory)
-    named = [folder for folder in folders if folder.name.casefold() in _SPLITS]
+    named = {folder: split for folder in folders if (split := _split_of(folder))}
     left_out: Counter[str] = Counter()
     if not any(map(_folders, named)) and len(named) < max(1, len(folders)):
         classes = _classes(directory, left_out, nested)
         return Listing({"all": classes}, len(directory.parts) + 1, left_out)
     parts: dict[str, Path] = {}
-    for folder in named:
-        other = parts.setdefault(_SPLITS[folder.name.casefold()], folder)
+    for folder, split in named.items():
+        other = parts.setdefault(split, folder)
         if other != folder:
             raise InputError(
                 f"{directory}: {other.name}/ and {folder.name}/ name the same split: "
                 "leave one of them"
             )
-    _count_others(directory, named, "beside the splits", left_out)
+    _count_others(directory, tuple(named), "beside the splits", left_out)
     splits = {
         split: _classes(parts[split], left_out, nested)
-        for split in dict.fromkeys(_SPLITS.values())
+        for split in _SPLITS
         if split in parts
     }
     return Listing(splits, len(directory.parts) + 2, left_out)
@@ -101,6 +102,13 @@ def natural_key(text: str) -> tuple[list[str | int], str]:
     """A sort key that counts: IMG_2 before IMG_10, case aside."""
     parts = re.split(r"(\d+)", text.casefold())
     return [int(part) if part.isdecimal() else part for part in parts], text
+
+
+def _split_of(folder: Path) -> str | None:
+    """The split that a folder's name stands for."""
+    for split, names in _SPLITS.items():
+        if re.fullmatch(f"({names}){_SUFFIXES}", folder.name, re.IGNORECASE):
+            return split
 
 
 def _folders(directory: Path) -> list[Path]:
@@ -141,7 +149,7 @@ def _refuse_deeper(directory: Path, image: Path) -> str:
     found: dict[Path, Counter[Path]] = {}
     for path in _images_below(directory, Counter()):
         root = path.parent.parent
-        if root.name.casefold() in _SPLITS:
+        if _split_of(root):
             root = root.parent
         found.setdefault(root, Counter())[path.parent] += 1
     meant = [root for root, of in found.items() if len(of) > 1 and root != directory]
@@ -160,8 +168,8 @@ def _images_below(folder: Path, left_out: Counter[str]) -> list[Path]:
         suffix = path.suffix.lower()
         if hidden:
             left_out["hidden files"] += 1
-        elif path.is_dir():
-            left_out["links to folders"] += 1
+        elif path.exists() and not path.is_file():
+            left_out["links to folders" if path.is_dir() else "no regular files"] += 1
         elif suffix in IMAGE_SUFFIXES:
             images.append(path)
         else:

@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from signjax.data.audit import (
 from signjax.data.dataset import Splits
 from signjax.data.image import square_resize
 from signjax.data.load import hold_out_validation
-from signjax.errors import InputError
+from signjax.errors import InputError, RunError
 from signjax.evaluation import plots
 from signjax.evaluation.metrics import coverage_curve, reliability, softmax
 from signjax.evaluation.occlusion import occlusion_maps
@@ -203,8 +204,10 @@ def _worst(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
     """A function that takes the folders out of the paths in texts, however nested."""
-    named = [evaluation.directory, evaluation.source, cache_directory(), "here"]
-    named += [evaluation.trained.run.data["origin"], Path.home() / "file"]
+    named = [evaluation.directory, evaluation.source, "here"]
+    named += [evaluation.trained.run.data["origin"], os.path.expanduser("~/file")]
+    with suppress(RunError):  # no home
+        named.append(cache_directory())
     parents = {str(Path(path).parent) for path in named}
     parents |= {str(Path(path).resolve().parent) for path in named}
     # With spaces in it only a known folder can be told from the words around it.

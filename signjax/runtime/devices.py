@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import jax
 
@@ -11,9 +11,27 @@ from signjax.runtime.cpu import prepare_cpu
 from signjax.runtime.distributed import single_process
 from signjax.runtime.files import cache_directory
 
+# JAX's own switches under which training would give other bits than it promises, and
+# what each must be; all others work, such as JAX_DEBUG_NANS.
+_SWITCHES = {
+    "jax_enable_x64": False,
+    "jax_disable_jit": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_default_prng_impl": "threefry2x32",
+}
+
 
 def require_devices(platform: str | None) -> list[jax.Device]:
-    """All devices, of every process; of this kind (cpu, gpu, tpu) if one is named."""
+    """All devices, of every process; of this kind (cpu, gpu, tpu) if one is named.
+
+    Raises InputError where there is none, or a switch of JAX is one of `_SWITCHES`.
+    """
+    for name, needed in _SWITCHES.items():
+        if (found := getattr(jax.config, name)) != needed:
+            raise InputError(
+                f"{name.upper()} is {found}, which changes what training computes: "
+                f"expected {needed}; unset it"
+            )
     prepare_cpu()
     devices = _devices()
     found = devices[0].platform
@@ -30,18 +48,20 @@ def _devices() -> list[jax.Device]:
     try:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:  # a plugin asserts its driver
-        platforms = os.environ.get("JAX_PLATFORMS", "")
+        older = "JAX_PLATFORM_NAME"  # which JAX reads too
+        name = older if os.environ.get(older) else "JAX_PLATFORMS"
         raise InputError(
-            f"JAX finds no device of those that JAX_PLATFORMS={platforms} names: "
-            "install jax for it and see that the driver works, or unset JAX_PLATFORMS"
+            f"JAX finds no device of those that {name}={os.environ.get(name, '')} "
+            f"names: install jax for it and see that the driver works, or unset {name}"
         ) from error
 
 
 def enable_compilation_cache() -> None:
     """Lets later processes load what this one compiles, from the user's cache."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        directory = cache_directory() / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(directory))
+        with suppress(RunError):  # no home: nothing is kept
+            directory = cache_directory() / "compiled"
+            jax.config.update("jax_compilation_cache_dir", str(directory))
     # By default what compiles within a second is not kept, as most of the CNN does.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -13,12 +13,20 @@ from signjax.errors import InputError, RunError
 
 
 def cache_directory() -> Path:
-    """$SIGNJAX_CACHE, else $XDG_CACHE_HOME/signjax, else ~/.cache/signjax."""
+    """$SIGNJAX_CACHE, else $XDG_CACHE_HOME/signjax, else ~/.cache/signjax.
+
+    Raises RunError where there is no home, as for a container's numeric user.
+    """
     if own := os.environ.get("SIGNJAX_CACHE"):
         return Path(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared) / "signjax"
-    return Path.home() / ".cache" / "signjax"
+    try:
+        return Path.home() / ".cache" / "signjax"
+    except RuntimeError as error:
+        raise RunError(
+            "there is no home directory to keep downloads in: set SIGNJAX_CACHE=DIR"
+        ) from error
 
 
 class MetricsFile:

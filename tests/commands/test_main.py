@@ -1,6 +1,9 @@
 """The command line as people run it: real processes, their output and exit status."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from PIL import Image
 from configs import cnn, resnet
 from signjax.commands.cli import Options, run
 from signjax.config import Config
-from tests.helpers.command_line import CNN, main
+from tests.helpers.command_line import CNN, ROOT, main
 from tests.helpers.records import metrics
 
 pytestmark = pytest.mark.usefixtures("module_cache")
@@ -194,11 +197,24 @@ def test_wrong_input_gets_one_line_and_status_2(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_platform_that_is_not_there_is_one_line() -> None:
-    done = main("--mode=summary", "--config=configs/cnn.py", JAX_PLATFORMS="cuda")
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("JAX_PLATFORMS", "cuda", "no device of those that JAX_PLATFORMS=cuda names"),
+        ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64 is True, which changes"),
+        ("JAX_DISABLE_JIT", "1", "JAX_DISABLE_JIT is True, which changes"),
+        ("JAX_DEFAULT_PRNG_IMPL", "rbg", "JAX_DEFAULT_PRNG_IMPL is rbg, which"),
+        ("JAX_NUMPY_DTYPE_PROMOTION", "strict", "JAX_NUMPY_DTYPE_PROMOTION is strict"),
+        ("JAX_DEFAULT_MATMUL_PRECISION", "foo", "jax_default_matmul_precision"),
+    ],
+)
+def test_a_switch_of_jax_that_cannot_be_is_one_line(
+    variable: str, value: str, told: str
+) -> None:
+    switch: dict = {variable: value}
+    done = main("--mode=summary", "--config=configs/cnn.py", **switch)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    expected = "error: JAX finds no device of those that JAX_PLATFORMS=cuda names"
-    assert done.stderr.startswith(expected)
+    assert told in done.stderr
 
 
 def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None:
@@ -212,3 +228,32 @@ def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None
     assert "WARNING" in done.stderr and "SYNTHETIC" in done.stderr
     assert "synthetic" in done.stdout
     assert metrics(tmp_path / "run")[0]["data"] == "synthetic"
+
+
+def test_a_user_without_a_name_or_a_home_trains_and_evaluates(tmp_path: Path) -> None:
+    """As in a container that is run as a numeric user."""
+    nobody = (
+        "import pwd, runpy, sys\n"
+        "def getpwuid(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = getpwuid\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        f"runpy.run_path({str(ROOT / 'main.py')!r}, run_name='__main__')"
+    )
+    bare = {"PATH": os.environ["PATH"], "JAX_PLATFORMS": "cpu"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", nobody, *arguments],
+            cwd=ROOT,
+            env=bare,
+            capture_output=True,
+            text=True,
+        )
+
+    trained = run(*CNN, "--config.train.epochs=1", f"--workdir={tmp_path}")
+    assert trained.returncode == 0, trained.stderr
+    evaluated = run("--mode=evaluate", f"--workdir={tmp_path}")
+    assert evaluated.returncode == 0, evaluated.stderr
+    refused = run("--mode=port", "--weights=keras-imagenet", "--workdir=none")
+    assert refused.stderr.startswith("error: there is no home directory")
+    assert "SIGNJAX_CACHE" in refused.stderr

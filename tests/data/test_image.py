@@ -246,6 +246,12 @@ def test_sixteen_bits_are_scaled_not_clipped(form):
 RAMP = np.linspace(0, 1, 32 * 32).reshape(32, 32)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_black_is_black(dtype):
+    file = encode(np.zeros((8, 8), dtype), "TIFF")
+    assert not load_image(file, 8).any()
+
+
 @pytest.mark.parametrize(
     ("values", "form"),
     [
@@ -265,6 +271,9 @@ def test_values_that_tell_their_range_are_read_as_meant(values, form):
     ("values", "form"),
     [
         ((1023 * RAMP).astype(np.uint16), "PNG"),
+        ((RAMP > 0.5).astype(np.uint8), "PNG"),
+        ((RAMP > 0.5).astype(np.uint16), "PNG"),
+        ((RAMP > 0.5).astype(np.int32), "TIFF"),
         ((4095 * RAMP).astype(np.uint16), "PNG"),
         ((16383 * RAMP).astype(np.uint16), "TIFF"),
         ((4095 * RAMP).astype(np.int32), "TIFF"),
@@ -393,6 +402,16 @@ def test_unreadable_files_are_named_with_the_reason(tmp_path):
         load_image(tmp_path, 16)
     with pytest.raises(InputError, match="the image given: not an image.*web page"):
         load_image(io.BytesIO(b"<html>"), 16)
+
+
+def test_a_decoders_long_message_is_one_short_line(monkeypatch):
+    def fail(source):
+        raise ValueError("many words\n" * 100)
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(InputError, match="decoded: many words many") as caught:
+        load_image(io.BytesIO(), 8)
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
 
 
 def test_a_file_needs_no_suffix(tmp_path):

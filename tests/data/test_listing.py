@@ -24,9 +24,12 @@ def found(directory: Path) -> dict[str, dict[str, int]]:
     }
 
 
-@pytest.mark.parametrize("validation", ["val", "valid", "Validation", "DEV"])
 @pytest.mark.parametrize(
-    ("train", "test"), [("train", "test"), ("Train", "Testing"), ("TRAINING", "Test")]
+    "validation", ["val", "valid", "Validation", "DEV", "eval-set"]
+)
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train", "test"), ("Train", "Testing"), ("training_set", "Test Images")],
 )
 def test_customary_names_of_splits_are_splits(
     tmp_path: Path, train: str, test: str, validation: str
@@ -95,6 +98,7 @@ def test_every_file_is_read_or_counted_by_reason(tmp_path: Path) -> None:
     touch(tmp_path, "a/notes.txt", "_b/LICENSE", "_b/Thumbs.db", "a/.x.png")
     touch(tmp_path, ".git/x.png", "__MACOSX/a/._0.png", "cover.jpg", "README", "a/.d/y")
     (tmp_path / "a" / "more").symlink_to(tmp_path / "_b")
+    os.mkfifo(tmp_path / "a" / "pipe.png")  # to read it would wait for ever
     listing = list_folder(tmp_path)
     assert {k: [f.name for f in v] for k, v in listing.splits["all"].items()} == {
         "__c__": ["2.webp"],
@@ -107,6 +111,7 @@ def test_every_file_is_read_or_counted_by_reason(tmp_path: Path) -> None:
         "files without a suffix": 1,
         "hidden files": 4,
         "links to folders": 1,
+        "no regular files": 1,
         "images beside the class folders": 1,
         "files beside the class folders": 1,
     }
