@@ -232,7 +232,7 @@ def execute(process: Process, workdir: Path) -> dict[str, Any]:
         **said,
         "wall_seconds": round(wall, 3),
         "load_average": round(load, 2),
-        "others_cpu": round(max(0.0, (busy - own) / machine), 4),
+        "others_cpu": round(min(1.0, max(0.0, (busy - own) / machine)), 4),
         "command": without_paths(process.command[1:]),
     }
 

@@ -69,9 +69,9 @@ def page() -> str:
 def table(header: str, lines: Iterable[Sequence[object]], note: str = "") -> str:
     """A Markdown table and a paragraph below it. header: columns, parted by |."""
     rows = [[cell.strip() for cell in header.split("|")], *lines]
-    drawn = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    drawn.insert(1, f"|{'---|' * len(rows[0])}")
-    return "\n".join(drawn) + (f"\n\n{note}\n" if note else "")
+    text = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    text.insert(1, f"|{'---|' * len(rows[0])}")
+    return "\n".join(text) + (f"\n\n{note}\n" if note else "")
 
 
 def accuracy() -> str:

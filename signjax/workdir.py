@@ -41,6 +41,7 @@ from signjax.state import TrainState
 # Of the config, beside what is under `run`.
 NEUTRAL_KEYS = ("name", "data.dir", "data.source", "data.stream")
 _TRAINED_ON = "trained_on.json"
+_EPOCHS = "config.train.epochs"
 _SHA256 = "data's sha256"
 VERSIONS_OF = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -136,9 +137,9 @@ def lock(workdir: Path) -> Iterator[None]:
 def record_run(workdir: Path, run: Run) -> str:
     """Writes run.json, or checks that the one there is of the same run.
 
-    That of another run that has saved nothing, not even one epoch's metrics, is
-    replaced; the line returned says so, and is empty else. Raises InputError with the
-    keys that differ, if any of them changes results.
+    A run may go on for more epochs. Another run that has saved nothing, not even one
+    epoch's metrics, is replaced. The line returned says so, and is empty else. Raises
+    InputError with the keys that differ, if any of them changes results.
     """
     path = workdir / "run.json"
     if not path.exists():
@@ -150,10 +151,12 @@ def record_run(workdir: Path, run: Run) -> str:
     if _SHA256 in told:
         told[_SHA256] = f"the data changed: {describe_change(workdir, run.image_keys)}"
     changed = "; ".join(told.values())
-    if not changed:
+    longer = different == [_EPOCHS] and now[_EPOCHS] > before[_EPOCHS]
+    if not changed or longer:
         # Where the data are now and how they are used is what evaluate goes by.
         write_json(path, read_json(path) | {"config": _stored_config(run.config)})
-        return ""
+        schedule = "the learning rate follows the longer schedule from here on"
+        return f"{workdir} goes on: {changed}; {schedule}" if longer else ""
     if has_results(workdir):
         raise InputError(
             f"{workdir} holds another run: {changed}. Give the old values to go on "

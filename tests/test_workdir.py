@@ -85,6 +85,20 @@ def test_what_changes_no_result_may_differ(
     assert after["versions"] == before["versions"]
 
 
+def test_a_finished_run_may_go_on_for_more_epochs_and_not_for_fewer(
+    tmp_path: Path,
+) -> None:
+    workdir.record_run(tmp_path, describe(train__epochs=3))
+    leave_a_result(tmp_path)
+    line = workdir.record_run(tmp_path, describe(train__epochs=5))
+    assert "train.epochs was 3 and is now 5; the learning rate follows" in line
+    assert workdir.read(tmp_path).config.train.epochs == 5
+    assert workdir.record_run(tmp_path, describe(train__epochs=5)) == ""
+    for changes in ({"train__epochs": 4}, {"train__epochs": 6, "seed": 1}):
+        with pytest.raises(InputError, match="holds another run"):
+            workdir.record_run(tmp_path, describe(**changes))
+
+
 def leave_metrics(directory: Path) -> None:
     """What is there after the first epoch."""
     (directory / "metrics.jsonl").write_text('{"step": 5}\n')

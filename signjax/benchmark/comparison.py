@@ -97,14 +97,14 @@ def _judge(new: Mapping[str, float], old: Mapping[str, float]) -> tuple[float, s
 
 
 def _cost(row: Row) -> tuple[Mapping[str, float] | None, str, str]:
-    """median, p25 and p75, None of what did not compile; in words; and their unit."""
+    """median, p25 and p75, None of what cannot run; in words; and their unit."""
     if "estimate" not in row:
         step = row["step_ms"]
         words = f"{step['median']:.4g} [{step['p25']:.4g}, {step['p75']:.4g}]"
         return step, words, "ms"
     estimate = row["estimate"]
     if estimate is None:
-        return None, "does not compile", ""
+        return None, "cannot run", ""
     cycles, kernels = estimate["estimated_cycles"], estimate["kernels"]
     cost, unit = (
         (sum(kernels.values()), "kernels") if cycles is None else (cycles, "cycles")

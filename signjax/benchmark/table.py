@@ -1,6 +1,7 @@
 """Rows as lines for people, of at most 100 columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from signjax.benchmark.comparison import Row
 from signjax.benchmark.sweep import SweepPoint
@@ -10,11 +11,12 @@ HEADER = (
     "program  batch  dtype     devices   step ms  [p25, p75]         images/s    MFU"
     "  compile s   MiB"
 )
-
 ESTIMATES_HEADER = (
     "program  batch  images  dtype     devices   Mcycles  kernels  args MB  temp MB"
     "  GB read  compile s"
 )
+# The share of what memory and arithmetic allow below which neither is the limit.
+_LAUNCH_BOUND = 0.3
 
 
 def header(points: Sequence[SweepPoint]) -> dict[str, str]:
@@ -51,7 +53,7 @@ def _estimate_line(row: Row) -> str:
     )
     found = row["estimate"]
     if found is None:
-        return f"{about}does not compile: {row['error']}"
+        return f"{about}cannot run: {row['error']}"
     kernels = found["kernels"] and sum(found["kernels"].values())
     cells = (
         (found["estimated_cycles"], 1e6, 8, 3),
@@ -95,25 +97,27 @@ def _estimate_notes(rows: Sequence[Row]) -> list[str]:
         "GB read: what operations read and write, as if there were no caches",
     ]
     for row in rows:
-        if found := row["estimate"]:
-            about = f"{row['program']}, batch {row['batch_size']}"
-            share = (found["argument_bytes"] + found["temp_bytes"]) / found[
-                "chip_bytes"
-            ]
-            lines.append(f"{about}: takes {share:.1%} of a chip's memory")
-            for words, counts in (
-                ("cycles", found["cycles_by_part"]),
-                ("not estimated", found["unestimated"]),
-                ("kernels", found["kernels"]),
-            ):
-                parts = [f"{name} {count:,}" for name, count in (counts or {}).items()]
-                lines += [f"{about}: {words}: {', '.join(parts)}"] if parts else []
-            lines += [
-                f"{about}: {entry['count']} x {entry['operation']} of {entry['type']}, "
-                f"{entry['bytes'] / 1e6:.3g} MB"
-                for entry in found["collectives"]
-            ]
+        about = f"{row['program']}, batch {row['batch_size']}"
+        lines += [f"{about}: {note}" for note in _parts(row["estimate"] or {})]
     return lines
+
+
+def _parts(estimate: Mapping[str, Any]) -> Iterator[str]:
+    """What an estimate is made of; nothing where there is none."""
+    if estimate:
+        needed = estimate["argument_bytes"] + estimate["temp_bytes"]
+        yield f"takes {needed / estimate['chip_bytes']:.1%} of a chip's memory"
+    for words, key in (
+        ("cycles", "cycles_by_part"),
+        ("not estimated", "unestimated"),
+        ("kernels", "kernels"),
+    ):
+        if counts := estimate.get(key):
+            listed = (f"{name} {count:,}" for name, count in counts.items())
+            yield f"{words}: {', '.join(listed)}"
+    for row in estimate.get("collectives", ()):
+        about = f"{row['count']} x {row['operation']} of {row['type']}"
+        yield f"{about}, {row['bytes'] / 1e6:.3g} MB"
 
 
 def _peak(row: Row) -> str:
@@ -129,10 +133,20 @@ def _peak(row: Row) -> str:
 
 
 def _intensity(row: Row) -> str:
-    """FLOP a byte, and what that says of the limit."""
-    found, ridge = row["flops_per_byte"], row["ridge_flops_per_byte"]
+    """What limits the step, and what would help."""
+    found, ridge, mfu = (
+        row[key] for key in ("flops_per_byte", "ridge_flops_per_byte", "mfu")
+    )
     about = f"{row['program']}, batch {row['batch_size']}: {found:.4g} FLOP/byte"
-    if ridge is None:
-        return f"{about}; where memory is the limit is not known for this device"
-    limit = "memory" if found < ridge else "arithmetic"
-    return f"{about}; below {ridge:.4g} memory is the limit: it is {limit}"
+    if ridge is None or mfu is None:
+        return f"{about}; what limits it is not known, as the device's limits are not"
+    reached = mfu / min(1, found / ridge)
+    if reached < _LAUNCH_BOUND:
+        limit = "launches and small operations are the limit, so a larger batch_size"
+    elif found < ridge:
+        limit = (
+            f"below {ridge:.4g} memory is the limit, so a larger batch_size or image"
+        )
+    else:
+        limit = "arithmetic is the limit, so bfloat16 if it is not that"
+    return f"{about}, {reached:.0%} of what that allows: {limit} would help"

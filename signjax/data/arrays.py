@@ -5,6 +5,7 @@ As the Ankara digits and Sign Language MNIST are published on Kaggle.
 
 import codecs
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from signjax.data.dataset import Dataset
 from signjax.data.duplicates import equal_images
 from signjax.data.image import to_eight_bits
 from signjax.data.listing import natural_key
-from signjax.errors import InputError
+from signjax.errors import InputError, one_line
 
 _PAIRS = {
     "all": ("x", "y"),
@@ -93,10 +94,10 @@ def _read(
 def _load(file: Path) -> np.ndarray:
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header raises any of them
         raise InputError(
-            f"{file}: not an array of numbers or texts that numpy saved ({error}); get "
-            "it again"
+            f"{file}: not an array of numbers or texts that numpy saved "
+            f"({one_line(error, 150)}); get it again"
         ) from error
 
 
@@ -107,11 +108,12 @@ def _is_table(file: Path) -> bool:
 
 def _load_table(file: Path) -> np.ndarray:
     try:
-        return np.loadtxt(file, np.uint8, delimiter=",", skiprows=1, ndmin=2)
-    except ValueError as error:
+        with warnings.catch_warnings(action="error"):  # of a table without rows
+            return np.loadtxt(file, np.uint8, delimiter=",", skiprows=1, ndmin=2)
+    except (ValueError, UserWarning) as error:
         raise InputError(
-            f"{file}: {error}; expected rows of a label and pixels, all whole numbers "
-            "of 0 to 255"
+            f"{file}: {one_line(error, 150)}; expected rows of a label and pixels, all "
+            "whole numbers of 0 to 255"
         ) from error
 
 

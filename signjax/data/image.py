@@ -4,6 +4,7 @@ Train, evaluate and predict all come through `square_resize`, so that a photo is
 by the model in the way its training images were.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from signjax.data.content import HEAD_BYTES, describe_content, is_heic
-from signjax.errors import InputError, listed
+from signjax.errors import InputError, listed, one_line
 
 # libjpeg decodes at 1/2, 1/4 or 1/8 several times faster. With four pixels or more
 # left for each one wanted, no value of the result moves by more than about one level.
@@ -26,6 +27,9 @@ _MOST_PIXELS = 180_000_000
 Image.MAX_IMAGE_PIXELS = 2**28
 # Bytes that one text of a PNG may unpack to; a phone's or an editor's may be megabytes.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+
+# What it logs of a damaged file is told in the error.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 _LOW_HIGH_BYTE = 64  # below: 14 bits or fewer in 16
 
@@ -177,11 +181,10 @@ def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:
         colors = np.asarray(image)[..., : len(image.mode.rstrip("A"))]
         if colors.max() < _LOW_HIGH_BYTE:
             raise ValueError(_told_unfilled(f"up to {colors.max()} of 255"))
+    elif image.mode == "L" and np.asarray(image).max() == 1:  # a mask
+        raise ValueError(_told_unfilled("0 and 1"))
     if not image.has_transparency_data:
-        image = image.convert("RGB")
-        if np.asarray(image).max() == 1:
-            raise ValueError(_told_unfilled("0 and 1"))
-        return image
+        return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
@@ -226,7 +229,9 @@ def _reason(source: str | Path | BinaryIO, error: Exception) -> str:
         return (
             f"not an image that Pillow reads: it is {describe_content(_head(source))}"
         )
-    return f"the image cannot be decoded: {error or type(error).__name__}"
+    return (
+        f"the image cannot be decoded: {one_line(error, 150) or type(error).__name__}"
+    )
 
 
 def _head(source: str | Path | BinaryIO) -> bytes:

@@ -16,7 +16,7 @@ from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.data.dataset import Dataset
 from signjax.data.download import RemoteFile, fetch
 from signjax.data.duplicates import equal_images
-from signjax.errors import InputError, listed
+from signjax.errors import InputError, listed, one_line
 from signjax.runtime.files import cache_directory
 
 TRAIN_FILE = "train_signs.h5"
@@ -120,7 +120,7 @@ def read_signs_file(path: str | Path, split: Split | None) -> Dataset:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         damage = "is truncated" if "truncated" in str(error) else "is damaged"
         raise InputError(
-            f"{path}: this HDF5 file {damage}; get it again ({error})"
+            f"{path}: this HDF5 file {damage}; get it again ({one_line(error, 150)})"
         ) from error
 
 

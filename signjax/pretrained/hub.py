@@ -31,14 +31,14 @@ def read_folder(folder: Path) -> Source:
     source = read_weights(folder / _WEIGHTS)
     file = folder / _CONFIG
     try:
-        config = _load(file)
+        facts = _load(file)
         layout, classes = source.layout, None
-        if stored := config.get("pretrained_cfg"):
+        if stored := facts.get("pretrained_cfg"):
             layout = _prepared(layout, _of_timm(stored, layout.preprocessing))
-            classes = config.get("label_names")
+            classes = facts.get("label_names")
         else:
-            layout = _of_transformers(layout, config)
-            classes = _labels(config)
+            layout = _of_transformers(layout, facts)
+            classes = _labels(facts)
             file = folder / _PREPROCESSOR
             if file.exists():
                 found = _of_processor(_load(file), layout.preprocessing)
@@ -73,7 +73,7 @@ def _prepared(layout: Layout, preprocessing: Preprocessing) -> Layout:
     return layout._replace(preprocessing=preprocessing, notes=())
 
 
-def _of_transformers(layout: Layout, config: dict[str, Any]) -> Layout:
+def _of_transformers(layout: Layout, facts: dict[str, Any]) -> Layout:
     expected = {
         "depths": list(BLOCKS),
         "layer_type": "bottleneck",
@@ -81,14 +81,14 @@ def _of_transformers(layout: Layout, config: dict[str, Any]) -> Layout:
         "downsample_in_first_stage": False,
     }
     for key, value in expected.items():
-        if config.get(key, value) != value:
-            raise InputError(f"{key} is {config[key]}: expected ResNet-50's {value}")
-    stride_on = "1x1" if config.get("downsample_in_bottleneck") else "3x3"
+        if facts.get(key, value) != value:
+            raise InputError(f"{key} is {facts[key]}: expected ResNet-50's {value}")
+    stride_on = "1x1" if facts.get("downsample_in_bottleneck") else "3x3"
     return layout._replace(variant={**layout.variant, "stride_on": stride_on})
 
 
-def _labels(config: dict[str, Any]) -> list[str] | None:
-    labels = config.get("id2label")
+def _labels(facts: dict[str, Any]) -> list[str] | None:
+    labels = facts.get("id2label")
     return labels and [str(labels[str(i)]) for i in range(len(labels))]
 
 

@@ -154,12 +154,10 @@ class _Walk:
         return prepared, bgr, []
 
     def _stem(self, conv: Layer, padding: int) -> tuple[Layer, int]:
-        _check_conv(conv, kernel=7, strides=2, padding=(padding, 3))
-        x, pool_padding = self._skip_padding(self._relu(self._norm(STEM, conv)))
+        norm = self._unit(STEM, conv, kernel=7, strides=2, padding=padding)
+        x, pool_padding = self._skip_padding(self._relu(norm))
         pool = self._next(x, "MaxPooling2D")
-        _expect(pool, "pool_size", _pair(pool.settings["pool_size"]), (3, 3))
-        _expect(pool, "strides", _pair(pool.settings["strides"]), (2, 2))
-        _expect(pool, "padding", pool.settings["padding"], "valid")
+        _expect(pool, pool_size=(3, 3), strides=(2, 2), padding="valid")
         if pool_padding not in (0, 1):
             raise InputError(f"{x.name} pads by {pool_padding}: expected 0 or 1")
         return pool, pool_padding
@@ -174,25 +172,24 @@ class _Walk:
                 f"convolution on the shortcut was expected (stage {stage}, block "
                 f"{block} of ResNet-50)"
             )
-        strides = 2 if block == 1 and stage > 1 else 1
-        conv1 = main[0]
-        on_first = strides == 2 and _pair(conv1.settings["strides"]) == (2, 2)
+        strides, second = (2 if block == 1 and stage > 1 else 1), 1
+        first = strides
         if strides == 2:
+            on_first = _pair(main[0].settings["strides"]) == (2, 2)
+            first, second = (2, 1) if on_first else (1, 2)
             self.strides_on.add("1x1" if on_first else "3x3")
-        _check_conv(conv1, kernel=1, strides=strides if on_first else 1)
-        x, padding = self._skip_padding(
-            self._relu(self._norm(Unit(stage, block, "1"), conv1))
+        y = self._unit(Unit(stage, block, "1"), main[0], strides=first)
+        y, pad = self._skip_padding(self._relu(y))
+        y = self._next(y, "Conv2D")
+        y = self._unit(
+            Unit(stage, block, "2"), y, kernel=3, strides=second, padding=pad
         )
-        conv2 = self._next(x, "Conv2D")
-        second = 1 if on_first else strides
-        _check_conv(conv2, kernel=3, strides=second, padding=(padding, 1))
-        x = self._relu(self._norm(Unit(stage, block, "2"), conv2))
-        conv3 = self._next(x, "Conv2D")
-        _check_conv(conv3, kernel=1, strides=1)
-        total = self._next(self._norm(Unit(stage, block, "3"), conv3), "Add")
+        y = self._unit(Unit(stage, block, "3"), self._next(self._relu(y), "Conv2D"))
+        total = self._next(y, "Add")
         for conv in shortcut:
-            _check_conv(conv, kernel=1, strides=strides)
-            self._norm(Unit(stage, block, "shortcut"), conv)
+            x = self._unit(Unit(stage, block, "shortcut"), conv, strides=strides)
+        if {*total.inputs} != {x.name, y.name}:
+            raise InputError(f"{total.name} adds other than {x.name} and {y.name}")
         return self._relu(total)
 
     def _end(self, x: Layer, map_size: int | None) -> str | None:
@@ -227,23 +224,52 @@ class _Walk:
             )
         if after:
             raise InputError(f"after {x.name} comes {after[0].name}: expected none")
-        for activation in activations:
-            _expect(head, "activation", activation, "softmax", "linear")
+        if not {"softmax", "linear"}.issuperset(activations):
+            raise InputError(
+                f"{head.name}'s activation is {activations[-1]}: expected softmax or "
+                "linear"
+            )
         return head.name
 
-    def _norm(self, unit: Unit, conv: Layer) -> Layer:
+    def _unit(
+        self, unit: Unit, conv: Layer, *, kernel: int = 1, strides: int = 1, padding=0
+    ) -> Layer:
+        """Checks and notes a unit; its BatchNorm. padding: of a layer before it."""
+        _expect(
+            conv,
+            kernel_size=(kernel, kernel),
+            strides=(strides, strides),
+            dilation_rate=(1, 1),
+            groups=1,
+            activation="linear",
+            data_format="channels_last",
+        )
+        # With stride 1 'same' pads equally on both sides; with more it does not.
+        same = conv.settings["padding"] == "same" and strides == 1 and padding == 0
+        if kernel > 1 and not same:
+            _expect(conv, padding="valid")
+            if padding != kernel // 2:
+                raise InputError(
+                    f"{conv.name}'s padding before it is {padding}: expected "
+                    f"{kernel // 2}"
+                )
         norm = self._next(conv, "BatchNormalization")
         axis = norm.settings["axis"]
-        _expect(norm, "axis", axis[0] if isinstance(axis, list) else axis, 3, -1)
+        if axis not in (3, -1, [3], [-1]):
+            raise InputError(f"{norm.name}'s axis is {axis}: expected the last")
         self.units[unit] = conv.name, norm.name
         self.norms.append(norm)
         return norm
 
     def _relu(self, x: Layer) -> Layer:
         (after,) = self._after(x) or [x]
-        if after.kind == "ReLU" or after.settings.get("activation") == "relu":
-            return after
-        raise InputError(f"{after.name} after {x.name} is {after.kind}: expected ReLU")
+        if after.kind == "ReLU":
+            _expect(after, max_value=None, negative_slope=0, threshold=0)
+        elif after.kind != "Activation" or after.settings["activation"] != "relu":
+            raise InputError(
+                f"{after.name} after {x.name} is {after.kind}: expected ReLU"
+            )
+        return after
 
     def _skip_padding(self, x: Layer) -> tuple[Layer, int]:
         """The padding layer after x and what it pads a side, or x and 0."""
@@ -267,29 +293,13 @@ class _Walk:
         return self.consumers.get(x.name, [])
 
 
-def _check_conv(
-    conv: Layer, *, kernel: int, strides: int, padding: tuple[int, int] = (0, 0)
-) -> None:
-    """padding: (pixels that a layer before it adds, pixels there should be)."""
-    settings = conv.settings
-    _expect(conv, "kernel_size", _pair(settings["kernel_size"]), (kernel, kernel))
-    _expect(conv, "strides", _pair(settings["strides"]), (strides, strides))
-    _expect(conv, "dilation_rate", _pair(settings["dilation_rate"]), (1, 1))
-    _expect(conv, "groups", settings.get("groups", 1), 1)
-    _expect(conv, "activation", settings["activation"], "linear")
-    _expect(conv, "data_format", settings["data_format"], "channels_last")
-    before, wanted = padding
-    # With stride 1 'same' pads equally on both sides; with more it does not.
-    same = settings["padding"] == "same" and strides == 1 and before == 0
-    if kernel > 1 and not same:
-        _expect(conv, "padding", settings["padding"], "valid")
-        _expect(conv, "padding before it", before, wanted)
-
-
-def _expect(layer: Layer, what: str, found: Any, *expected: Any) -> None:
-    if found not in expected:
-        wanted = " or ".join(map(str, expected))
-        raise InputError(f"{layer.name}'s {what} is {found}: expected {wanted}")
+def _expect(layer: Layer, **expected: Any) -> None:
+    """Settings that a layer must have where it has them; a number stands for a pair."""
+    for what, value in expected.items():
+        found = layer.settings.get(what, value)
+        found = _pair(found) if isinstance(value, tuple) else found
+        if found != value:
+            raise InputError(f"{layer.name}'s {what} is {found}: expected {value}")
 
 
 def _pair(value: Any) -> tuple[int, int]:

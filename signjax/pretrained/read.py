@@ -17,9 +17,9 @@ from typing import Any, cast
 import h5py
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 from flax import serialization
 from flax.traverse_util import flatten_dict
+from safetensors import deserialize
 
 from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.errors import InputError, listed, one_line
@@ -41,6 +41,9 @@ _PICKLE = (
     'it safe where torch is: `python -c "import torch, safetensors.torch as s; '
     "s.save_file(torch.load('X.pth', weights_only=True), 'X.safetensors')\"`"
 )
+
+
+_SAFETENSORS = {"F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -282,9 +285,18 @@ def _read_zip(content: bytes) -> tuple[Layout, Arrays]:
 
 
 def _read_safetensors(content: bytes) -> tuple[Layout, Arrays]:
-    arrays = safetensors.numpy.load(content)
-    kept = {n: a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
-    return _recognized(kept, "safetensors")
+    arrays = {}
+    for name, stored in deserialize(content):
+        if name.endswith("num_batches_tracked"):
+            continue
+        if stored["dtype"] not in _SAFETENSORS:
+            raise InputError(
+                f"{name} is {stored['dtype']}: expected {listed(_SAFETENSORS)}; save "
+                "the weights as they were trained"
+            )
+        values = np.frombuffer(stored["data"], _SAFETENSORS[stored["dtype"]])
+        arrays[name] = values.reshape(stored["shape"])
+    return _recognized(arrays, "safetensors")
 
 
 def _read_flax(content: bytes) -> tuple[Layout, Arrays]:

@@ -72,10 +72,6 @@ def test_the_resnet_takes_two_gflop_an_image() -> None:
     assert flops / 1e9 == pytest.approx(2.00, abs=0.005)
 
 
-def test_the_size_of_the_images_counts() -> None:
-    assert forward_flops(CNN(6), 128)[0] == 4 * by_hand(CNN_LAYERS)
-
-
 def test_a_peak_is_that_of_the_arithmetic_that_is_done() -> None:
     h200 = known_peaks("NVIDIA H200")
     assert h200 is not None

@@ -22,7 +22,7 @@ def test_an_unknown_accelerator_has_no_mfu() -> None:
     assert "peak for bfloat16: not known for GPU 1" in told
     assert "nominal" in told and "Winograd" in told
     unknown = "\n".join(notes([ROW | {"flops_per_byte": 81.5}]))
-    assert "81.5 FLOP/byte; where memory is the limit is not known" in unknown
+    assert "81.5 FLOP/byte; what limits it is not known" in unknown
 
 
 def test_a_known_accelerator_is_told_with_its_limits() -> None:
@@ -31,7 +31,11 @@ def test_a_known_accelerator_is_told_with_its_limits() -> None:
     assert "16.3%" in line(known) and line(known).endswith("3072")
     told = "\n".join(notes([known]))
     assert "peak for bfloat16: 989.4 TFLOP/s" in told
-    assert "81.5 FLOP/byte; below 206.1 memory is the limit: it is memory" in told
+    assert "81.5 FLOP/byte, 41% of what that allows: below 206.1 memory is" in told
+    launches = notes([known | {"mfu": 0.02}])[-1]
+    assert launches.endswith("so a larger batch_size would help")
+    assert "5% of what that allows: launches and small operations" in launches
+    assert "arithmetic" in notes([known | {"flops_per_byte": 400.0, "mfu": 0.5}])[-1]
 
 
 def test_the_table_fits_a_terminal_of_100_columns() -> None:

@@ -152,12 +152,6 @@ def test_flags_that_do_not_go_together_are_refused(
     assert said in capsys.readouterr().err
 
 
-def test_every_baseline_has_its_script(root: Path) -> None:
-    for baseline in speed.BASELINES.values():
-        for module, *_ in baseline.works.values():
-            assert (root / "benchmarks" / "baselines" / f"{module}.py").exists()
-
-
 def test_the_clock_leaves_out_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     parser = measure.make_parser(None)
     flags = ["--weights=none", "--warmup=2", "--steps=4"]

@@ -97,6 +97,11 @@ def test_other_arrays_are_refused(
 @pytest.mark.parametrize("kept", [0, 5, 60, 1000])
 def test_a_damaged_array_is_refused(tmp_path: Path, kept: int) -> None:
     path = save(tmp_path, X=GREY, Y=LABELS) / "X.npy"
+    content = path.read_bytes().replace(b"}", b"(")
+    path.write_bytes(content)  # a header whose brackets do not close
+    with pytest.raises(InputError, match="X.npy: not an array") as caught:
+        read_arrays(tmp_path)
+    assert len(str(caught.value)) < 300 + len(str(path))
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError, match="X.npy: not an array"):
         read_arrays(tmp_path)
@@ -107,6 +112,7 @@ def test_a_damaged_array_is_refused(tmp_path: Path, kept: int) -> None:
     [
         ("label,pixel1\n0,1\n0,x\n", "'x'"),
         ("label,pixel1\n0,300\n", "300"),
+        ("label,pixel1\n", "no data"),
         ("label,pixel1,pixel2\n0,1,2\n1,2\n", "columns"),
         ("label,pixel1,pixel2\n0,1,2\n", r"\(1, 2\)"),
     ],

@@ -404,6 +404,16 @@ def test_unreadable_files_are_named_with_the_reason(tmp_path):
         load_image(io.BytesIO(b"<html>"), 16)
 
 
+def test_a_decoders_long_message_is_one_short_line(monkeypatch):
+    def fail(source):
+        raise ValueError("many words\n" * 100)
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(InputError, match="decoded: many words many") as caught:
+        load_image(io.BytesIO(), 8)
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
 def test_a_file_needs_no_suffix(tmp_path):
     (tmp_path / "photo").write_bytes(encode(quadrants()).getvalue())
     assert color(load_image(str(tmp_path / "photo"), 16), 0.2, 0.2) == list(RED)

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from configs import cnn
 from signjax.config import check
 from signjax.data import stream
 from signjax.data.batches import Batches
-from signjax.data.load import load_splits
 from signjax.errors import InputError, RunError
 from signjax.runtime.console import Console
 from signjax.train import train
@@ -125,9 +123,7 @@ def test_a_streamed_run_ends_with_the_bits_of_one_in_memory(
     assert_same_end(memory, streamed)
 
 
-@pytest.mark.parametrize(
-    ("step", "later"), [(STEPS - 1, True), (STEPS, True), (STEPS + 2, False)]
-)
+@pytest.mark.parametrize(("step", "later"), [(STEPS, True), (STEPS + 2, False)])
 def test_a_stopped_run_goes_on_with_the_same_images_on_disk_or_in_memory(
     run: Run,
     never_stopped: Path,
@@ -166,32 +162,6 @@ def test_an_image_lost_in_training_is_named_and_what_was_saved_is_kept(
         start()
     lost.write_bytes(content)
     assert_same_end(start(), never_stopped)
-
-
-def test_the_data_of_a_streamed_run_are_found_without_grain(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workdir = run("run", data__stream=True)
-    monkeypatch.setitem(sys.modules, "grain", None)
-    trained = load_trained(workdir, devices=jax.devices()[:1], warn=pytest.fail)
-    splits = load_splits(trained.run.config, pytest.fail)
-    assert splits.sha256 == trained.run.data["sha256"] and len(splits.test) == 9
-    with pytest.raises(InputError, match="needs grain: pip install grain") as error:
-        run("other", data__stream=True)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"data.source": "signs"}, "config.data.stream is True, which only folders"),
-        ({"data.source": "auto"}, "config.data.stream is True, which only folders"),
-        ({"data.synthetic_count": 5}, "config.data.synthetic_count is 5, but with"),
-    ],
-)
-def test_what_cannot_be_streamed_is_refused(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(InputError, match=told):
-        config_of(Path("here"), **{"data.stream": True} | changes)
 
 
 def test_the_command_line_streams_and_ends(image_folder: Path, tmp_path: Path) -> None:

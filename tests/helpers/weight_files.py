@@ -14,6 +14,9 @@ import h5py
 import numpy as np
 from safetensors.numpy import save_file
 
+from signjax.pretrained import names
+from signjax.pretrained.read import Source
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 Arrays = Mapping[str, np.ndarray]
@@ -32,6 +35,13 @@ def shapes_of(case: str, *, counters: bool = True) -> dict[str, tuple[int, ...]]
     if counters:
         return shapes
     return {k: v for k, v in shapes.items() if not k.endswith("num_batches_tracked")}
+
+
+def as_source(case: str, arrays: dict[str, np.ndarray]) -> Source:
+    """What reading a file of these arrays gives."""
+    layout = names.recognize({name: array.shape for name, array in arrays.items()})
+    assert layout is not None and layout.kind == case
+    return Source("weights", layout, arrays)
 
 
 def zeros(shapes: Shapes, dtype: Any = np.float32) -> dict[str, np.ndarray]:
