@@ -15,7 +15,8 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("*s/README.md"), *ROOT.glob("docs/**/*.md")]
 )
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
-SUFFIXES = {"csv", "json", "md", "npy", "py"}  # train.csv is a file, not a key
+# train.csv is a file, not a key.
+SUFFIXES = {"csv", "json", "md", "npy", "py", "safetensors"}
 UNLEARNED = (
     "drawn hands", "given up", "no class", "stranger", "other people", "twins",
     "relight", "framing", "nearly a point", "taken for none", "peer",
@@ -81,7 +82,7 @@ def test_named_keys_exist(page: Path) -> None:
     text = code(page.read_text("utf-8"))
     named = set(re.findall(r"(?<![\w/.])config\.([a-z_]+(?:\.[a-z_]+)?)(?!\w)", text))
     groups = {key for key in config_keys() if "." not in key}
-    for word in re.findall(r"(?<![\w/.-])([a-z]+\.[a-z_]+)(?![\w(/])", text):
+    for word in re.findall(r"(?<![\w/.-])([a-z]+\.[a-z_]+)(?![\w(/.])", text):
         if word.split(".")[0] in groups and word.split(".")[1] not in SUFFIXES:
             named.add(word)
     assert named - config_keys() - SUFFIXES == set()

@@ -163,8 +163,8 @@ def test_a_terminal_that_closes_ends_it_with_its_state_saved(tmp_path: Path) -> 
     os.close(near)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert stderr.startswith("error: stopped by SIGHUP after step"), stderr
-    assert f"after step {saved_steps(tmp_path)[-1]} of" in stderr
+    last = saved_steps(tmp_path)[-1]
+    assert f"error: stopped by SIGHUP after step {last} of" in stderr
 
 
 def test_ctrl_c_before_training_is_one_line_and_leaves_the_workdir_free(

@@ -1,6 +1,7 @@
 """What a run tells people: lines, warnings, a progress bar."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -91,8 +92,14 @@ class Console:
     def info(self, text: str) -> None:
         """One plain line on stdout (above the bar, which redirects stdout)."""
         self._last_line = self._clock()
-        if not self._quiet:
+        if self._quiet:
+            return
+        try:
             print(text, flush=True)
+        except OSError as error:
+            # A terminal that is gone; its SIGHUP, which saves the run, may come later.
+            if error.errno != errno.EIO:
+                raise
 
     @contextlib.contextmanager
     def if_slow(self, text: str) -> Iterator[None]:

@@ -1,5 +1,7 @@
 """Console lines on a terminal and off it."""
 
+import errno
+import io
 import math
 import os
 import pty
@@ -145,6 +147,19 @@ def test_training_off_a_terminal_breaks_its_silence(speech: Speech) -> None:
                 line = f"evaluating, {times * SILENCE:.0f} s so far\n"
                 assert speech.at((2 + times) * SILENCE) == line
         assert speech.at(11 * SILENCE) == told
+
+
+def test_a_line_to_a_terminal_that_is_gone_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its SIGHUP does, which may come after the line."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, text)
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    Console().info("line")
 
 
 def test_another_process_says_it(capsys: pytest.CaptureFixture[str]) -> None:
