@@ -173,9 +173,10 @@ def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
 def _array(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
     array = file.get(key)
     if not isinstance(array, h5py.Dataset):
+        keys = listed(sorted(map(str, file)))  # those that are no text are bytes
         raise InputError(
-            f"{path}: no array {key} in this HDF5 file (it has {listed(sorted(file))});"
-            " expected the SIGNS layout"
+            f"{path}: no array {key} in this HDF5 file (it has {keys}); expected the "
+            "SIGNS layout"
         )
     return array
 

@@ -190,6 +190,8 @@ def test_flags_and_keys_become_values(monkeypatch: pytest.MonkeyPatch) -> None:
         (0.5, 0.5, 1),
     )
     assert (config.train.shuffle, config.augment.flip) == (False, True)
+    given = {*(key.split("=")[0] for key in keys), "augment.flip"}
+    assert len(options.chosen) == len(given) and given.issuperset(options.chosen)
     assert config.optimizer.momentum == 0 and type(config.optimizer.momentum) is float
     assert Options(config=config).workdir == ""
 

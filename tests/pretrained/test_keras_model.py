@@ -264,6 +264,14 @@ def test_what_prepares_images_is_read_from_the_model(name: str, tmp_path: Path) 
             lambda: json.dumps({"class_name": "Custom", "config": {"layers": []}}),
             "of class Custom: expected a functional or a sequential one",
         ),
+        (
+            lambda: MODELS["sequential"].replace('"Add"', '"Multiply"'),
+            "its network has 0 residual blocks",
+        ),
+        (
+            lambda: MODELS["sequential"].replace('"relu"', '"gelu"'),
+            "is Activation: expected ReLU",
+        ),
         (lambda: sequential(IMAGES, dense("signs")), "0 convolutions: expected 53"),
     ],
 )  # fmt: skip
@@ -273,6 +281,22 @@ def test_other_models_are_refused_by_the_layers_name(
     with pytest.raises(InputError) as caught:
         read(config(), tmp_path)
     assert told in str(caught.value)
+
+
+def test_a_normalization_adapted_to_images_is_read_from_its_variables(
+    tmp_path: Path,
+) -> None:
+    adapted = layer("Normalization", "x", "images", mean=None, variance=None)
+    config = functional(IMAGES, adapted, base("x"), dense("signs", "resnet50"))
+    variables = {
+        "x/mean": np.array([1, 2, 3], np.float32),
+        "x/variance": np.array([4, 9, 16], np.float32),
+        "x/count": np.array(0, np.int64),
+    }
+    path = write_keras_h5(tmp_path / "x", arrays() | variables, config)
+    found = read_weights(path).layout.preprocessing
+    np.testing.assert_allclose(np.array(found.mean) * 255, [1, 2, 3], 1e-6)
+    np.testing.assert_allclose(np.array(found.std) * 255, [2, 3, 4], 1e-6)
 
 
 def test_training_mode_of_the_whole_base_is_told(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from signjax.experiment import Experiment, make_experiment
 from signjax.pretrained.load import (
     Weights,
     open_weights,
+    ported_config,
     ported_state,
     settle_weights,
     start_from,
@@ -162,6 +163,11 @@ def test_a_workdir_gives_its_weights_and_how_images_are_prepared(
         True,
         15.0,
     )
+    kept = ported_config(ported)
+    check(kept)
+    for key in ("mean", "std", "image_size", "crop", "interpolation"):
+        assert kept.data[key] == config.data[key]
+    assert (kept.tta.flip, kept.tta.rotation) == (config.tta.flip, config.tta.rotation)
     found = ported.variables["params"]["head"]
     np.testing.assert_array_equal(found["bias"], [0, 1, 2])
     assert len(jax.tree.leaves(ported.variables)) == 267
@@ -182,6 +188,9 @@ def test_a_cnn_starts_from_the_weights_of_a_cnn(tmp_path: Path) -> None:
     ):
         np.testing.assert_array_equal(found, wanted)
         assert found.ndim < 2 or not np.array_equal(found, other)
+    kept = ported_config(ported)
+    check(kept)
+    assert kept.model.name == "cnn"
     other = resnet.get_config()
     other.model.weights = str(tmp_path / "run")
     with pytest.raises(InputError, match="config.model.name is 'resnet50', not 'cnn'"):

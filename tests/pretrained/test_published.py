@@ -7,7 +7,6 @@ from signjax.pretrained.published import (
     CAFFE,
     PUBLISHED,
     STRIKES_BACK,
-    TORCHVISION,
     named,
     preprocessing_of,
 )
@@ -33,11 +32,9 @@ def test_no_two_files_have_the_same_place_in_the_cache() -> None:
     assert len(set(names)) == len(PUBLISHED)
 
 
-def test_a_file_is_prepared_for_as_its_publisher_does() -> None:
-    assert named("keras-imagenet").preprocessing == CAFFE
-    assert named("timm/resnet50.tv_in1k").preprocessing == TORCHVISION
-    assert named("timm/resnet50.a1_in1k").preprocessing == STRIKES_BACK
+def test_keras_weights_take_caffes_mean() -> None:
     # keras/src/applications/imagenet_utils.py, mode "caffe", in RGB order.
+    assert named("keras-imagenet").preprocessing == CAFFE
     mean = [value * 255 for value in CAFFE.mean]
     assert mean == pytest.approx([123.68, 116.779, 103.939])
 

@@ -1,0 +1,151 @@
+"""Readers of images, arrays and tables against damaged files: what came of them.
+
+    python -m tests.data.fuzz_images [--count=2000] [--seed=0] [KIND ...]
+
+Every file is read equal to the sound one, read to other values, which formats without a
+checksum cannot know, or refused in one line of at most 300 characters. Anything else is
+a fault: it is printed with its seed, and the exit status is 1.
+"""
+
+import argparse
+import io
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from signjax.data.arrays import read_arrays
+from signjax.data.image import CropResize, load_image
+from signjax.data.load import load_labelled
+from signjax.errors import InputError
+from tests.pretrained.fuzz_weights import mutate
+
+SECONDS = 60  # that one file may take
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), np.uint8)
+LABELS = np.arange(6) % 3
+FORMATS = "PNG JPEG GIF BMP WEBP TIFF PPM JPEG2000 AVIF".split()
+if find_spec("pillow_heif"):
+    FORMATS.append("HEIF")
+
+
+def write_signs(compression: str | None) -> bytes:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.create_dataset("train_set_x", data=PIXELS, compression=compression)
+        file["train_set_y"] = LABELS
+        file["list_classes"] = ["a", "b", "c"] if compression else np.arange(3)
+    return content.getvalue()
+
+
+def write_image(form: str) -> bytes:
+    if form == "HEIF":
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    content = io.BytesIO()
+    Image.fromarray(PIXELS[0]).save(content, form)
+    return content.getvalue()
+
+
+def write_array(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def write_table() -> bytes:
+    rows = np.column_stack([LABELS, PIXELS[..., 0].reshape(6, -1)])
+    header = ",".join(["label", *(f"pixel{i}" for i in range(24 * 24))])
+    content = io.StringIO()
+    np.savetxt(content, rows, "%d", ",", header=header, comments="")
+    return content.getvalue().encode()
+
+
+def read_pair(path: Path) -> np.ndarray:
+    name, other = ("X", LABELS) if path.name == "X.npy" else ("Y", PIXELS)
+    np.save(path.with_name("Y.npy" if name == "X" else "X.npy"), other)
+    data = read_arrays(path.parent)["all"]
+    return data.labels if name == "Y" else data.images
+
+
+def read_named(path: Path) -> np.ndarray:
+    return load_labelled(path, 24, CropResize()).images[:]
+
+
+# Kind -> (a sound file's name and content, its reader).
+KINDS: dict[str, tuple[str, bytes, Callable[[Path], np.ndarray]]] = {
+    **{f: ("x", write_image(f), lambda path: load_image(path, 16)) for f in FORMATS},
+    "h5": ("x.h5", write_signs(None), read_named),
+    "h5, gzip": ("x.h5", write_signs("gzip"), read_named),
+    "X.npy": ("X.npy", write_array(PIXELS), read_pair),
+    "Y.npy": ("Y.npy", write_array(np.eye(3)[LABELS]), read_pair),
+    "CSV": ("x.csv", write_table(), read_named),
+}
+
+
+def outcome(path: Path, read: Callable[[Path], np.ndarray], sound: np.ndarray) -> str:
+    """What reading a file gives; raises what it raises that is no refusal."""
+    try:
+        found = read(path)
+    except InputError as error:
+        line = str(error)
+        if len(line) > 300 or not line.isprintable():
+            raise ValueError(f"a line of {len(line)} characters: {line!r}") from error
+        return "refused"
+    return "equal" if np.array_equal(found, sound) else "other values"
+
+
+def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
+    """(how many files came out how, a line for each fault)."""
+    outcomes: Counter[str] = Counter()
+    faults = []
+    name, content, read = KINDS[kind]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(action="error"),
+    ):
+        path = Path(folder) / name
+        path.write_bytes(content)
+        sound = read(path)
+        for index in range(count):
+            path.write_bytes(mutate(content, np.random.default_rng((seed, index))))
+            start = time.monotonic()
+            try:
+                outcomes[outcome(path, read, sound)] += 1
+            except BaseException as error:
+                faults.append(f"{kind} {seed} {index}: {error!r}")
+            if time.monotonic() - start > SECONDS:
+                faults.append(f"{kind} {seed} {index}: more than {SECONDS} s")
+    return outcomes, faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("kinds", nargs="*", default=list(KINDS), metavar="KIND")
+    given = parser.parse_args()
+    columns = ("refused", "equal", "other values")
+    print("| file | mutated | " + " | ".join(columns) + " | faults |")
+    print("|---" * (len(columns) + 3) + "|")
+    failed = False
+    for kind in given.kinds:
+        outcomes, faults = run(kind, given.count, given.seed)
+        row = [kind, given.count, *(outcomes[name] for name in columns), len(faults)]
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+        for fault in faults[:10]:
+            print(fault, file=sys.stderr)
+        failed |= bool(faults)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
