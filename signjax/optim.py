@@ -42,11 +42,13 @@ def make_optimizer(
         optimizer = optax.adamw(
             rate, eps=epsilon, weight_decay=weight_decay, mask=is_kernel
         )
-    else:
+    elif name == "sgd":
         optimizer = optax.chain(
             optax.add_decayed_weights(weight_decay, mask=is_kernel),
             optax.sgd(rate, momentum=momentum, nesterov=True),
         )
+    else:
+        raise ValueError(f"no optimizer is called {name!r}")
     if layer_decay < 1 or head_epochs:
         by_depth = scale_by_depth(
             depth_below_head,

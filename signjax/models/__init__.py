@@ -28,6 +28,8 @@ def make_model(
     if name == "cnn":
         common = {key: options[key] for key in ("num_classes", "conv_impl", "dtype")}
         return CNN(kernel_init=glorot if keras else he, **common)
+    if name != "resnet50":
+        raise ValueError(f"no model is called {name!r}")
     inits = {"kernel_init": glorot, "block_init": _keras_uniform, "head_init": glorot}
     return ResNet(**(inits if keras else {}), **options)
 
