@@ -23,9 +23,9 @@ from signjax.runtime.machine import ROOT
 Rows = Sequence[Mapping[str, Any]]
 
 PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
-SPEED, STARTUP, KILLS = (
+SPEED, STARTUP, TOPOLOGY, KILLS = (
     ROOT / "benchmarks" / "results" / f"{name}.json"
-    for name in ("speed", "startup", "kills")
+    for name in ("speed", "startup", "topology", "kills")
 )
 # What the Keras project reports of its own networks: epochs, train and test accuracy.
 REFERENCE = {
@@ -247,6 +247,40 @@ def startup() -> str:
     )
 
 
+def topology() -> str:
+    """What compilers say of the step for chips that were not there."""
+    rows, lines = json.loads(TOPOLOGY.read_text()), []
+    for row in rows:
+        found = row["estimate"]
+        about = (row["topology"], f"`configs/{row['config']}`", row["program"])
+        about = (*about, row["batch_size"])
+        if found is None:
+            lines.append((*about, f"cannot run: {row['error']}", "", "", "", "", ""))
+            continue
+        largest = max((found["cycles_by_part"] or {"": 0}).items(), key=lambda x: x[1])
+        cycles, read = found["estimated_cycles"], found["bytes_accessed"]
+        lines.append(
+            (
+                *about,
+                f"{cycles / 1e6:.2f} M" if cycles else "",
+                f"{largest[0]} {largest[1] / cycles:.0%}" if cycles else "",
+                sum(found["kernels"].values()) if found["kernels"] else "",
+                f"{found['argument_bytes'] / 1e6:.0f}",
+                f"{found['temp_bytes'] / 1e6:.0f}",
+                f"{read / 1e9:.2f}" if read else "",
+            )
+        )
+    return table(
+        "chip | recipe | program | batch | cycles | largest part | kernels | args, MB "
+        "| temp, MB | read and written, GB",
+        lines,
+        "Compiled ahead of time, nothing was run: cycles are the TPU compiler's own "
+        "estimate, incomplete (`unestimated` in the file lists what has none), and no "
+        f"measurement. jax {rows[0]['versions']['jax']}, bfloat16. "
+        "`benchmarks/results/topology.json`, by `python -m benchmarks.topology`.",
+    )
+
+
 def kills() -> str:
     """How runs ended that were killed: where the kills fell, what differed."""
     moments = ("start", "training", "save", "report")
@@ -266,7 +300,7 @@ def kills() -> str:
         lines,
         "Runs killed by SIGKILL, resumed until they end, and compared bit by bit with "
         "one that was never killed: the last checkpoint's arrays, `metrics.jsonl` and "
-        f"`result.json` without timings. A save is written while training goes on, and "
+        "`result.json` without timings. A save is written while training goes on, and "
         f"the CNN's takes longer than an epoch. {_measured_on(rows)}. "
         "`benchmarks/results/kills.json`, by `python -m tests.kills`.",
     )
@@ -363,6 +397,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "Ablations": ablation,
     "Speed": speed,
     "Start-up": startup,
+    "Accelerators, by their compilers": topology,
     "Kills": kills,
 }
 

@@ -64,7 +64,7 @@ def test_a_frozen_backbone_keeps_its_bits_and_the_head_learns() -> None:
     state = random_state(optimizer, frozen=True)
     before = jax.tree.map(np.array, state.variables)
     rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
+    images = rng.integers(0, 256, (4, SIZE * SIZE * 3), np.uint8)
     labels, indices = np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32)
     for _ in range(3):
         state, _ = step(state, images, labels, indices, jax.random.key(0))

@@ -168,7 +168,8 @@ def read_classes(
     """
     if empty := [name for name, files in classes.items() if not files]:
         raise InputError(
-            f"no images in the class folders {listed(empty)}; expected .jpg, .png, ..."
+            f"{directory}: no images in the class folders {listed(empty)}; expected "
+            ".jpg, .png, ...: fill them or move them elsewhere"
         )
     paths = [path for files in classes.values() for path in files]
     sizes = [len(files) for files in classes.values()]

@@ -248,6 +248,7 @@ def test_a_whole_keras_model_states_its_variant(tmp_path: Path) -> None:
     assert ported.variant == {
         "stride_on": "1x1",
         "pool_padding": 0,
+        "same_padding": False,
         "conv_bias": False,
         "bn_momentum": 0.99,
         "bn_epsilon": 1e-3,

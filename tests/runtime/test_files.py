@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from signjax.errors import InputError, RunError
 from signjax.runtime.files import (
     MetricsFile,
+    cache_directory,
     read_json,
     write_json,
     write_text,
@@ -155,3 +157,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 def test_a_file_name_that_is_no_text_is_written_as_an_escape(tmp_path):
     write_text(tmp_path / "page.html", "of caf\u00e9/\udcff.png")
     assert (tmp_path / "page.html").read_text() == "of caf\u00e9/\\udcff.png"
+
+
+def test_the_cache_is_where_the_person_wants_it(monkeypatch):
+    for name in ("SIGNJAX_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert cache_directory() == Path.home() / ".cache" / "signjax"
+    monkeypatch.setenv("XDG_CACHE_HOME", os.path.join("some", "cache"))
+    assert cache_directory() == Path("some/cache/signjax")
+    monkeypatch.setenv("SIGNJAX_CACHE", "mine")
+    assert cache_directory() == Path("mine")
