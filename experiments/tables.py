@@ -23,9 +23,9 @@ from signjax.runtime.machine import ROOT
 Rows = Sequence[Mapping[str, Any]]
 
 PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
-SPEED, STARTUP, TOPOLOGY = (
+SPEED, STARTUP, TOPOLOGY, KILLS = (
     ROOT / "benchmarks" / "results" / f"{name}.json"
-    for name in ("speed", "startup", "topology")
+    for name in ("speed", "startup", "topology", "kills")
 )
 # What the Keras project reports of its own networks: epochs, train and test accuracy.
 REFERENCE = {
@@ -281,6 +281,31 @@ def topology() -> str:
     )
 
 
+def kills() -> str:
+    """How runs ended that were killed: where the kills fell, what differed."""
+    moments = ("start", "training", "save", "report")
+    rows = json.loads(KILLS.read_text())
+    lines = [
+        (
+            row["model"],
+            row["kills"],
+            *(row["inside"].get(moment, 0) for moment in moments),
+            row["runs"],
+            "; ".join(row["problems"]) or "nothing",
+        )
+        for row in rows
+    ]
+    return table(
+        f"model | kills | inside {' | inside '.join(moments)} | runs | what differed",
+        lines,
+        "Runs killed by SIGKILL, resumed until they end, and compared bit by bit with "
+        "one that was never killed: the last checkpoint's arrays, `metrics.jsonl` and "
+        "`result.json` without timings. A save is written while training goes on, and "
+        f"the CNN's takes longer than an epoch. {_measured_on(rows)}. "
+        "`benchmarks/results/kills.json`, by `python -m tests.kills`.",
+    )
+
+
 def readme_accuracy() -> str:
     """README's table of results: one line a recipe."""
     lines = []
@@ -373,6 +398,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "Speed": speed,
     "Start-up": startup,
     "Accelerators, by their compilers": topology,
+    "Kills": kills,
 }
 
 if __name__ == "__main__":

@@ -106,6 +106,6 @@ def _print_difference(console: Console, experiment: Experiment, ported: Ported) 
     )
     difference = np.abs(logits - known.logits).max() / np.abs(known.logits).max()
     console.info(
-        f"largest difference to {known.peer}: {difference:.1e} of the largest logit, "
-        f"in {experiment.dtype}"
+        f"largest difference to {known.program}: {difference:.1e} of the largest "
+        f"logit, in {experiment.dtype}"
     )

@@ -12,10 +12,10 @@ from signjax.pretrained.port import flatten
 
 
 class KnownOutput(NamedTuple):
-    """images: uint8 [1, 64, 64, 3]. logits: float32 [1, classes], computed by `peer`
+    """images: uint8 [1, 64, 64, 3]. logits: float32 [1, classes], computed by `program`
     from the weights as they were before they were ported."""
 
-    peer: str
+    program: str
     images: np.ndarray
     logits: np.ndarray
 
@@ -27,7 +27,7 @@ def known_output(variables: dict[str, Any]) -> KnownOutput | None:
     if stored is None:
         return None
     logits = np.asarray(stored["logits"], np.float32)
-    return KnownOutput(stored["peer"], golden_images(), logits[None])
+    return KnownOutput(stored["program"], golden_images(), logits[None])
 
 
 def fingerprint(variables: dict[str, Any]) -> str:

@@ -286,7 +286,7 @@ def _read_zip(content: bytes) -> tuple[Layout, Arrays]:
 
 def _read_safetensors(content: bytes) -> tuple[Layout, Arrays]:
     arrays = {}
-    for name, stored in deserialize(content):
+    for name, stored in sorted(deserialize(content), key=lambda item: item[0]):
         if name.endswith("num_batches_tracked"):
             continue
         if stored["dtype"] not in _SAFETENSORS:

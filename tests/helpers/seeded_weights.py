@@ -1,6 +1,6 @@
-"""Weights drawn from a seed for any source's names and shapes, the same everywhere.
+"""Weights made from a seed for any source's names and shapes, the same everywhere.
 
-The proofs of porting need no downloads: a peer (Keras, PyTorch) computes with these
+The proofs of porting need no downloads: Keras or PyTorch computes with these
 values under its own names, and the test writes them to a file under those names.
 """
 

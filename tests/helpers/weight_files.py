@@ -25,7 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @cache
 def golden_json() -> dict[str, Any]:
-    """`shapes`: case -> leaf -> shape, as the peers gave them; `model_config`."""
+    """`shapes`: case -> leaf -> shape, as the other program gave it; `model_config`."""
     return json.loads(gzip.decompress((GOLDEN / "port.json.gz").read_bytes()))
 
 

@@ -1,4 +1,4 @@
-"""Files of weights from strangers: nothing is followed, unpacked or run for them."""
+"""Files of weights of anybody: nothing is followed, unpacked or run for them."""
 
 import io
 import zipfile
