@@ -152,9 +152,8 @@ def _read_hdf5(content: bytes) -> tuple[Layout, Arrays]:
         if not automatic:
             raise
         raise InputError(
-            f"Keras weights under automatic layer names ({listed(automatic, 3)}) "
-            "without the model's configuration, which alone tells what they are: save "
-            "the whole model, model.save('X.keras')"
+            f"Keras weights under automatic layer names ({listed(automatic, 1)}) "
+            "without the model's configuration: save all of it, model.save('X.keras')"
         ) from error
 
 
