@@ -37,17 +37,12 @@ TESTS = ("test_accuracy", "leak_free_test_accuracy", "unseen_signers_accuracy")
 WORKS = ("train", "fit", "inference")
 # A share of the cores that others took, above which a pair is not to be trusted.
 DISTURBED = 0.05
+KERAS = "Keras on TensorFlow"
 # README's rows of speed: (work, batch size, baseline) -> their names there.
 README_SPEED = {
     ("train", 32, "torch-compile"): ("ResNet train step, batch 32", "torch.compile"),
-    ("train", 32, "keras-tensorflow"): (
-        "ResNet train step, batch 32",
-        "Keras on TensorFlow",
-    ),
-    ("fit", 64, "keras-tensorflow"): (
-        "CNN, 100 epochs, whole process",
-        "Keras on TensorFlow",
-    ),
+    ("train", 32, "keras-tensorflow"): ("ResNet train step, batch 32", KERAS),
+    ("fit", 64, "keras-tensorflow"): ("CNN, 100 epochs, whole process", KERAS),
     ("inference", 1, "onnxruntime"): ("ResNet inference, batch 1", "ONNX Runtime"),
 }
 
@@ -361,8 +356,7 @@ def _measured_on(rows: Rows) -> str:
 
 
 def _spread(runs: Rows, key: str, digits: int = 4) -> str:
-    found = (run.get(key) for run in runs)
-    values = [value for value in found if value is not None]
+    values = [run[key] for run in runs if run.get(key) is not None]
     if len(values) < 2:
         return "".join(f"{value:.{digits}f}" for value in values)
     return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"

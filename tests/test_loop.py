@@ -27,7 +27,6 @@ from signjax.models import CNN
 from signjax.optim import make_schedule
 from signjax.runtime.checkpoint import Checkpoints
 from signjax.runtime.console import Console
-from signjax.runtime.devices import memory_advice
 from signjax.runtime.distributed import make_mesh
 from signjax.runtime.files import MetricsFile
 from signjax.runtime.recorder import Recorder
@@ -394,12 +393,3 @@ def test_records_are_strict_json(make: Callable[[str], Workdir], setup: Setup) -
     (line,) = workdir.metrics_file.path.read_text().splitlines()
     record = json.loads(line, parse_constant=pytest.fail)
     assert re.fullmatch(r"\d+(\.\d+)?", str(record["images_per_second"]))
-
-
-def test_out_of_memory_says_what_to_lower() -> None:
-    with pytest.raises(RunError, match=r"batch size 512 at 128 x 128.*batch_size"):
-        with memory_advice(512, 128):
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
-        with memory_advice(512, 128):
-            raise jax.errors.JaxRuntimeError("INTERNAL: something else")

@@ -1,4 +1,4 @@
-"""Pictures of no class: what they are, and what is made of them."""
+"""Out-of-distribution images: what they are, and what is made of them."""
 
 import jax
 import jax.numpy as jnp

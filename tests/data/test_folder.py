@@ -142,7 +142,7 @@ def test_classes_that_cannot_be_split(tmp_path: Path) -> None:
 def test_copies_of_a_file_are_never_parted(tmp_path: Path, group: str) -> None:
     for label in range(2):
         for i in range(12):
-            # Files 10 and 11 are copies of 0 and 1, of other people by their names.
+            # Files 10 and 11 are copies of 0 and 1, of other signers by their names.
             name = f"{'abcdef'[i // 2]}_{i}.png"
             paint(tmp_path / str(label) / name, 100 * label + i % 10)
     for seed in range(10):

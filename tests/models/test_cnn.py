@@ -55,7 +55,7 @@ def test_the_logits_are_those_of_float64(conv_impl: ConvImpl) -> None:
     np.testing.assert_allclose(logits, expected, 1e-4, 1e-4)
 
 
-def test_both_formulations_have_the_same_gradients() -> None:
+def test_both_implementations_have_the_same_gradients() -> None:
     rng = np.random.default_rng(0)
     variables, _ = shapes(CNN(6), 64)
     params = jax.tree.map(
