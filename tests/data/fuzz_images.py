@@ -7,7 +7,6 @@ checksum cannot know, or refused in one line of at most 300 characters. Anything
 a fault: it is printed with its seed, and the exit status is 1.
 """
 
-import argparse
 import io
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from signjax.data.arrays import read_arrays
 from signjax.data.image import CropResize, load_image
 from signjax.data.load import load_labelled
 from signjax.errors import InputError
-from tests.pretrained.fuzz_weights import mutate
+from tests.helpers.fuzz import main, mutate
 
 SECONDS = 60  # that one file may take
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), np.uint8)
@@ -127,25 +126,5 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
     return outcomes, faults
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("kinds", nargs="*", default=list(KINDS), metavar="KIND")
-    given = parser.parse_args()
-    columns = ("refused", "equal", "other values")
-    print("| file | mutated | " + " | ".join(columns) + " | faults |")
-    print("|---" * (len(columns) + 3) + "|")
-    failed = False
-    for kind in given.kinds:
-        outcomes, faults = run(kind, given.count, given.seed)
-        row = [kind, given.count, *(outcomes[name] for name in columns), len(faults)]
-        print("| " + " | ".join(map(str, row)) + " |", flush=True)
-        for fault in faults[:10]:
-            print(fault, file=sys.stderr)
-        failed |= bool(faults)
-    return int(failed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, KINDS, ("refused", "equal", "other values"), run))

@@ -8,7 +8,6 @@ one line of at most 300 characters. Anything else is a fault: it is printed with
 seed, and the exit status is 1.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -28,6 +27,7 @@ from flax.traverse_util import unflatten_dict
 from signjax.errors import InputError
 from signjax.pretrained import names, read, sound
 from signjax.pretrained.read import Source, read_weights
+from tests.helpers.fuzz import main, mutate
 from tests.helpers.weight_files import (
     golden_json,
     shapes_of,
@@ -70,34 +70,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "safetensors": lambda path: write_safetensors(path, small("torchvision")),
     "msgpack": write_flax,
 }
-
-
-def mutate(content: bytes, rng: np.random.Generator) -> bytes:
-    """`content` with one to four changes of the kinds that damage and malice make."""
-    data = bytearray(content)
-    for _ in range(rng.integers(1, 5)):
-        # Half of them near the beginning, where headers are.
-        end = len(data) if rng.random() < 0.5 else min(len(data), 4096)
-        at = int(rng.integers(0, max(1, end)))
-        length = int(2 ** rng.uniform(0, 8))
-        change = rng.integers(0, 7)
-        if change == 0:
-            data[at : at + 1] = bytes([data[at] ^ 1 << int(rng.integers(0, 8))])
-        elif change == 1:
-            data[at : at + length] = rng.bytes(len(data[at : at + length]))
-        elif change == 2:
-            del data[at:]
-        elif change == 3:
-            del data[at : at + length]
-        elif change == 4:
-            data[at:at] = data[at : at + length]
-        elif change == 5:  # numbers that are too large
-            data[at : at + 8] = b"\xff" * len(data[at : at + 8])
-        else:
-            data[at : at + length] = bytes(len(data[at : at + length]))
-        if not data:
-            return b""
-    return bytes(data)
 
 
 def change_config(config: str, rng: np.random.Generator) -> str:
@@ -187,25 +159,6 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
     return outcomes, faults
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("kinds", nargs="*", default=list(WRITERS), metavar="KIND")
-    given = parser.parse_args()
-    columns = ("refused", "equal", "other values", "other leaves")
-    print("| file | mutated | " + " | ".join(columns) + " | faults |")
-    print("|---" * (len(columns) + 3) + "|")
-    failed = False
-    for kind in given.kinds:
-        outcomes, faults = run(kind, given.count, given.seed)
-        row = [kind, given.count, *(outcomes[name] for name in columns), len(faults)]
-        print("| " + " | ".join(map(str, row)) + " |", flush=True)
-        for fault in faults[:10]:
-            print(fault, file=sys.stderr)
-        failed |= bool(faults)
-    return int(failed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    columns = ("refused", "equal", "other values", "other leaves")
+    sys.exit(main(__doc__, WRITERS, columns, run))
