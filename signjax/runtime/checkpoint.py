@@ -139,8 +139,10 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
                 self._damaged.add(path)
                 self._warn(f"{path} is damaged and passed over: {damage}")
                 continue
+            # Earlier versions wrote a space between the sides of a shape.
+            leaves = {k: v.replace(" ", "") for k, v in manifest["leaves"].items()}
             different = leaf_differences(
-                manifest["leaves"],
+                leaves,
                 _describe_leaves(abstract_state),
                 mismatched="of another shape or dtype",
             )
@@ -230,10 +232,13 @@ def _crc_of_file(file: Path) -> int:
 
 
 def _describe_leaves(tree: PyTree) -> dict[str, str]:
-    """Leaf path -> dtype and shape, such as {"params/Dense_0/bias": "float32[6]"}."""
+    """Leaf path -> dtype and shape, such as {"params/head/bias": "float32[6]"}."""
     name = partial(jax.tree_util.keystr, simple=True, separator="/")
     leaves = jax.tree.leaves_with_path(tree)
-    return {name(path): f"{leaf.dtype}{[*leaf.shape]}" for path, leaf in leaves}
+    return {
+        name(path): f"{leaf.dtype}{[*leaf.shape]}".replace(" ", "")
+        for path, leaf in leaves
+    }
 
 
 @contextmanager

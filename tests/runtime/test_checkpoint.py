@@ -11,6 +11,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from signjax.errors import InputError, RunError
+from signjax.runtime import checkpoint
 from signjax.runtime.checkpoint import Checkpoints
 from tests.helpers.checkpoints import (
     abstract,
@@ -101,12 +102,25 @@ def test_other_leaves_are_told_in_one_line(tmp_path: Path) -> None:
     assert "00000001" in message
     assert "1 missing: new float32[5];" in message
     assert "1 unexpected: old float32[];" in message
-    assert "2 of another shape or dtype: a float32[3] instead of float32[3, 4], " in (
+    assert "2 of another shape or dtype: a float32[3] instead of float32[3,4], " in (
         message
     )
     assert "b/1 int32[] instead of float32[]" in message
     assert "b/0" not in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("shape", ["4,4,3,8", "4, 4, 3, 8"])
+def test_only_shapes_are_compared_not_how_they_were_written(
+    shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"kernel": jnp.zeros((4, 4, 3, 8))}
+    with opened(tmp_path) as checkpoints, monkeypatch.context() as earlier:
+        written = {"kernel": f"float32[{shape}]"}
+        earlier.setattr(checkpoint, "_describe_leaves", lambda tree: written)
+        checkpoints.save(1, state)
+    with opened(tmp_path) as checkpoints:
+        assert_same(checkpoints.restore(abstract(state)), state)
 
 
 def test_a_save_that_cannot_begin_says_so(tmp_path: Path) -> None:
