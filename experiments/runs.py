@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.photographs import LIST
 from experiments.rows import recipe_sha256, sha256
 from signjax.commands.evaluate import match_classes
 from signjax.data.load import load_labelled
@@ -120,6 +121,39 @@ def probabilities_of(
         "labels": images.labels.tolist(),
         "probabilities": np.round(probabilities, _DIGITS).tolist(),
     }
+
+
+def scored(workdir: Path, unseen: Path, photographs: Path) -> dict[str, Any]:
+    """What a result file says of a model's answers to hands and to what shows none.
+
+    unseen: class-named folders of Ankara signers that it has not learned from.
+    photographs: the folder that photographs.py fills.
+    """
+    model, calibration = opened(workdir)
+    unsure = are_unsure(workdir, photographs)
+    return {
+        "temperature": calibration.temperature,
+        "threshold": calibration.threshold,
+        "held_out_count": calibration.count,
+        "ankara": probabilities_of(model, calibration, unseen),
+        "no_hand_unsure": sum(unsure),
+        "no_hand_count": len(unsure),
+        "photographs_sha256": sha256(LIST),
+    }
+
+
+def are_unsure(workdir: Path, folder: Path) -> list[bool]:
+    """Of each picture in a folder whether `predict` names no class."""
+    command = [sys.executable, "main.py", "--mode=predict", f"--workdir={workdir}"]
+    done = subprocess.run(
+        [*command, "--json", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    predictions = [json.loads(line) for line in done.stdout.splitlines()]
+    return [prediction["label"] is None for prediction in predictions]
 
 
 def opened(workdir: Path) -> tuple[TrainedModel, Calibration]:

@@ -15,7 +15,7 @@ import numpy as np
 from experiments import ablation as ablations
 from experiments import accuracy as accuracies
 from experiments import calibration as calibrations
-from experiments import recogniser as recognisers
+from experiments import digits
 from signjax.data.leaks import SIGNS_TEST_LEAKS
 from signjax.evaluation.metrics import calibration_error
 from signjax.runtime.machine import ROOT
@@ -125,9 +125,9 @@ def calibration() -> str:
     )
 
 
-def recogniser() -> str:
+def ten_digits() -> str:
     """What configs/digits.py reaches on all that it is scored on."""
-    rows = recognisers.read()
+    rows = digits.read()
     n, photographs = len(rows), rows[0]["no_hand_count"]
     abstained = mean(row["no_hand_unsure"] / row["no_hand_count"] for row in rows)
     people = sum(len(row["ankara"]["labels"]) for row in rows)
@@ -145,8 +145,8 @@ def recogniser() -> str:
         lines,
         f"Of the predictions of {n} seeds together, {rows[0]['epochs']} epochs each; "
         "every seed tests its own third of the Ankara people held out. "
-        f"{_measured_on(rows)}. `experiments/results/recogniser.json`, by "
-        "`python -m experiments.recogniser`.",
+        f"{_measured_on(rows)}. `experiments/results/digits.json`, by "
+        "`python -m experiments.digits`.",
     )
 
 
@@ -313,11 +313,11 @@ def readme_accuracy() -> str:
             "signs": float(_selective([row], "signs", SIGNS_TEST_LEAKS)[0]),
             "ankara": float(_selective([row], "ankara")[0]),
         }
-        for row in recognisers.read()
+        for row in digits.read()
     ]
     scores = [_spread(runs, key, 3) for key in ("signs", "ankara")]
     name = "`configs/digits.py`, digits 0 to 9"
-    lines.append((name, *scores, _minutes(recognisers.read()), len(runs)))
+    lines.append((name, *scores, _minutes(digits.read()), len(runs)))
     header = "recipe | SIGNS test, leak-free | unseen signers | minutes | n"
     return table(header, lines)
 
@@ -387,7 +387,7 @@ def _selective(
 SECTIONS: dict[str, Callable[[], str]] = {
     "Accuracy on SIGNS": accuracy,
     "Calibration": calibration,
-    "Ten digits": recogniser,
+    "Ten digits": ten_digits,
     "Ablations": ablation,
     "Speed": speed,
     "Start-up": startup,

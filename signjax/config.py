@@ -83,6 +83,10 @@ SHARE = Rule(lambda x: 0 < x <= 1, "a number above 0 and at most 1")
 SIDE = Rule(lambda x: x > 0 and x % 32 == 0, "a multiple of 32")
 MEAN = Rule(lambda x: len(x) == 3 and all(map(math.isfinite, x)), "three numbers")
 STD = Rule(lambda x: MEAN.legal(x) and min(x) > 0, "three numbers above 0")
+BLOCKS = Rule(
+    lambda x: len(x) == 4 and all(type(n) is int and n > 0 for n in x),
+    "four whole numbers of at least 1",
+)
 GROUP = Rule(lambda x: re.compile(x), "sequence, a regular expression or nothing")
 NAME = Rule(
     lambda x: x not in ("", ".", "..") and not set(x) & set("/\\"),
@@ -101,6 +105,8 @@ TABLE = (
     Key("model.weights", "", TEXT, "pretrained: a file, a workdir or a published name"),
     Key("model.init", "keras", one_of("keras", "he"),
         "keras: glorot-uniform, +-0.05 in identity blocks; he: normal"),
+    Key("model.width", 64, at_least(1), "channels of the stem", resnet=True),
+    Key("model.stage_sizes", (3, 4, 6, 3), BLOCKS, "blocks a stage", resnet=True),
     Key("model.stride_on", "3x3", one_of("1x1", "3x3"),
         "the layer that strides: 1x1 (v1, Keras), 3x3 (v1.5)", resnet=True),
     Key("model.pool_padding", 1, one_of(0, 1), "of the stem's max-pool", resnet=True),
@@ -113,8 +119,10 @@ TABLE = (
         "weight of the old running statistics", resnet=True),
     Key("model.bn_epsilon", 1e-5, POSITIVE, "added to variances", resnet=True),
 
-    Key("data.source", "auto", one_of("auto", "signs", "folder", "digits", "synthetic"),
-        "auto: SIGNS, and synthetic hands where SIGNS cannot be had"),
+    Key("data.source", "auto",
+        one_of("auto", "signs", "folder", "digits", "ankara", "synthetic"),
+        "auto: SIGNS, and synthetic hands where SIGNS cannot be had; digits: SIGNS and "
+        "the Ankara digits"),
     Key("data.dir", "", TEXT, "where the images are; empty: the usual places"),
     Key("data.stream", False, SWITCH, "read a folder as it is needed (extra: stream)"),
     Key("data.image_size", 64, SIDE, "pixels a side"),
@@ -213,9 +221,9 @@ CONFLICTS = (
         "but training rotates no image by more than config.augment.rotation: set it to "
         "at most {augment.rotation}"),
     Conflict("data.group",
-        lambda c: c.data.group and c.data.source not in ("folder", "digits"),
-        "which only folders of images take: set config.data.source to folder or digits "
-        "or leave it out"),
+        lambda c: c.data.group and c.data.source in ("auto", "signs", "synthetic"),
+        "which only folders of images take: set config.data.source to folder, digits "
+        "or ankara, or leave it out"),
     Conflict("train.outlier_fraction",
         lambda c: c.train.outlier_fraction and not c.train.shuffle,
         "but in an order that never changes the images replaced are never learned: set "

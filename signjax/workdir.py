@@ -18,6 +18,7 @@ from platform import python_version
 from typing import Any
 
 import jax
+import numpy as np
 from filelock import FileLock, Timeout
 
 import signjax
@@ -30,13 +31,20 @@ from signjax.experiment import Experiment, make_experiment
 from signjax.runtime.checkpoint import Checkpoints
 from signjax.runtime.console import Console
 from signjax.runtime.distributed import (
+    device_put_global,
     is_primary,
+    replicated,
     require_same,
     single_process,
     sync_errors,
 )
 from signjax.runtime.files import MetricsFile, read_json, write_json
-from signjax.state import TrainState
+from signjax.runtime.packed import FILE as PACKED
+from signjax.runtime.packed import read_packed
+from signjax.state import Metrics, TrainState
+
+# The recogniser in the box: a workdir whose one state is packed into a small file.
+RECOGNISER = Path(__file__).parent / "recogniser"
 
 # Of the config, beside what is under `run`.
 NEUTRAL_KEYS = ("name", "data.dir", "data.source", "data.stream")
@@ -305,10 +313,17 @@ def load_trained(
     warn: Callable[[str], None],
     best: bool = False,
 ) -> TrainedModel:
-    """The model of a workdir's latest checkpoint, or of its best."""
+    """The model of a workdir's latest checkpoint, or of its best.
+
+    `RECOGNISER` as a workdir gives the recogniser that comes with the package.
+    """
     run = read(workdir)
     check(run.config)
     experiment = run.make_experiment(devices)
+    if (workdir / PACKED).exists():
+        if best:
+            raise InputError(f"--best: {workdir} has one state alone: leave it out")
+        return TrainedModel(run, experiment, _unpack(workdir / PACKED, experiment))
     with Checkpoints(workdir / "checkpoints", warn=warn) as checkpoints:
         state = checkpoints.restore(experiment.abstract_state(), best=best)
     if state is None:
@@ -317,3 +332,16 @@ def load_trained(
             f"--config=... --workdir={workdir}"
         )
     return TrainedModel(run=run, experiment=experiment, state=state)
+
+
+def _unpack(path: Path, experiment: Experiment) -> TrainState:
+    """The packed state, to be asked and not to be trained: without an optimizer's."""
+    variables, step = read_packed(path)
+    expected = experiment.abstract_state().variables
+    shapes, needed = (jax.tree.map(np.shape, tree) for tree in (variables, expected))
+    if shapes != needed:
+        raise InputError(f"{path} is not of the network that its run.json describes")
+    state = TrainState(
+        jax.numpy.int32(step), **variables, opt_state=(), metrics=Metrics.zero()
+    )
+    return device_put_global(state, replicated(experiment.mesh))

@@ -52,6 +52,10 @@ def test_the_defaults_are_legal_and_are_all_the_keys() -> None:
         ("seed", 2**32, "below 4294967296"),  # jax.random.key(2**32) is that of 0
         ("dtype", "float16", "'auto' or 'float32' or 'bfloat16'"),
         ("model.name", "resnet51", "'resnet50'"),
+        ("model.width", 0, "at least 1"),
+        ("model.stage_sizes", (2, 2, 2), "four whole numbers"),
+        ("model.stage_sizes", (2, 2, 0, 2), "four whole numbers"),
+        ("model.stage_sizes", (2, 2, 1.5, 2), "four whole numbers"),
         ("model.pool_padding", 2, "0 or 1"),
         ("model.bn_momentum", 1.0, "between 0 and 1, both excluded"),
         ("model.bn_epsilon", 0.0, "a number more than 0"),

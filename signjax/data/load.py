@@ -111,6 +111,12 @@ def _read_digits(config: Config) -> Splits:
     )
 
 
+def _read_ankara(config: Config) -> Splits:
+    """The Ankara digits of `config.data.dir`, or else downloaded if need be."""
+    directory = _directory(config) or fetch_images(ankara_digits(), cache_directory())
+    return _folder_of(config, directory)._replace(source="ankara")
+
+
 def _make_synthetic(config: Config) -> Splits:
     """Synthetic hands, as many as asked for."""
     data = config.data
@@ -133,6 +139,7 @@ _SOURCES = {
     "signs": _read_signs,
     "folder": _read_folder,
     "digits": _read_digits,
+    "ankara": _read_ankara,
     "synthetic": _make_synthetic,
 }
 

@@ -59,6 +59,7 @@ class ResNet(nn.Module):
     At 64 x 64 input the last maps are 2 x 2, so the global average is the 2 x 2
     average pool of the Keras reference.
 
+    width: channels of the stem; a stage has twice those of the one before.
     stage_sizes: blocks per stage. pool_padding: padding of the stem's 3x3/2 max-pool
     (0 is Keras' 'valid', 1 torchvision's). same_padding: pad it, and the 3x3 that
     strides, as TensorFlow's 'same' does even sizes. block_init: initialiser of the
@@ -67,6 +68,7 @@ class ResNet(nn.Module):
     """
 
     num_classes: int
+    width: int = 64
     stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
     stride_on: Literal["1x1", "3x3"] = "3x3"
     pool_padding: int = 1
@@ -100,7 +102,7 @@ class ResNet(nn.Module):
             dtype=self.dtype,
         )
         stem = {"strides": (2, 2), "padding": ((3, 3), (3, 3)), "name": "conv_stem"}
-        x = conv(64, (7, 7), kernel_init=self.kernel_init, **stem)(images)
+        x = conv(self.width, (7, 7), kernel_init=self.kernel_init, **stem)(images)
         x = relu(norm(name="bn_stem")(x))
         pad = (0, 1) if self.same_padding else (self.pool_padding, self.pool_padding)
         x = max_pool(x, (3, 3), (2, 2), (pad, pad), conv_impl=self.conv_impl)
@@ -110,7 +112,7 @@ class ResNet(nn.Module):
                 project = block == 0
                 init = self.kernel_init if project else self.block_init
                 x = Bottleneck(
-                    features=64 * 2**stage,
+                    features=self.width * 2**stage,
                     strides=(2, 2) if project and stage > 0 else (1, 1),
                     project=project,
                     stride_on=self.stride_on,

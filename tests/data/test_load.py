@@ -298,6 +298,23 @@ def test_digits_takes_what_is_published(
     assert warnings == []
 
 
+def test_ankara_is_what_is_published_or_a_folder_of_it_without_signs(
+    read: Read, tmp_path: Path, monkeypatch: Any, cache: Path, warnings
+) -> None:
+    (tmp_path / "remote").mkdir()
+    hands = paint_people(tmp_path / "hands", "0123456789", people=10)
+    with zipfile.ZipFile(tmp_path / "remote" / "hands.zip", "w") as archive:
+        for path in hands.rglob("*.png"):
+            archive.write(path, path.relative_to(hands))
+    serve(monkeypatch, tmp_path / "remote")
+    splits = read("ankara", group="sequence")
+    assert splits.source == "ankara" and splits.origin == str(cache / "hands")
+    assert len(splits.train) == 80 and len(splits.test) == 20
+    assert read("ankara", hands, group="sequence").sha256 == splits.sha256
+    assert not (cache / "train_signs.h5").exists()
+    assert warnings == []
+
+
 def test_what_digits_lacks_is_named(read: Read, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(RunError, match=r"hands\.zip.*--config\.data\.dir=DIR") as one:
         read("digits")

@@ -45,6 +45,31 @@ def size_of(tree: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
+def test_a_narrow_and_short_one_is_so_in_every_layer() -> None:
+    small = ResNet(10, width=16, stage_sizes=(1, 2, 1, 1))
+    variables, outputs = shapes(small)
+    assert outputs["conv_stem"] == (2, 32, 32, 16)
+    for stage in range(4):
+        side, channels = 16 // 2**stage, 64 * 2**stage
+        last = f"stage{stage + 1}_block{2 if stage == 1 else 1}"
+        assert outputs[last] == (2, side, side, channels)
+    assert {name for name in outputs if name.count("/") == 0 and "block" in name} == {
+        *("stage1_block1", "stage2_block1", "stage2_block2"),
+        *("stage3_block1", "stage4_block1"),
+    }
+    kernels = [7 * 7 * 3 * 16, 512 * 10]
+    for stage, blocks in enumerate((1, 2, 1, 1)):
+        width, given = 16 * 2**stage, 16 if stage == 0 else 32 * 2**stage
+        for block in range(blocks):
+            inputs = given if block == 0 else 4 * width
+            kernels += [inputs * width, 9 * width**2, 4 * width**2]
+            kernels += [inputs * 4 * width] * (block == 0)
+    found = jax.tree.leaves_with_path(variables["params"])
+    assert sum(kernels) == sum(
+        leaf.size for path, leaf in found if path[-1].key == "kernel"
+    )
+
+
 def test_the_seed_variant_is_the_reference_to_the_parameter() -> None:
     variables, outputs = shapes(SEED)
     assert size_of(variables["params"]) == 23_546_886
