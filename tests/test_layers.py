@@ -25,14 +25,15 @@ RANKS = {
     "state": 3,
     "data": 4,
     "step": 4,
-    "experiment": 5,
-    "workdir": 6,
-    "evaluation": 7,
-    "pretrained": 7,
-    "loop": 7,
-    "train": 8,
-    "benchmark": 8,
-    "commands": 9,
+    "hands": 5,
+    "experiment": 6,
+    "workdir": 7,
+    "evaluation": 8,
+    "pretrained": 8,
+    "loop": 8,
+    "train": 9,
+    "benchmark": 9,
+    "commands": 10,
 }
 MAIN_IMPORTS = {"absl", "ml_collections", "signjax.errors", "signjax.commands"}
 CONFIG_IMPORTS = {"configs", "ml_collections", "signjax.config"}
