@@ -140,6 +140,8 @@ TABLE = (
     Key("data.crop", 1.0, SHARE, "side kept of a photograph's largest centered square"),
     Key("data.interpolation", "bicubic", one_of("bilinear", "hamming", "bicubic"),
         "resizes photographs, antialiased"),
+    Key("data.letterbox", False, SWITCH,
+        "the whole photograph on black, not its centered square"),
     Key("data.mean", (0.0, 0.0, 0.0), MEAN, "subtracted from RGB in [0, 1]"),
     Key("data.std", (1.0, 1.0, 1.0), STD, "divides what is left"),
 
@@ -220,6 +222,8 @@ CONFLICTS = (
     Conflict("tta.rotation", lambda c: c.tta.rotation > c.augment.rotation,
         "but training rotates no image by more than config.augment.rotation: set it to "
         "at most {augment.rotation}"),
+    Conflict("data.crop", lambda c: c.data.letterbox and c.data.crop != 1,
+        "but config.data.letterbox takes the whole photograph: set one of them"),
     Conflict("data.group",
         lambda c: c.data.group and c.data.source in ("auto", "signs", "synthetic"),
         "which only folders of images take: set config.data.source to folder, digits "

@@ -145,7 +145,9 @@ def make_experiment(
         mesh=mesh,
         dtype=dtype,
         image_size=config.data.image_size,
-        crop_resize=CropResize(config.data.crop, config.data.interpolation),
+        crop_resize=CropResize(
+            config.data.crop, config.data.interpolation, config.data.letterbox
+        ),
         epochs=train.epochs,
         steps_per_epoch=steps,
         # Evaluation pads its last batch anyway, so any size splits over the devices.

@@ -49,11 +49,13 @@ class CropResize(NamedTuple):
     kernel, which Pillow widens by the reduction, so that nothing aliases. Bicubic is
     visibly sharper than bilinear and overshoots a hard edge (hand against background)
     half as much as Lanczos: 3 levels against 6 on a step of 130. Hamming is the nearest
-    to a bilinear resize without antialiasing.
+    to a bilinear resize without antialiasing. letterbox: the whole image instead, with
+    black on both sides of it.
     """
 
     crop: float = 1.0
     interpolation: Interpolation = "bicubic"
+    letterbox: bool = False
 
 
 WHOLE_SQUARE = CropResize()
@@ -151,7 +153,8 @@ def resize_images(
     images: np.ndarray, size: int, crop_resize: CropResize = WHOLE_SQUARE
 ) -> np.ndarray:
     """Brings uint8 [N, H, W, 3] to uint8 [N, size, size, 3], as `load_image` does."""
-    if images.shape[1:3] == (size, size) and crop_resize.crop == 1:
+    whole = crop_resize.crop == 1 or crop_resize.letterbox
+    if images.shape[1:3] == (size, size) and whole:
         return images
     resized = np.empty((len(images), size, size, 3), np.uint8)
     for source, target in zip(images, resized, strict=True):
@@ -164,6 +167,8 @@ def square_resize(
 ) -> np.ndarray:
     """The framed part of an RGB image, resized: uint8 [size, size, 3]."""
     width, height = image.size
+    if crop_resize.letterbox:
+        return _letterbox(image, size, _KERNELS[crop_resize.interpolation])
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     square = image.crop((left, top, left + side, top + side))
@@ -171,6 +176,16 @@ def square_resize(
     low, high = (1 - crop_resize.crop) / 2 * side, (1 + crop_resize.crop) / 2 * side
     kernel = _KERNELS[crop_resize.interpolation]
     return np.array(square.resize((size, size), kernel, box=(low, low, high, high)))
+
+
+def _letterbox(image: Image.Image, size: int, kernel: Image.Resampling) -> np.ndarray:
+    """The whole image in the middle of a black square: uint8 [size, size, 3]."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    square = Image.new("RGB", (size, size))
+    place = ((size - width) // 2, (size - height) // 2)
+    square.paste(image.resize((width, height), kernel), place)
+    return np.array(square)
 
 
 def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:

@@ -175,7 +175,8 @@ def _folder_of(config: Config, directory: Path) -> Splits:
 def _transform(config: Config) -> tuple[int, CropResize]:
     """How a photograph becomes an image for the network."""
     data = config.data
-    return data.image_size, CropResize(data.crop, data.interpolation)
+    crop_resize = CropResize(data.crop, data.interpolation, data.letterbox)
+    return data.image_size, crop_resize
 
 
 def load_labelled(

@@ -362,3 +362,15 @@ def test_all_unreadable_images_are_counted_and_five_are_named(tmp_path):
     message = str(caught.value)
     assert [f"{i}.png" in message for i in range(9)] == [0 < i < 6 for i in range(9)]
     assert message.endswith("and 3 more. Replace or remove them")
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 40), (40, 80), (64, 64)])
+def test_a_letterbox_holds_the_whole_image_on_black(width: int, height: int) -> None:
+    image = Image.new("RGB", (width, height), (200, 100, 50))
+    got = load_image(encode(image), 64, CropResize(letterbox=True))
+    size = 64 / max(width, height)
+    rows, columns = round(size * height), round(size * width)
+    top, left = (64 - rows) // 2, (64 - columns) // 2
+    expected = np.zeros((64, 64, 3), np.uint8)
+    expected[top : top + rows, left : left + columns] = (200, 100, 50)
+    np.testing.assert_array_equal(got, expected)
