@@ -129,7 +129,7 @@ def eval_step(
     # Side by side, so that all are on the device that holds the image.
     inputs = jnp.stack(views, axis=1).reshape(-1, *image.shape[1:])
     logits: Any = model.apply(variables, normalize(inputs), train=False)
-    return logits.reshape(len(images), len(views), -1).mean(axis=1)
+    return logits.reshape(images.shape[0], len(views), -1).mean(axis=1)
 
 
 def jit_training(mesh: Mesh, function: Any, *, batch_axis: int = 0) -> Any:

@@ -33,6 +33,7 @@ RANKS = {
     "loop": 8,
     "train": 9,
     "benchmark": 9,
+    "export": 9,
     "commands": 10,
 }
 MAIN_IMPORTS = {"absl", "ml_collections", "signjax.errors", "signjax.commands"}
@@ -48,6 +49,7 @@ CONFIG_READERS = {
     "pretrained/load.py",
     "train.py",
     "benchmark/sweep.py",
+    "export/trained.py",
     "commands/train.py",
     "commands/evaluate.py",
 }

@@ -45,7 +45,7 @@ def rotate(images: jax.Array, degrees: float) -> jax.Array:
     """float [B, H, W, C], all turned about their centres; see `warp` for the rest."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     matrix = jnp.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], jnp.float32)
-    return warp(images, jnp.broadcast_to(matrix, (len(images), 3, 3)))
+    return warp(images, jnp.broadcast_to(matrix, (images.shape[0], 3, 3)))
 
 
 def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:

@@ -60,7 +60,9 @@ def by_products(images: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
         )
         return jnp.sum(_hat(y, height)[..., None] * columns, axis=2)
 
-    blocks = max(1, count * points * height * channels // _LARGEST)
+    # Of how many images an exported program will be asked is not known.
+    known = 1 if jax.export.is_symbolic_dim(count) else count
+    blocks = max(1, known * points * height * channels // _LARGEST)
     while points % blocks:
         blocks += 1
     if blocks == 1:

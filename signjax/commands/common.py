@@ -1,12 +1,22 @@
-"""What evaluate and predict begin with: the model of --workdir."""
+"""What several commands begin with: the model of --workdir, and its own data."""
 
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from signjax.commands.cli import Options
+from signjax.data.dataset import Splits
+from signjax.data.load import load_splits
 from signjax.errors import InputError
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
-from signjax.workdir import TrainedModel, load_trained, read
+from signjax.workdir import (
+    Run,
+    TrainedModel,
+    describe_change,
+    load_trained,
+    read,
+)
 
 
 def open_model(options: Options, console: Console) -> TrainedModel:
@@ -27,3 +37,41 @@ def open_model(options: Options, console: Console) -> TrainedModel:
         warn=console.warning,
         best=options.best,
     )
+
+
+def require_packages(extra: str, names: Sequence[str]) -> None:
+    """Raises InputError where a package of an extra is missing."""
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise InputError(
+            f"{', '.join(missing)} is missing, of the extra {extra}: "
+            f'pip install -c constraints.txt -e ".[{extra}]"'
+        )
+
+
+def load_own_splits(directory: Path, run: Run, warn: Callable[[str], None]) -> Splits:
+    """The data that the run of the workdir `directory` was trained and tested with.
+
+    Raises InputError where they are gone or changed, or the weights were ported.
+    """
+    expected = run.data
+    if expected["source"] == "ported":
+        raise InputError(
+            "this model's weights were ported, so it has no test images of its own: "
+            "give the images to score by --data"
+        )
+    try:
+        splits = load_splits(run.config, warn, source=expected["source"])
+    except InputError as error:
+        raise InputError(
+            f"{error} (these data the model was trained with; give the images to score "
+            "by --data where they are gone)"
+        ) from error
+    sha256, keys = splits.fingerprint()
+    if sha256 != expected["sha256"]:
+        raise InputError(
+            f"the data found ({splits.source}: {splits.origin}) are not those this "
+            f"model was trained with ({expected['source']}: {expected['origin']}; "
+            f"{describe_change(directory, keys)}), so its own test split "
+            "cannot be told: give the images to score by --data"
+        )
+    return splits

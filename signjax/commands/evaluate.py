@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from signjax.commands.cli import Options
-from signjax.commands.common import open_model
+from signjax.commands.common import load_own_splits, open_model
 from signjax.data.dataset import Dataset, match_classes
-from signjax.data.load import load_labelled, load_splits
+from signjax.data.load import load_labelled
 from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration
 from signjax.evaluation.report import FILE as REPORT_FILE
@@ -15,7 +15,7 @@ from signjax.evaluation.report import Findings, audit_path, audit_splits, write_
 from signjax.evaluation.scores import Evaluation, format_share
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json, write_text
-from signjax.workdir import TrainedModel, describe_change
+from signjax.workdir import TrainedModel
 
 _MOST_PRINTED = 20  # classes
 
@@ -97,29 +97,7 @@ def _load(
             options.data,
             lambda: audit_path(options.data, console),
         )
-    expected = trained.run.data
-    if expected["source"] == "ported":
-        raise InputError(
-            "this model's weights were ported, so it has no test images of its own: "
-            "give the images to score by --data"
-        )
-    try:
-        splits = load_splits(
-            trained.run.config, console.warning, source=expected["source"]
-        )
-    except InputError as error:
-        raise InputError(
-            f"{error} (these data the model was trained with; give the images to score "
-            "by --data where they are gone)"
-        ) from error
-    sha256, keys = splits.fingerprint()
-    if sha256 != expected["sha256"]:
-        raise InputError(
-            f"the data found ({splits.source}: {splits.origin}) are not those this "
-            f"model was trained with ({expected['source']}: {expected['origin']}; "
-            f"{describe_change(Path(options.workdir), keys)}), so its own test split "
-            "cannot be told: give the images to score by --data"
-        )
+    splits = load_own_splits(Path(options.workdir), trained.run, console.warning)
     source = f"{splits.source} test"
     return splits.test, source, lambda: audit_splits(trained, splits)
 

@@ -82,14 +82,15 @@ def _of_workdir(path: Path, devices: list[jax.Device], warn: Warn) -> Ported:
         network=config.model.name,
         variables=variables,
         variant=cast(Variant, {k: config.model[k] for k in Variant.__annotations__}),
-        preprocessing=_preprocessing_of(config),
+        preprocessing=configured_preprocessing(config),
         classes=None if blank else trained.run.classes,
         coverage=(),
         notes=(),
     )
 
 
-def _preprocessing_of(config: Config) -> Preprocessing:
+def configured_preprocessing(config: Config) -> Preprocessing:
+    """How images are prepared for the model of a config, and the views of each."""
     keys = ("mean", "std", "image_size", "crop", "interpolation")
     return Preprocessing(**{key: config.data[key] for key in keys}, **config.tta)
 

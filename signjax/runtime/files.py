@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,6 +136,37 @@ def publish(unfinished: Path, path: Path) -> None:
     unfinished.replace(path)
     for folder in path.parent, path.parent.parent:  # the first may be new as well
         _flush(folder)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled, which is at `path` once the block has ended well.
+
+    Until then it is beside it under another name, and gone if the block fails. Raises
+    InputError at once where something is at `path`, an empty folder excepted, and where
+    it cannot be written.
+    """
+    require_no_content(path)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
+    try:
+        with _errors_of(path):
+            unfinished.mkdir(parents=True)
+        yield unfinished
+        with _errors_of(path):
+            publish(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def require_no_content(path: Path) -> None:
+    """Raises InputError where there is something at `path`, but an empty folder."""
+    with _errors_of(path):
+        if path.is_dir() and not any(path.iterdir()):
+            return
+        if path.exists():
+            what = "a folder with files in it" if path.is_dir() else "a file"
+            raise InputError(f"{path}: {what}; name a new folder or an empty one")
 
 
 def _flush(path: Path) -> None:

@@ -13,6 +13,7 @@ from signjax.errors import InputError, RunError
 from signjax.runtime.files import (
     MetricsFile,
     cache_directory,
+    new_folder,
     read_json,
     write_json,
     write_text,
@@ -167,3 +168,30 @@ def test_the_cache_is_where_the_person_wants_it(monkeypatch):
     assert cache_directory() == Path("some/cache/signjax")
     monkeypatch.setenv("SIGNJAX_CACHE", "mine")
     assert cache_directory() == Path("mine")
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "folder"
+    with pytest.raises(ZeroDivisionError), new_folder(path) as folder:
+        (folder / "part").write_text("half")
+        1 / 0  # noqa: B018
+    assert list(path.parent.iterdir()) == []
+    # What a kill has left is no obstacle, nor is an empty folder.
+    path.with_name(".folder.unfinished").mkdir()
+    (path.with_name(".folder.unfinished") / "old").write_text("")
+    path.mkdir()
+    with new_folder(path) as folder:
+        (folder / "part").write_text("whole")
+        assert list(path.iterdir()) == []
+    assert [x.name for x in path.parent.iterdir()] == ["folder"]
+    assert [x.name for x in path.iterdir()] == ["part"]
+    assert (path / "part").read_text() == "whole"
+
+
+def test_a_folder_is_not_written_over(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    cases = ((tmp_path, "a folder with files"), (tmp_path / "file", "a file"))
+    for path, what in cases:
+        with pytest.raises(InputError, match=what), new_folder(path):
+            raise AssertionError("the block has run")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -1,0 +1,125 @@
+"""--mode=export: the model of --workdir for other programs, checked, in a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from signjax.commands.cli import Options
+from signjax.commands.common import load_own_splits, open_model, require_packages
+from signjax.data.dataset import Dataset, match_classes
+from signjax.data.load import load_labelled
+from signjax.errors import InputError, RunError
+from signjax.evaluation.calibration import read_calibration, why_no_abstention
+from signjax.evaluation.scores import Evaluation
+from signjax.export.trained import in_float32
+from signjax.runtime.console import Console
+from signjax.runtime.files import new_folder, require_no_content
+from signjax.runtime.machine import core_count, processor
+from signjax.synthetic.render import render_hands
+from signjax.workdir import TrainedModel
+
+PACKAGES = ("onnx", "onnxruntime", "flatbuffers")
+RENDERED = "synthetic hands"
+_RENDERED_COUNT = 32
+
+
+def run(options: Options) -> None:
+    """Writes --output, or nothing where the export answers otherwise than signjax."""
+    require_packages("export", PACKAGES)
+    from signjax.export.write import write_card, write_export
+
+    folder = Path(options.output).absolute()
+    require_no_content(folder)
+    console = Console()
+    evaluation = evaluation_to_export(options, console)
+    with new_folder(folder) as directory:
+        with console.if_slow("writing and checking the model"):
+            record = write_export(
+                directory,
+                evaluation,
+                options.precision,
+                scored=evaluation.source != RENDERED,
+            )
+        write_card(directory, record)
+        with console.if_slow("timing it"):
+            speed = _describe_speed(directory, evaluation)
+        sizes = [
+            f"{path.name} {path.stat().st_size / 1e6:.2f} MB"
+            for path in sorted(directory.iterdir())
+        ]
+    console.header(
+        {
+            "model": f"{record['name']}, {record['network']}, {record['precision']}",
+            "checked": describe_check(record["checked"]),
+            "speed": speed,
+            "written": f"{options.output}: {', '.join(sizes)}",
+        }
+    )
+
+
+def evaluation_to_export(options: Options, console: Console) -> Evaluation:
+    """The model of --workdir in float32 on the CPU, with images to check it on."""
+    directory = Path(options.workdir)
+    trained = in_float32(open_model(options, console))
+    calibration = read_calibration(directory, trained.step, console.warning)
+    if why := why_no_abstention(calibration):
+        console.warning(why)
+    with console.if_slow("reading the data"):
+        data, source = _images(options, trained, console)
+    return Evaluation(directory, trained, data, source, calibration)
+
+
+def _images(
+    options: Options, trained: TrainedModel, console: Console
+) -> tuple[Dataset, str]:
+    """The images to check on and where they are from: --data, or its own test split.
+
+    Where there are none, synthetic hands, after telling so.
+    """
+    experiment, run = trained.experiment, trained.run
+    if options.data:
+        labelled = load_labelled(
+            options.data, experiment.image_size, experiment.crop_resize
+        )
+        return match_classes(labelled, run.classes)[0], Path(options.data).name
+    try:
+        splits = load_own_splits(Path(options.workdir), run, console.warning)
+        return splits.test, f"{splits.source} test"
+    except (InputError, RunError) as error:
+        console.warning(f"checked on {RENDERED}, and no scores are told: {error}")
+    digits = np.arange(_RENDERED_COUNT) % 10
+    images = render_hands(jax.random.key(0), digits, size=experiment.image_size)
+    labels = np.zeros(_RENDERED_COUNT, np.int32)
+    return Dataset(np.asarray(images), labels, run.classes), RENDERED
+
+
+def describe_check(checked: dict[str, Any]) -> str:
+    """What model.json says of the check, for a person."""
+    largest = ", ".join(
+        f"{name} within {difference:.1e}"
+        for name, difference in checked["largest_difference"].items()
+    )
+    return (
+        f"{checked['count']} images ({checked['images']}): the same labels, "
+        f"probabilities of {largest}"
+    )
+
+
+def _describe_speed(directory: Path, evaluation: Evaluation) -> str:
+    """The time of one answer, of the export and of this program."""
+    from signjax.export.speed import TIMED_CALLS, milliseconds, onnx_milliseconds
+    from signjax.export.write import ONNX
+
+    trained, image = evaluation.trained, evaluation.data.images[:1]
+    variables = jax.device_put(trained.state.variables, trained.experiment.devices[0])
+    own = milliseconds(
+        lambda: jax.block_until_ready(trained.experiment.eval_step(variables, image))
+    )
+    exported = onnx_milliseconds(directory / ONNX, image)
+    return (
+        f"one image, ONNX Runtime {np.median(exported):.2f} ms, signjax "
+        f"{np.median(own):.2f} ms (medians of {TIMED_CALLS}; {processor()}, "
+        f"{core_count()} cores)"
+    )

@@ -1,0 +1,134 @@
+"""Whether an exported model answers as the program does."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx.utils import Extractor
+from PIL import Image
+
+from signjax.data.image import CropResize, square_resize
+from signjax.errors import RunError, listed
+from signjax.export.onnx_model import LABEL, PHOTOGRAPH, PROBABILITIES, SEEN, UNSURE
+from signjax.runtime.machine import core_count
+
+# The largest difference of a probability, by the precision of the weights.
+TOLERANCES = {"float32": 1e-4, "float16": 2e-3}
+_BATCH = 32
+# Photographs that the resize is checked on, width and height in pixels.
+_PHOTOGRAPHS = ((640, 480), (333, 500), (40, 48))
+
+Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+
+
+class Expected(NamedTuple):
+    """The program's own answers to N images.
+
+    images: uint8 [N, S, S, 3]. names: what to call each. probabilities: [N, C].
+    """
+
+    images: np.ndarray
+    names: Sequence[str]
+    probabilities: np.ndarray
+
+
+class Difference(NamedTuple):
+    """largest: of a probability. labels: of the images whose likeliest class differs.
+
+    unsure: of those abstained on by one of the two alone, though their confidence is
+    not within the tolerance of the threshold.
+    """
+
+    largest: float
+    labels: list[str]
+    unsure: list[str]
+
+
+def compare(
+    answer: Answer, expected: Expected, *, threshold: float, tolerance: float
+) -> Difference:
+    """How `answer` differs on the images, and from the threshold where it has labels.
+
+    answer: uint8 [B, S, S, 3] -> (probabilities [B, C], labels [B] with -1 for unsure,
+    or None where it gives none).
+    """
+    found = [
+        answer(expected.images[start : start + _BATCH])
+        for start in range(0, len(expected.images), _BATCH)
+    ]
+    own = expected.probabilities
+    probabilities = np.concatenate([probabilities for probabilities, _ in found])
+    # A value that is no number differs from every number.
+    differences = np.nan_to_num(np.abs(probabilities - own), nan=np.inf)
+    other = np.flatnonzero(probabilities.argmax(axis=1) != own.argmax(axis=1))
+    unsure: Any = []
+    if found[0][1] is not None:
+        said = np.concatenate([labels for _, labels in found])
+        confidence = own.max(axis=1)
+        wanted = np.where(confidence >= threshold, own.argmax(axis=1), UNSURE)
+        clear = np.abs(confidence - threshold) > tolerance
+        unsure = np.flatnonzero(((said == UNSURE) != (wanted == UNSURE)) & clear)
+    names = expected.names
+    return Difference(
+        float(differences.max()), [names[i] for i in other], [names[i] for i in unsure]
+    )
+
+
+def require_equal(name: str, difference: Difference, tolerance: float) -> None:
+    """Raises RunError, saying what differs, where the file `name` is not to be kept."""
+    wrong = []
+    if difference.largest > tolerance:
+        wrong.append(
+            f"a probability differs by {difference.largest:.2g}, more than "
+            f"{tolerance:g}"
+        )
+    for text, names in (
+        ("the likeliest class", difference.labels),
+        ("whether it is unsure", difference.unsure),
+    ):
+        if names:
+            wrong.append(f"{text} differs on {len(names)}: {listed(names, 3)}")
+    if wrong:
+        raise RunError(
+            f"{name} does not answer as the program does, so nothing was written: "
+            f"{'; '.join(wrong)}. With --precision=float16 try float32; else please "
+            "report it"
+        )
+
+
+def open_session(content: bytes) -> onnxruntime.InferenceSession:
+    """ONNX Runtime, with a model, on the cores of this process."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = core_count()
+    options.log_severity_level = 3  # no warnings of how it optimizes
+    return onnxruntime.InferenceSession(
+        content, options, providers=["CPUExecutionProvider"]
+    )
+
+
+def of_prepared(model: onnx.ModelProto) -> Answer:
+    """What the model answers to images that are prepared: its nodes after the resize.
+
+    Test images are kept as they came out of the program's own crop and resize.
+    """
+    network = Extractor(model).extract_model([SEEN], [PROBABILITIES, LABEL])
+    session = open_session(network.SerializeToString())
+    return lambda images: tuple(session.run([PROBABILITIES, LABEL], {SEEN: images}))
+
+
+def largest_resize_difference(
+    session: onnxruntime.InferenceSession, images: np.ndarray, crop_resize: CropResize
+) -> int:
+    """Levels of 255 between what the model sees of photographs and what predict does.
+
+    images: uint8 [N, S, S, 3], which photographs of several shapes are made of.
+    """
+    levels = 0
+    for image, shape in zip(images, _PHOTOGRAPHS, strict=False):
+        photograph = Image.fromarray(image).resize(shape)
+        own = square_resize(photograph, images.shape[1], crop_resize)
+        (seen,) = session.run([SEEN], {PHOTOGRAPH: np.asarray(photograph)[None]})
+        levels = max(levels, int(np.abs(seen[0].astype(int) - own).max()))
+    return levels

@@ -1,0 +1,127 @@
+"""The files of an export, each compared with the program before it is written."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from signjax.data.image import CropResize
+from signjax.evaluation.scores import Evaluation
+from signjax.export.card import model_card
+from signjax.export.check import (
+    TOLERANCES,
+    Expected,
+    compare,
+    largest_resize_difference,
+    of_prepared,
+    open_session,
+    require_equal,
+)
+from signjax.export.onnx_model import onnx_model
+from signjax.export.record import model_record
+from signjax.export.stablehlo import load_stablehlo, to_stablehlo
+from signjax.export.trained import Answering, answering
+from signjax.runtime.files import write_bytes, write_json, write_text
+
+ONNX, STABLEHLO, RECORD, CARD = (
+    "model.onnx",
+    "model.stablehlo",
+    "model.json",
+    "README.md",
+)
+
+
+def write_export(
+    directory: Path,
+    evaluation: Evaluation,
+    precision: str,
+    *,
+    scored: bool,
+    stablehlo: bool = True,
+) -> dict[str, Any]:
+    """model.onnx, model.stablehlo where asked for, and model.json, which it returns.
+
+    evaluation: of a model in float32 on one CPU; its answers are what the files are
+    compared with. precision: float32 or float16, of the weights. scored: whether its
+    scores are worth telling. Raises RunError where a file answers otherwise.
+    """
+    model = answering(evaluation.trained, evaluation.calibration)
+    data = evaluation.data
+    expected = Expected(
+        data.images[:],
+        data.names or [f"image {i}" for i in range(len(data))],
+        evaluation.probabilities,
+    )
+    onnx = write_onnx(directory, model, expected, precision)
+    largest = {ONNX: onnx["largest_difference"]}
+    if stablehlo:
+        largest[STABLEHLO] = write_stablehlo(directory, model, expected, precision)
+    record = model_record(
+        evaluation.trained,
+        model,
+        evaluation.calibration,
+        evaluation.scores if scored else None,
+        precision=precision,
+        checked={
+            "images": evaluation.source,
+            "count": len(data),
+            "largest_difference": largest,
+            "resize_levels": onnx["resize_levels"],
+        },
+    )
+    write_json(directory / RECORD, record)
+    return record
+
+
+def write_card(directory: Path, record: dict[str, Any]) -> None:
+    """README.md, which names the files in `directory`."""
+    sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
+    write_text(directory / CARD, model_card(record, sizes))
+
+
+def write_onnx(
+    directory: Path, model: Answering, expected: Expected, precision: str
+) -> dict[str, Any]:
+    """Writes model.onnx.
+
+    Returns largest_difference, of a probability, and resize_levels, see
+    `largest_resize_difference`. Raises RunError where it is not to be kept.
+    """
+    tolerance, prepared = TOLERANCES[precision], model.preprocessing
+    written = onnx_model(model, half=precision == "float16")
+    difference = compare(
+        of_prepared(written),
+        expected,
+        threshold=model.threshold,
+        tolerance=tolerance,
+    )
+    require_equal(ONNX, difference, tolerance)
+    content = written.SerializeToString()
+    levels = largest_resize_difference(
+        open_session(content),
+        expected.images,
+        CropResize(prepared.crop, prepared.interpolation),
+    )
+    write_bytes(directory / ONNX, content)
+    return {"largest_difference": difference.largest, "resize_levels": levels}
+
+
+def write_stablehlo(
+    directory: Path, model: Answering, expected: Expected, precision: str
+) -> float:
+    """Writes model.stablehlo; returns the largest difference of a probability.
+
+    Raises RunError where it is not to be kept.
+    """
+    tolerance = TOLERANCES[precision]
+    content = to_stablehlo(model, half=precision == "float16")
+    call = load_stablehlo(content)
+    difference = compare(
+        lambda images: (np.asarray(call(images)), None),
+        expected,
+        threshold=model.threshold,
+        tolerance=tolerance,
+    )
+    require_equal(STABLEHLO, difference, tolerance)
+    write_bytes(directory / STABLEHLO, content)
+    return difference.largest
