@@ -194,7 +194,8 @@ def test_a_run_trains_records_and_saves(
     assert {record["data"] for record in records} == {"synthetic"}
     final = setup.evaluate(state)
     assert {key: records[-1][key] for key in final} == final
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == [
+    lines = capsys.readouterr().out.splitlines()  # progress too, if the machine is slow
+    assert [line.split()[1] for line in lines if line.startswith("epoch")] == [
         "1/3",
         "2/3",
         "3/3",

@@ -22,12 +22,12 @@ class Bottleneck(nn.Module):
     width: int
     stride: int
     project: bool
-    train: bool
+    conv: Any
+    norm: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = partial(nn.Conv, use_bias=False)
-        norm = partial(nn.BatchNorm, use_running_average=not self.train, momentum=0.9)
+        conv, norm = self.conv, self.norm
         y = conv(self.width, (1, 1), name="conv1")(x)
         y = nn.relu(norm(name="bn1")(y))
         strides = (self.stride, self.stride)
@@ -44,11 +44,18 @@ class ResNet50(nn.Module):
     """v1.5: the 3x3 convolution of a stage's first block strides."""
 
     classes: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = nn.Conv(64, (7, 7), (2, 2), padding=3, use_bias=False, name="conv_stem")(x)
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, name="bn_stem")(x)
+        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype)
+        norm = partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=0.9,
+            dtype=self.dtype,
+        )
+        x = norm(name="bn_stem")(conv(64, (7, 7), (2, 2), 3, name="conv_stem")(x))
         around: Any = ((1, 1), (1, 1))  # annotated as str alone, takes pairs too
         x = nn.max_pool(nn.relu(x), (3, 3), (2, 2), around)
         for stage, blocks in enumerate((3, 4, 6, 3)):
@@ -57,23 +64,28 @@ class ResNet50(nn.Module):
                     width=64 * 2**stage,
                     stride=2 if block == 0 and stage > 0 else 1,
                     project=block == 0,
-                    train=train,
+                    conv=conv,
+                    norm=norm,
                     name=f"stage{stage + 1}_block{block + 1}",
                 )(x)
-        return nn.Dense(self.classes, name="head")(x.mean((1, 2)))
+        x = nn.Dense(self.classes, dtype=self.dtype, name="head")(x.mean((1, 2)))
+        return x.astype(jnp.float32)
 
 
 class CNN(nn.Module):
     classes: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
-        x = nn.relu(nn.Conv(8, (4, 4), name="conv1")(x))
+        conv = partial(nn.Conv, dtype=self.dtype)
+        x = nn.relu(conv(8, (4, 4), name="conv1")(x))
         x = nn.max_pool(x, (8, 8), (8, 8), "SAME")
-        x = nn.relu(nn.Conv(16, (2, 2), name="conv2")(x))
-        x = nn.max_pool(x, (4, 4), (4, 4), "SAME")
-        return nn.Dense(self.classes, name="head")(x.reshape(x.shape[0], -1))
+        x = nn.relu(conv(16, (2, 2), name="conv2")(x))
+        x = nn.max_pool(x, (4, 4), (4, 4), "SAME").reshape(x.shape[0], -1)
+        head = nn.Dense(self.classes, dtype=self.dtype, name="head")
+        return head(x).astype(jnp.float32)
 
 
 def main() -> None:
@@ -81,10 +93,10 @@ def main() -> None:
     if arguments.work != "train":
         raise SystemExit("flax_step.py only trains")
     if arguments.model == "resnet":
-        model = ResNet50(measure.CLASSES)
+        model = ResNet50(measure.CLASSES, jnp.dtype(arguments.dtype))
         optimizer = optax.sgd(measure.RESNET_RATE, measure.MOMENTUM, nesterov=True)
     else:
-        model = CNN(measure.CLASSES)
+        model = CNN(measure.CLASSES, jnp.dtype(arguments.dtype))
         optimizer = optax.adam(measure.CNN_RATE, eps=measure.ADAM_EPSILON)
     clock = measure.Clock(arguments)
     time_training(clock, model, optimizer, arguments)
@@ -136,14 +148,13 @@ def time_training(
         updates, opt_state = optimizer.update(gradients, opt_state, params)
         return (optax.apply_updates(params, updates), batch_stats, opt_state), loss
 
-    def step(number: int) -> float:
+    def step(number: int) -> jax.Array:
         nonlocal state
         indices = measure.batch_indices(number, arguments.batch_size)
         state, loss = train_step(state, images, labels, indices)
-        jax.block_until_ready(state)
-        return float(loss)
+        return loss
 
-    clock.run(step)
+    clock.run(step, lambda loss: float(jax.block_until_ready((loss, state))[0]))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--model", choices=("resnet", "cnn"), required=True)
     parser.add_argument("--output", required=True)
     arguments = parser.parse_args()
-    config = make_config(arguments.model, batch_size=1)
+    config = make_config(arguments.model, batch_size=1, dtype="float32")
     devices = jax.local_devices()[:1]
     experiment = make_experiment(config, measure.CLASSES, measure.IMAGES, devices)
     variables = experiment.initial_state().variables

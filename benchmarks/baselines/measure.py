@@ -24,7 +24,7 @@ MEAN, STD = 0.5, 0.25
 # The same for every baseline: SGD with Nesterov momentum (ResNet), Adam (CNN).
 RESNET_RATE, MOMENTUM = 1e-5, 0.9
 CNN_RATE, ADAM_EPSILON = 1e-3, 1e-7
-# Of so many first steps the losses are printed.
+# Of so many first steps, or samples of several, the losses are printed.
 COMPARED_STEPS = 10
 # Of so many first images the logits are printed.
 COMPARED_IMAGES = 8
@@ -38,8 +38,13 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--work", choices=("train", "inference"), default="train")
     parser.add_argument("--model", choices=("resnet", "cnn"), default="resnet")
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=30, help="steps that are timed")
-    parser.add_argument("--warmup", type=int, default=3, help="steps before them")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--steps", type=int, default=30, help="samples that are timed")
+    parser.add_argument("--warmup", type=int, default=3, help="samples before them")
+    parser.add_argument(
+        "--sample", type=int, default=1, help="steps of a sample, one wait at its end"
+    )
     parser.add_argument(
         "--weights", required=True, help="npz that initial_weights.py has written"
     )
@@ -84,10 +89,11 @@ def cores() -> int:
 
 
 class Clock:
-    """Times steps that each call `tick` when their result is there."""
+    """Times samples of steps, each of which calls `tick` when its result is there."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.batch_size: int = arguments.batch_size
+        self.sample: int = arguments.sample
         self.warmup: int = arguments.warmup
         self.total: int = arguments.warmup + arguments.steps
         self.outputs: list[Any] = []
@@ -98,23 +104,30 @@ class Clock:
         self._times.append(time.perf_counter())
 
     def tick(self, output: Any) -> None:
-        """Ends a step. output: its loss or logits; those of the first few are kept."""
+        """Ends a sample. output: its last step's loss or logits; a few are kept."""
         self._times.append(time.perf_counter())
         if len(self._times) == 2:
             self._since_start = _seconds_since_process_start()
         if len(self.outputs) < COMPARED_STEPS:
             self.outputs.append(output)
 
-    def run(self, step: Callable[[int], Any]) -> None:
-        """Runs all steps. step: number -> its output, returning when it is done."""
+    def run(self, step: Callable[[int], Any], wait: Callable[[Any], Any]) -> None:
+        """Runs all samples.
+
+        step: number -> its output, which may still be in the making. wait: output ->
+        numpy or a number, once all that was asked for is done.
+        """
         self.start()
-        for number in range(self.total):
-            self.tick(step(number))
+        for first in range(0, self.total * self.sample, self.sample):
+            output = None  # the one before is let go, as CUDA graphs reuse its memory
+            for number in range(first, first + self.sample):
+                output = step(number)
+            self.tick(wait(output))
 
     def summary(self) -> dict[str, Any]:
-        """Milliseconds of the timed steps, seconds of the first, which compiles."""
+        """Milliseconds of the timed steps, seconds of the first sample: it compiles."""
         lengths = np.diff(self._times)
-        timed = 1e3 * lengths[self.warmup : self.total]
+        timed = 1e3 * lengths[self.warmup : self.total] / self.sample
         p25, median, p75 = np.percentile(timed, (25, 50, 75)).round(4).tolist()
         return {
             "step_ms": {"median": median, "p25": p25, "p75": p75, "n": len(timed)},
@@ -147,6 +160,7 @@ def print_result(
         "work": arguments.work,
         "model": arguments.model,
         "batch_size": arguments.batch_size,
+        "dtype": arguments.dtype,
         **clock.summary(),
         "peak_rss_bytes": peak_memory(),
         "versions": versions(packages),

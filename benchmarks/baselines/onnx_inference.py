@@ -30,7 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         session = make_session(network.eval(), images, Path(directory))
     clock = measure.Clock(arguments)
-    clock.run(lambda _: session.run(None, {"images": images})[0])
+    clock.run(lambda _: session.run(None, {"images": images})[0], np.asarray)
     measure.print_result(
         arguments,
         clock,

@@ -22,7 +22,7 @@ from signjax.runtime.cpu import prepare_cpu
 from signjax.runtime.distributed import replicated
 
 
-def make_config(model: str, batch_size: int) -> Config:
+def make_config(model: str, batch_size: int, dtype: str) -> Config:
     """The shipped network of that name, trained as all baselines are."""
     config = cnn.get_config("seed") if model == "cnn" else resnet.get_config()
     for group in ("augment", "tta", "optimizer"):
@@ -30,6 +30,7 @@ def make_config(model: str, batch_size: int) -> Config:
     config.data.mean = (measure.MEAN,) * 3
     config.data.std = (measure.STD,) * 3
     config.data.synthetic_count = 0
+    config.dtype = dtype
     config.train.batch_size = batch_size
     config.train.label_smoothing = 0.0
     if model == "cnn":
@@ -44,7 +45,7 @@ def make_config(model: str, batch_size: int) -> Config:
 
 def main() -> None:
     arguments = measure.make_parser(__doc__).parse_args()
-    config = make_config(arguments.model, arguments.batch_size)
+    config = make_config(arguments.model, arguments.batch_size, arguments.dtype)
     prepare_cpu()
     devices = jax.local_devices()
     experiment = make_experiment(config, measure.CLASSES, measure.IMAGES, devices)
@@ -80,16 +81,19 @@ def time_training(
     images, labels, _ = next(batches.epoch(0))  # on the devices
     batch_size = clock.batch_size
 
-    def step(number: int) -> float:
+    def step(number: int) -> jax.Array:
         nonlocal state
         indices = measure.batch_indices(number, batch_size)
         state, metrics = experiment.train_step(
             state, images, labels, indices, experiment.key
         )
-        jax.block_until_ready(state)
-        return float(metrics.loss_sum) / batch_size
+        return metrics.loss_sum
 
-    clock.run(step)
+    def wait(loss_sum: jax.Array) -> float:
+        jax.block_until_ready(state)
+        return float(loss_sum) / batch_size
+
+    clock.run(step, wait)
 
 
 def time_inference(
@@ -97,7 +101,7 @@ def time_inference(
 ) -> None:
     images, _ = measure.make_data()
     batch = images[: clock.batch_size]
-    clock.run(lambda _: np.asarray(experiment.eval_step(variables, batch)))
+    clock.run(lambda _: experiment.eval_step(variables, batch), np.asarray)
 
 
 if __name__ == "__main__":

@@ -37,10 +37,11 @@ def main() -> None:
         else torch.contiguous_format
     )
     network = make_network(arguments.model, measure.read_weights(arguments.weights))
-    network = network.to(memory_format=layout)
+    device = torch.device("cuda" if arguments.device == "gpu" else "cpu")
+    network = network.to(device, memory_format=layout)
     clock = measure.Clock(arguments)
     timer = time_training if arguments.work == "train" else time_inference
-    settings = timer(clock, network, arguments)
+    settings = timer(clock, network, device, arguments)
     measure.print_result(
         arguments,
         clock,
@@ -48,6 +49,7 @@ def main() -> None:
         settings={
             "compile": arguments.compile,
             "layout": arguments.layout,
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             **settings,
@@ -55,31 +57,47 @@ def main() -> None:
     )
 
 
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+
+
 def compiled(function: Callable[..., Tensor], mode: str) -> Callable[..., Tensor]:
     return function if mode == "off" else torch.compile(function, mode=mode)
 
 
 def time_training(
-    clock: measure.Clock, network: nn.Module, arguments: argparse.Namespace
+    clock: measure.Clock,
+    network: nn.Module,
+    device: torch.device,
+    arguments: argparse.Namespace,
 ) -> dict[str, object]:
     network.train()
     optimizer = make_optimizer(arguments.model, network)
-    images, labels = map(torch.from_numpy, measure.make_data())
+    images, labels = (torch.from_numpy(x).to(device) for x in measure.make_data())
+    low = arguments.dtype == "bfloat16"
 
     def loss_of(batch: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(network(batch), targets)
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            logits = network(batch)
+        return functional.cross_entropy(logits.float(), targets)
 
     loss_function = compiled(loss_of, arguments.compile)
 
     def step(number: int) -> Tensor:
         indices = torch.from_numpy(measure.batch_indices(number, arguments.batch_size))
+        indices = indices.to(device)
         optimizer.zero_grad(set_to_none=True)
         loss = loss_function(images[indices], labels[indices].long())
         loss.backward()
         optimizer.step()
         return loss.detach()
 
-    clock.run(step)
+    def wait(loss: Tensor) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return loss.item()
+
+    clock.run(step, wait)
     return {"optimizer": f"{type(optimizer).__name__}, fused"}
 
 
@@ -98,15 +116,19 @@ def make_optimizer(model: str, network: nn.Module) -> torch.optim.Optimizer:
 
 
 def time_inference(
-    clock: measure.Clock, network: nn.Module, arguments: argparse.Namespace
+    clock: measure.Clock,
+    network: nn.Module,
+    device: torch.device,
+    arguments: argparse.Namespace,
 ) -> dict[str, object]:
     # Weights become constants: BatchNorm is folded and kernels are laid out once.
     torch._inductor.config.freezing = True
     network.eval()
     images = torch.from_numpy(measure.make_data()[0][: arguments.batch_size])
+    images = images.to(device)
     predict = compiled(network, arguments.compile)
     with torch.no_grad():
-        clock.run(lambda _: predict(images).numpy())
+        clock.run(lambda _: predict(images), lambda logits: logits.cpu().numpy())
     return {"freezing": arguments.compile != "off"}
 
 

@@ -68,8 +68,8 @@ def test_a_row_holds_pairs_that_ran_by_turns_and_never_at_once(
     assert kept == [15, 40, 50]
     assert all(0 <= pair["signjax"]["others_cpu"] <= 1 for pair in row["pairs"])
     assert speed.summary_line(row).startswith(
-        "train resnet, batch 32: torch-compile takes 2.50 times as long as signjax "
-        "(1.50 to 4.00, 3 pairs; 40 and 10 ms)"
+        "train resnet, batch 32, float32: torch-compile takes 2.50 times as long as "
+        "signjax (1.50 to 4.00, 3 pairs; 40 and 10 ms)"
     )
     turn = ["signjax begins", "signjax ends", "baseline begins", "baseline ends"]
     assert (tmp_path / "log").read_text().splitlines() == 3 * turn
@@ -159,7 +159,7 @@ def test_the_clock_leaves_out_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> No
     # Steps of 5, 2, then 0.1 to 0.4 seconds.
     times = iter([10.0, 15.0, 17.0, 17.1, 17.3, 17.6, 18.0])
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(times))
-    clock.run(lambda number: 100 + number)
+    clock.run(lambda number: 100 + number, int)
     summary = clock.summary()
     assert summary["first_step_seconds"] == 5.0
     assert summary["step_ms"] == {"median": 250.0, "p25": 175.0, "p75": 325.0, "n": 4}
