@@ -23,9 +23,9 @@ from signjax.runtime.machine import ROOT
 Rows = Sequence[Mapping[str, Any]]
 
 PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
-SPEED, STARTUP, TOPOLOGY, KILLS = (
+SPEED, STARTUP, TOPOLOGY, PROMISES = (
     ROOT / "benchmarks" / "results" / f"{name}.json"
-    for name in ("speed", "startup", "topology", "kills")
+    for name in ("speed", "startup", "topology", "promises")
 )
 # What the Keras project reports of its own networks: epochs, train and test accuracy.
 REFERENCE = {
@@ -276,28 +276,19 @@ def topology() -> str:
     )
 
 
-def kills() -> str:
-    """How runs ended that were killed: where the kills fell, what differed."""
-    moments = ("start", "training", "save", "report")
-    rows = json.loads(KILLS.read_text())
-    lines = [
-        (
-            row["model"],
-            row["kills"],
-            *(row["inside"].get(moment, 0) for moment in moments),
-            row["runs"],
-            "; ".join(row["problems"]) or "nothing",
-        )
-        for row in rows
-    ]
+def promises() -> str:
+    """What came of bad moments and bad files: a row a promise."""
+    rows = json.loads(PROMISES.read_text())
+    keys = ("promise", "n", "equal", "refused")
+    lines = [(*(row[key] for key in keys), len(row["faults"])) for row in rows]
     return table(
-        f"model | kills | inside {' | inside '.join(moments)} | runs | what differed",
+        "promise | n | equal | refused in one line | faults",
         lines,
-        "Runs killed by SIGKILL, resumed until they end, and compared bit by bit with "
-        "one that was never killed: the last checkpoint's arrays, `metrics.jsonl` and "
-        "`result.json` without timings. A save is written while training goes on, and "
-        f"the CNN's takes longer than an epoch. {_measured_on(rows)}. "
-        "`benchmarks/results/kills.json`, by `python -m tests.kills`.",
+        "Equal: it ended as if nothing had happened; a run with the same bits in the "
+        "last checkpoint's arrays, `metrics.jsonl` and `result.json` without timings. "
+        "A fault is a traceback, a second line, something lost or left in part, or a "
+        f"wrong answer. {_measured_on(rows)}. `benchmarks/results/promises.json`, by "
+        "`python -m tests.promises`.",
     )
 
 
@@ -392,7 +383,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "Speed": speed,
     "Start-up": startup,
     "Accelerators, by their compilers": topology,
-    "Kills": kills,
+    "Promises": promises,
 }
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 
 import os
 import pty
-import random
 import shutil
 import signal
 import subprocess
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,15 +13,9 @@ import pytest
 from signjax.runtime.files import MetricsFile
 from tests.helpers.command_line import CNN, ROOT, command, main
 from tests.helpers.records import metrics
-from tests.helpers.runs import (
-    LONG,
-    RESNET,
-    differences,
-    freeze_when,
-    is_inside_a_later_save,
-    saved_steps,
-    start,
-)
+from tests.helpers.runs import LONG, differences, freeze_when, saved_steps, start
+from tests.promises import kills
+from tests.promises.outcome import EQUAL, train
 
 pytestmark = pytest.mark.usefixtures("module_cache")
 
@@ -38,108 +30,35 @@ def resumed_after(process: subprocess.Popen[str]) -> int:
     raise AssertionError(process.communicate()[1])
 
 
-def is_inside_an_epoch(workdir: Path, *, after: int = 0) -> bool:
-    """Between the begin of the last record's save and the next record.
-
-    after: a step that has been saved, past which the run must have come.
-    """
-    if max(saved_steps(workdir), default=0) <= after:
-        return False
-    records = MetricsFile(workdir / "metrics.jsonl").read()
-    if not records or not saved_steps(workdir) or records[-1]["epoch"] == 8:
-        return False
-    names = [path.name for path in workdir.glob("checkpoints/*")]
-    return any(name.startswith(f"{records[-1]['step']:08d}") for name in names)
-
-
-def kill_when_inside_a_later_save(
-    process: subprocess.Popen[str], workdir: Path
-) -> None:
-    assert freeze_when(process, lambda: is_inside_a_later_save(workdir))
-    kill(process)
-    assert is_inside_a_later_save(workdir), "what the kill left"
-
-
-def resume(arguments: tuple[str, ...], workdir: Path) -> subprocess.Popen[str]:
-    """Goes on with a saved run, from the last step that it saved."""
-    reached = saved_steps(workdir)[-1]
-    process = start(arguments, workdir)
-    assert resumed_after(process) == reached > 0
-    return process
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, stderr
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    _, stderr = process.communicate(timeout=600)
-    assert process.returncode == 0, stderr
-
-
-@pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("whole")
-    finish(start(LONG, workdir))
-    return workdir
-
-
 @pytest.mark.slow
+@pytest.mark.parametrize(("model", "count"), [("CNN", 5), ("ResNet", 1)])
 def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
-    never_stopped: Path, tmp_path: Path
+    model: str, count: int
 ) -> None:
-    """SIGKILL inside an epoch, inside a save and at a random moment."""
-    process = start(LONG, tmp_path)
-    assert resumed_after(process) == 0
-    assert freeze_when(process, lambda: is_inside_an_epoch(tmp_path))
-    kill(process)
-    kill_when_inside_a_later_save(resume(LONG, tmp_path), tmp_path)
-    process = resume(LONG, tmp_path)
-    time.sleep(random.uniform(0, 3))
-    process.kill()  # it may have ended
-    process.communicate(timeout=120)
-    finish(resume(LONG, tmp_path))
-    assert differences(never_stopped, tmp_path) == []
+    ends = [outcome.ended for outcome in kills.measure(model, count, 0)]
+    assert ends == [EQUAL] * count
 
 
 @pytest.mark.slow
-def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
-    never_stopped: Path, tmp_path: Path
-) -> None:
+def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(tmp_path: Path) -> None:
     """SIGTERM, then a queue's warning, each inside an epoch: one line, and saved."""
-    reached = 0
+    whole, stopped = train(tmp_path / "whole", LONG), tmp_path / "stopped"
+    records, reached = MetricsFile(stopped / "metrics.jsonl"), 0
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        process = start(LONG, tmp_path)
+        process, before = start(LONG, stopped), len(records.read())
         assert resumed_after(process) == reached
-        # The workdir looks like it before the resumed run has begun to train too.
-        inside = partial(is_inside_an_epoch, tmp_path, after=reached)
-        assert freeze_when(process, inside)
+        assert freeze_when(process, lambda n=before: len(records.read()) > n)
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 1
-        reached = saved_steps(tmp_path)[-1]
+        reached = saved_steps(stopped)[-1]
         assert stderr == (
             f"error: stopped by {number.name} after step {reached} of 288; the state "
             "is saved, and the same command goes on from here\n"
         )
-    finish(resume(LONG, tmp_path))
-    assert differences(never_stopped, tmp_path) == []
-
-
-@pytest.mark.slow
-def test_a_killed_resnet_ends_with_the_bits_of_one_never_stopped(
-    tmp_path: Path,
-) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(start(RESNET, whole))
-    process = start(RESNET, killed)
-    assert resumed_after(process) == 0
-    kill_when_inside_a_later_save(process, killed)
-    finish(resume(RESNET, killed))
-    assert differences(whole, killed) == []
+    train(stopped, LONG)
+    assert differences(whole, stopped) == []
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs util-linux's setsid")

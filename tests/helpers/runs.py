@@ -22,17 +22,6 @@ LONG = (  # epochs of many steps, so that most moments lie in the middle of one
     "--config.train.batch_size=4",
     "--config.train.epochs=8",
 )
-RESNET = (
-    "--config=configs/resnet.py",
-    "--config.data.source=synthetic",
-    "--config.data.synthetic_count=0",
-    "--config.data.synthetic_train=24",
-    "--config.data.synthetic_test=12",
-    "--config.data.image_size=32",
-    "--config.train.batch_size=4",
-    "--config.train.epochs=3",
-    "--config.optimizer.warmup_epochs=1",
-)
 
 
 def start(
@@ -62,7 +51,7 @@ def freeze_when(process: subprocess.Popen[str], seen: Callable[[], bool]) -> boo
             if process.poll() is None and seen():
                 return True
             process.send_signal(signal.SIGCONT)
-        time.sleep(0.001)
+        time.sleep(0.003)
     return False
 
 
