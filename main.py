@@ -3,30 +3,27 @@
 --config=configs/resnet.py trains: see signjax/commands/train.py, signjax/train.py.
 """
 
-import os
 import sys
 
 from signjax.commands.cli import run
 from signjax.commands.help import information
 from signjax.commands.parse import parse
 from signjax.errors import SignjaxError
+from signjax.runtime.console import Console
 
 
 def main(argv: list[str]) -> int:
     """Runs one mode. Exit status: 0 done, 2 the input is wrong, 1 anything else."""
     try:
         if text := information(argv):
-            print(text)
+            Console().info(text)
         else:
             run(parse(argv))
-        sys.stdout.flush()
     except (SignjaxError, KeyboardInterrupt) as error:
         line = str(error) or "stopped by Ctrl-C; what was saved before is kept"
         print(f"error: {line}", file=sys.stderr)
         return getattr(error, "exit_status", 1)
-    except BrokenPipeError:
-        # The reader has left, as head does: quiet as other tools, the last flush too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has left, as head does
         return 1
     return 0
 

@@ -5,7 +5,9 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
+
+from signjax.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +27,7 @@ def available() -> bool:
 
 def learning_curves(
     records: Sequence[Mapping[str, Any]],
-    path: str | os.PathLike[str] | IO[bytes],
+    path: str | os.PathLike[str],
     *,
     title: str,
 ) -> None:
@@ -38,7 +40,9 @@ def learning_curves(
     """
     figure = _curves(records)
     figure.suptitle(title, color=INK, fontsize=12, weight="bold", parse_math=False)
-    figure.savefig(path, format="png")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_bytes(path, buffer.getvalue())
 
 
 def learning_curves_svg(records: Sequence[Mapping[str, Any]]) -> str:

@@ -16,8 +16,10 @@ One process writes; others may read meanwhile. Of several that train together al
 `save`, `wait` and `restore`, on a file system that all of them see.
 """
 
+import errno
 import json
 import math
+import os
 import re
 import shutil
 import zlib
@@ -99,6 +101,7 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
                 for leftover in self._directory.glob(f"*{_UNFINISHED}"):
                     shutil.rmtree(leftover)
                 unfinished.mkdir(parents=True)
+                _require_room(unfinished, state)
         with _save_errors(path), _orbax() as ocp:
             written = ocp.save_async(unfinished / _STATE, state)
 
@@ -136,6 +139,8 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
                 for name, crc in manifest["files"].items():
                     _require_same_crc(name, _crc_of_file(path / name), crc)
             except _DAMAGE as damage:
+                if not path.exists():  # another process that trains here removed it
+                    return self.restore(abstract_state, best=best)
                 self._damaged.add(path)
                 self._warn(f"{path} is damaged and passed over: {damage}")
                 continue
@@ -151,8 +156,13 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
                     f"{path}: saved from another model or optimizer: {different}; use "
                     "the config it was trained with, or another workdir"
                 )
-            with _orbax() as ocp:
-                return ocp.load(path / _STATE, abstract_state)
+            try:
+                with _orbax() as ocp:
+                    return ocp.load(path / _STATE, abstract_state)
+            except Exception:
+                if path.exists():
+                    raise
+                return self.restore(abstract_state, best=best)
         if not candidates:
             return None
         names = ", ".join(saved.path.name for saved in candidates)
@@ -241,12 +251,27 @@ def _describe_leaves(tree: PyTree) -> dict[str, str]:
     }
 
 
+def _require_room(directory: Path, state: PyTree) -> None:
+    """Raises OSError where a checkpoint does not fit on the disk.
+
+    Asked beforehand, as of Orbax's threads, which would all meet the full disk, some
+    print a traceback whatever is done about it.
+    """
+    leaves = jax.tree.leaves(state)
+    # What it writes beside the arrays, somewhat more than was seen.
+    room = sum(leaf.nbytes for leaf in leaves) + 2_000 * len(leaves) + 2**17
+    if shutil.disk_usage(directory).free < room:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @contextmanager
 def _save_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = (str(error) or repr(error)).splitlines()[0]
+        # Of Orbax's, which name the same file three times, what the system said.
+        text = (str(error) or repr(error)).splitlines()[0].rpartition(": ")[2]
+        reason = (isinstance(error, OSError) and error.strerror) or text
         raise RunError(
             f"{path}: could not save the checkpoint ({reason}); "
             "check free space and permissions, then run the same command to resume"
@@ -256,8 +281,11 @@ def _save_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def _orbax() -> Iterator[Any]:
     """Orbax's v1 API, with this module's options; imported here as it takes 0.3 s."""
+    from absl import logging
     from orbax.checkpoint import v1 as ocp
 
+    # What fails is raised; Orbax's threads would print it, each with a traceback.
+    logging.set_verbosity(logging.FATAL)
     options = ocp.Context()
     # Compression takes 8 percent off float32 weights, for twice the CPU time.
     options.array.saving.use_compression = False

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
+from signjax.errors import RunError
+
 SLOW = 2.0  # seconds after which a person wants to know what takes so long
 # Seconds of silence after which the same is said again. With a slow step or two after
 # that, something is said every half minute.
@@ -90,16 +92,26 @@ class Console:
             self.info(f"{key + ':':<{width}} {value}")
 
     def info(self, text: str) -> None:
-        """One plain line on stdout (above the bar, which redirects stdout)."""
+        """One plain line on stdout (above the bar, which redirects stdout).
+
+        Raises BrokenPipeError where its reader has left, RunError where the disk that
+        it goes to is full.
+        """
         self._last_line = self._clock()
         if self._quiet:
             return
         try:
             print(text, flush=True)
         except OSError as error:
+            # Python would try to write what it still holds of the line at the end.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
             # A terminal that is gone; its SIGHUP, which saves the run, may come later.
             if error.errno != errno.EIO:
-                raise
+                told = f"standard output cannot be written: {error.strerror}"
+                raise RunError(f"{told}; what was saved before is kept") from error
 
     @contextlib.contextmanager
     def if_slow(self, text: str) -> Iterator[None]:
@@ -130,9 +142,10 @@ class Console:
             while not over.wait(_POLL):
                 silent = self._clock() - max(begin, self._last_line)
                 if self._under_way[-1] is line and silent >= silence:
-                    # The thread that works meets a closed pipe itself.
-                    with contextlib.suppress(BrokenPipeError):
-                        self.info(line())
+                    self._last_line = self._clock()
+                    # What it may raise, the thread that works meets too.
+                    with contextlib.suppress(OSError):
+                        print(line(), flush=True)
                     silence = SILENCE
 
         thread = threading.Thread(target=run, daemon=True)
@@ -196,6 +209,9 @@ class Console:
             self._bar = None
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at `stream`, on a terminal that can move its cursor."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at `stream`, on a terminal that can move its cursor.
+
+    stream: sys.stdout or sys.stderr, None where the shell has closed it.
+    """
+    return bool(stream and stream.isatty()) and os.environ.get("TERM") != "dumb"

@@ -193,8 +193,12 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         if not path.parent.exists():
             path.parent.mkdir(parents=True)
         unfinished = path.with_name(path.name + ".tmp")
-        unfinished.write_bytes(content)
-        publish(unfinished, path)
+        try:
+            unfinished.write_bytes(content)
+            publish(unfinished, path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

@@ -1,15 +1,16 @@
 """Damaged checkpoints and saves cut short: an intact one is always left, and found."""
 
-import itertools
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from signjax.errors import InputError, RunError
+from signjax.runtime import checkpoint
 from tests.helpers.checkpoints import (
     abstract,
     assert_same,
@@ -18,48 +19,36 @@ from tests.helpers.checkpoints import (
     restored_steps,
     save_all,
 )
-
-
-def truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def flip_a_bit(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-
-
-def fill_with_zeros(file: Path) -> None:
-    file.write_bytes(bytes(file.stat().st_size))
-
-
-def change_a_digit(file: Path) -> None:
-    """Leaves a manifest that reads well, of another network."""
-    text = file.read_text()
-    assert "float32[8, 6]" in text
-    file.write_text(text.replace("float32[8, 6]", "float32[8, 7]"))
-
-
-def leave_another_value(file: Path) -> None:
-    """Leaves JSON that is no manifest."""
-    file.write_text("[1]")
+from tests.promises.damage import HARMS, damage
 
 
 def largest_file(checkpoint: Path) -> Path:
     return max((f for f in checkpoint.rglob("d/*")), key=lambda f: f.stat().st_size)
 
 
-@pytest.mark.parametrize(
-    ("harm", "which"),
-    [
-        *itertools.product(
-            [Path.unlink, truncate, flip_a_bit, fill_with_zeros], ["data", "manifest"]
-        ),
-        (change_a_digit, "manifest"),
-        (leave_another_value, "manifest"),
-    ],
-)
+def change_a_digit(manifest: Path) -> None:
+    """Leaves one that reads well, of another network."""
+    text = manifest.read_text()
+    assert "float32[8,6]" in text
+    manifest.write_text(text.replace("float32[8,6]", "float32[8,7]"))
+
+
+def leave_another_value(manifest: Path) -> None:
+    manifest.write_text("[1]")
+
+
+CASES = [
+    *(
+        (partial(damage, harm=harm), file)
+        for harm in HARMS
+        for file in ("data", "manifest")
+    ),
+    (change_a_digit, "manifest"),
+    (leave_another_value, "manifest"),
+]
+
+
+@pytest.mark.parametrize(("harm", "which"), CASES)
 def test_a_damaged_newest_is_named_passed_over_and_replaced(
     tmp_path: Path, harm: Callable[[Path], None], which: str
 ) -> None:
@@ -81,7 +70,7 @@ def test_a_damaged_newest_is_named_passed_over_and_replaced(
 
 def test_a_damaged_one_is_not_kept_in_place_of_an_intact_one(tmp_path: Path) -> None:
     save_all(tmp_path, {1: None, 2: None})
-    truncate(largest_file(tmp_path / "checkpoints/00000002"))
+    damage(largest_file(tmp_path / "checkpoints/00000002"), "truncated")
     with opened(tmp_path, lambda _: None) as checkpoints:
         checkpoints.restore(abstract(make_state(0)))
         checkpoints.save(3, make_state(3))
@@ -91,7 +80,7 @@ def test_a_damaged_one_is_not_kept_in_place_of_an_intact_one(tmp_path: Path) -> 
 
 def test_a_damaged_best_gives_way_to_the_next_best(tmp_path: Path) -> None:
     save_all(tmp_path, {1: 0.9, 2: 0.8, 3: 0.1})
-    truncate(largest_file(tmp_path / "checkpoints/00000001"))
+    damage(largest_file(tmp_path / "checkpoints/00000001"), "truncated")
     warnings: list[str] = []
     with opened(tmp_path, warnings.append) as checkpoints:
         restored = checkpoints.restore(abstract(make_state(0)), best=True)
@@ -102,11 +91,29 @@ def test_a_damaged_best_gives_way_to_the_next_best(tmp_path: Path) -> None:
 def test_all_damaged_is_an_error_and_leaves_them_in_place(tmp_path: Path) -> None:
     save_all(tmp_path, {1: None, 2: None})
     for step in 1, 2:
-        truncate(largest_file(tmp_path / f"checkpoints/0000000{step}"))
+        damage(largest_file(tmp_path / f"checkpoints/0000000{step}"), "truncated")
     with opened(tmp_path, lambda _: None) as checkpoints:
         with pytest.raises(InputError, match="damaged .00000002, 00000001."):
             checkpoints.restore(abstract(make_state(0)))
         assert checkpoints.steps() == [2, 1]
+
+
+@pytest.mark.parametrize("moment", ["_crc_of_file", "_orbax"])
+def test_one_that_is_removed_while_it_is_read_gives_way_to_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """As by a process that trains there."""
+    save_all(tmp_path, {1: None, 2: None})
+    read = getattr(checkpoint, moment)
+
+    def train_on(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        save_all(tmp_path, {3: None, 4: None})
+        return read(*arguments)
+
+    with opened(tmp_path) as checkpoints:
+        monkeypatch.setattr(checkpoint, moment, train_on)
+        assert_same(checkpoints.restore(abstract(make_state(0))), make_state(4))
 
 
 def test_a_removal_cut_short_leaves_no_checkpoint_in_part(

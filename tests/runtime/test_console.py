@@ -2,19 +2,22 @@
 
 import errno
 import io
+import itertools
 import math
 import os
 import pty
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from signjax.errors import RunError
 from signjax.runtime import console as console_module
 from signjax.runtime.console import SILENCE, SLOW, Console
-from tests.helpers.command_line import ROOT
+from tests.helpers.command_line import ROOT, command
 
 RECORD = {
     "epoch": 3,
@@ -149,17 +152,56 @@ def test_training_off_a_terminal_breaks_its_silence(speech: Speech) -> None:
         assert speech.at(11 * SILENCE) == told
 
 
+class Failing(io.StringIO):
+    """Of which each write fails."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number, self.tried = number, threading.Event()
+
+    def write(self, text: str) -> int:
+        self.tried.set()
+        raise OSError(self.number, text)
+
+
 def test_a_line_to_a_terminal_that_is_gone_ends_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its SIGHUP does, which may come after the line."""
-
-    class Gone(io.StringIO):
-        def write(self, text: str) -> int:
-            raise OSError(errno.EIO, text)
-
-    monkeypatch.setattr(sys, "stdout", Gone())
+    monkeypatch.setattr(sys, "stdout", Failing(errno.EIO))
     Console().info("line")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
+def test_output_that_fails_meanwhile_is_told_by_the_next_line(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Failing(number))
+    console = Console(clock=itertools.count(step=SILENCE).__next__)
+    with console.if_slow("compiling"):
+        assert sys.stdout.tried.wait(60)
+    with pytest.raises((RunError, BrokenPipeError)):
+        console.info("line")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_where_output_goes_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command("--help"), stdout=full, stderr=-1, cwd=ROOT)
+    assert done.returncode == 1
+    told = b"error: standard output cannot be written: No space left on device; "
+    assert done.stderr.startswith(told) and done.stderr.count(b"\n") == 1
+
+
+def test_output_that_the_shell_has_closed_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `>&-` does."""
+    monkeypatch.setattr(sys, "stdout", None)
+    console = Console()
+    with console.progress(2) as progress:
+        progress.update(1, loss=1.0, accuracy=0.0, images_per_second=1.0)
+        console.info("line")
 
 
 def test_another_process_says_it(capsys: pytest.CaptureFixture[str]) -> None:

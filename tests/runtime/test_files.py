@@ -46,8 +46,10 @@ def test_killed_and_resumed_metrics_equal_those_never_stopped(tmp_path):
     resumed = MetricsFile(tmp_path / "resumed.jsonl")
     for record in records:
         whole.append(record)
-    # Killed while writing epoch 3; the last checkpoint is that of epoch 1.
-    resumed.path.write_bytes(whole.path.read_bytes()[:-30])
+    resumed.truncate_after(0)
+    assert not resumed.path.exists()
+    # Killed before the newline of epoch 3; the last checkpoint is that of epoch 1.
+    resumed.path.write_bytes(whole.path.read_bytes()[:-1])
     assert resumed.read() == records[:2]
     resumed.truncate_after(33)
     assert resumed.read() == records[:1]
@@ -58,18 +60,6 @@ def test_killed_and_resumed_metrics_equal_those_never_stopped(tmp_path):
         "resumed.jsonl",
         "whole.jsonl",
     ]
-
-
-def test_resuming_at_the_last_step_drops_only_the_half_written_line(tmp_path):
-    metrics = MetricsFile(tmp_path / "metrics.jsonl")
-    metrics.truncate_after(0)
-    assert not metrics.path.exists()
-    metrics.append({"step": 33})
-    with metrics.path.open("a") as file:
-        file.write('{"step": 66}')  # all but its newline: not finished
-    metrics.truncate_after(66)
-    metrics.append({"step": 66, "again": True})
-    assert metrics.read() == [{"step": 33}, {"step": 66, "again": True}]
 
 
 @pytest.mark.parametrize("damage", [b"{broken", b"\xff\xfe", b"[1]", b"{}", b""])
@@ -130,6 +120,7 @@ def test_a_full_disk_is_one_line_and_no_fault_of_what_was_given(tmp_path, monkey
         MetricsFile(tmp_path / "metrics.jsonl").append(RECORD)
     with pytest.raises(RunError, match=rf"result\.json: {told}"):
         write_json(tmp_path / "result.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 @pytest.mark.parametrize(
