@@ -1,6 +1,7 @@
 """The two ways a run ends early; main.py prints the one line and exits."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 
 class SignjaxError(Exception):
@@ -17,6 +18,21 @@ class InputError(SignjaxError):
 
 class RunError(SignjaxError):
     """The run cannot go on: diverged loss, out of memory, interrupted."""
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns running out of memory into a RunError that says what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # of numpy; of XLA, by its text
+        text = str(error)
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:
+            raise
+        raise RunError(
+            f"out of memory ({text.partition(chr(10))[0]}): lower "
+            "config.data.image_size, config.train.batch_size or the number of images"
+        ) from error
 
 
 def listed(values: Iterable[object], limit: int = 10, separator: str = ", ") -> str:

@@ -20,7 +20,7 @@ from signjax.experiment import Experiment, make_experiment
 from signjax.loop import train_loop
 from signjax.pretrained.load import settle_weights, start_from
 from signjax.runtime.console import Console
-from signjax.runtime.devices import describe_devices, memory_advice
+from signjax.runtime.devices import describe_devices
 from signjax.runtime.distributed import is_primary, require_same, sync_errors
 from signjax.runtime.recorder import Recorder
 
@@ -47,7 +47,6 @@ def train(
     require_same("config and data", (config.to_dict(), run.data["sha256"]))
     experiment = make_experiment(config, len(run.classes), len(train_set), devices)
     with (
-        memory_advice(config.train.batch_size, experiment.image_size),
         workdir.create_or_resume(directory, run, console) as checkpoints,
         Recorder(directory, splits.source, console, config.run.tensorboard) as recorder,
         make_batches(config, train_set, experiment.mesh) as batches,

@@ -12,7 +12,6 @@ from signjax.benchmark.peaks import known_peaks, measure_matmul, peak_flops
 from signjax.benchmark.programs import make_program
 from signjax.benchmark.sweep import SweepPoint
 from signjax.benchmark.timing import compile_program, profile, quartiles, time_steps
-from signjax.runtime.devices import memory_advice
 from signjax.runtime.machine import device_name, peak_memory_bytes, provenance
 from signjax.workdir import versions
 
@@ -41,15 +40,14 @@ def measure(point: SweepPoint, *, repeats: int, trace: str = "") -> Row:
     repeats: samples of the step. trace: the folder for its profile; "": none is taken.
     """
     experiment = point.experiment
-    with memory_advice(point.batch_size, experiment.image_size):
-        program = make_program(point)
-        state = experiment.initial_state()
-        compilation = compile_program(program, state)
-        program = compilation.ready
-        state, samples = time_steps(program, state, repeats)
-        if trace:
-            name = f"{point.program}-{point.batch_size}-{experiment.dtype}-"
-            profile(program, state, Path(trace) / f"{name}{len(point.devices)}")
+    program = make_program(point)
+    state = experiment.initial_state()
+    compilation = compile_program(program, state)
+    program = compilation.ready
+    state, samples = time_steps(program, state, repeats)
+    if trace:
+        name = f"{point.program}-{point.batch_size}-{experiment.dtype}-"
+        profile(program, state, Path(trace) / f"{name}{len(point.devices)}")
     step_ms = quartiles([1000 * seconds for seconds in samples])
     images_per_second = 1000 * program.images / program.steps / step_ms["median"]
     is_loop = point.program == "epoch"  # whose bytes XLA does not tell

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from signjax.config import Config, check
-from signjax.errors import InputError, RunError
+from signjax.errors import InputError, memory_errors
 from signjax.runtime.signals import end_at_once_when_signalled
 
 MODES = {
@@ -106,15 +106,8 @@ def run(options: Options) -> None:
     except ValueError as error:  # JAX reads its variables when it is imported
         raise InputError(f"a variable of the environment is wrong: {error}") from error
     try:
-        command.run(options)
-    except (MemoryError, RuntimeError) as error:  # of numpy; of XLA, by its text
-        text = str(error)
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:
-            raise
-        raise RunError(
-            f"out of memory ({text.partition(chr(10))[0]}): lower "
-            "config.data.image_size, config.train.batch_size or the number of images"
-        ) from error
+        with memory_errors():
+            command.run(options)
     except OSError as error:
         if error.filename is None:  # no file's fault, as a closed pipe is
             raise

@@ -1,8 +1,7 @@
 """The devices that JAX finds, and the cache of the programs compiled for them."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import jax
 
@@ -71,18 +70,3 @@ def describe_devices(devices: list[jax.Device]) -> str:
     """For people: how many devices of what kind, such as `1 x cpu`."""
     processes = "" if single_process() else f" over {jax.process_count()} processes"
     return f"{len(devices)} x {devices[0].device_kind}{processes}"
-
-
-@contextmanager
-def memory_advice(batch_size: int, image_size: int) -> Iterator[None]:
-    """Turns running out of device memory into a RunError that says what to lower."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise RunError(
-            f"the device ran out of memory with batch size {batch_size} at "
-            f"{image_size} x {image_size} pixels; lower config.train.batch_size "
-            "or config.data.image_size, with a new --workdir"
-        ) from error

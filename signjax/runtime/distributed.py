@@ -19,7 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
-from signjax.errors import InputError, RunError, SignjaxError
+from signjax.errors import InputError, RunError, SignjaxError, memory_errors
 
 # Seconds that a process which ends waits for the others to end too; then it ends them.
 LAST_WAIT = 60
@@ -63,7 +63,8 @@ def distributed_session(where: str) -> Iterator[None]:
             f"--distributed={where}: the processes did not find each other ({line})"
         ) from error
     try:
-        yield
+        with memory_errors():
+            yield
     except SignjaxError:
         raise  # all processes do: see `sync_errors`
     except Exception:

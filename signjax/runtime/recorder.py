@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from signjax.errors import InputError
 from signjax.runtime.console import Console
 from signjax.runtime.distributed import is_primary, sync_errors
 from signjax.runtime.files import MetricsFile
-from signjax.runtime.tensorboard import TensorBoard
 
 
 class Recorder:
@@ -24,14 +24,14 @@ class Recorder:
         self._file = MetricsFile(workdir / "metrics.jsonl")
         self._console = console
         self._source = source
-        self._tensorboard: TensorBoard | None = None
+        self._events: Any = None  # tensorboardX's writer
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._tensorboard:
-            self._tensorboard.close()
+        if self._events:
+            self._events.close()
 
     def resume_after(self, step: int) -> None:
         """Drops the records of steps beyond `step`, which are to be taken again."""
@@ -40,7 +40,7 @@ class Recorder:
                 return
             self._file.truncate_after(step)
             if self._directory:
-                self._tensorboard = TensorBoard(self._directory, first_step=step)
+                self._events = _open_events(self._directory, step)
 
     def add(self, record: Mapping[str, Any], *, epochs: int) -> None:
         """Writes the record of one of `epochs`; it is on disk when this returns."""
@@ -48,9 +48,25 @@ class Recorder:
         if is_primary():
             self._file.append(record)
         self._console.epoch(record, epochs=epochs)
-        if self._tensorboard:
-            self._tensorboard.write(record["step"], record)
+        for name, value in record.items() if self._events else ():
+            if isinstance(value, int | float) and name != "step":
+                self._events.add_scalar(name, value, record["step"])
 
     def read(self) -> list[dict[str, Any]]:
         """All records of the run so far, in order."""
         return self._file.read()
+
+
+def _open_events(directory: Path, step: int) -> Any:
+    """A writer of event files, whose points beyond `step` are drawn anew."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "TensorBoard output needs tensorboardX: "
+            'pip install "signjax[tensorboard]", or turn it off'
+        ) from error
+    # Files are named by the second; a quick resume must not overwrite one.
+    return SummaryWriter(
+        str(directory), purge_step=step + 1, flush_secs=1, filename_suffix=f".{step}"
+    )

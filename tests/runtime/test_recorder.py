@@ -1,4 +1,4 @@
-"""TensorBoard's event files, read as TensorBoard reads them."""
+"""Records on disk, and TensorBoard's event files read as TensorBoard reads them."""
 
 import struct
 import sys
@@ -7,24 +7,30 @@ from pathlib import Path
 import pytest
 
 from signjax.errors import InputError
-from signjax.runtime.tensorboard import TensorBoard
+from signjax.runtime.console import Console
+from signjax.runtime.recorder import Recorder
 
-RECORD = {"epoch": 3, "data": "signs", "train_accuracy": 0.6, "test_accuracy": 0.65}
+RECORD = {"epoch": 3, "learning_rate": 0.1, "images_per_second": 1, "lost": None}
 
 
-def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path):
+def recorder(workdir: Path) -> Recorder:
+    return Recorder(workdir, "signs", Console(quiet=True), tensorboard=True)
+
+
+def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
-    killed = TensorBoard(tmp_path)
-    for step in (33, 66, 99):
-        killed.write(step, RECORD | {"step": step, "train_loss": 1.0, "lost": None})
-    killed.close()
-    resumed = TensorBoard(tmp_path, first_step=66)
-    for step in (99, 132):
-        resumed.write(step, {"train_loss": 2.0})
-    resumed.close()
-    points = _points_shown(tmp_path)
-    assert points["train_loss"] == {33: 1.0, 66: 1.0, 99: 2.0, 132: 2.0}
-    assert points["test_accuracy"].keys() == {33, 66}
+    with recorder(tmp_path) as killed:
+        killed.resume_after(0)
+        for step in (33, 66, 99):
+            killed.add(RECORD | {"step": step, "momentum": 1.0}, epochs=3)
+    with recorder(tmp_path) as resumed:
+        resumed.resume_after(66)
+        for step in (99, 132):
+            resumed.add(RECORD | {"step": step, "momentum": 2.0}, epochs=4)
+        assert [record["step"] for record in resumed.read()] == [33, 66, 99, 132]
+    points = _points_shown(tmp_path / "tensorboard")
+    assert points["momentum"] == {33: 1.0, 66: 1.0, 99: 2.0, 132: 2.0}
+    assert points["learning_rate"].keys() == {33, 66, 99, 132}
     assert not points.keys() & {"data", "lost", "step"}
 
 
@@ -54,7 +60,9 @@ def _points_shown(directory: Path) -> dict[str, dict[int, float]]:
     return shown
 
 
-def test_tensorboard_not_installed_names_the_extra(tmp_path, monkeypatch):
+def test_tensorboard_not_installed_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(InputError, match=r'pip install "signjax\[tensorboard\]"'):
-        TensorBoard(tmp_path)
+        recorder(tmp_path).resume_after(0)
