@@ -183,31 +183,25 @@ def count_trained_on(workdir: Path, images: Images) -> int | None:
     None where the workdir does not say: that of ported weights, or of an old run.
     """
     known = _read_image_keys(workdir).get("train")
-    if known is None:
-        return None
     keys = (key for part in in_parts(images) for key in image_keys(part))
-    return sum(map(set(known).__contains__, keys))
+    return None if known is None else sum(key in known for key in keys)
 
 
-def _read_image_keys(workdir: Path) -> dict[str, list[str]]:
+def _read_image_keys(workdir: Path) -> dict[str, Counter[str]]:
     path = workdir / _TRAINED_ON
-    keys = read_json(path) if path.exists() else {}
-    if not isinstance(keys, dict) or not all(
-        isinstance(k, list) for k in keys.values()
-    ):
-        raise InputError(f"{path} is not what training writes: delete it")
-    return keys
+    try:
+        keys = read_json(path) if path.exists() else {}
+        return {part: Counter(keys) for part, keys in keys.items()}
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"{path} is not what training writes: delete it") from error
 
 
 def describe_change(workdir: Path, image_keys: Mapping[str, Sequence[str]]) -> str:
     """How other images, known by these keys, differ from those of the run here."""
-    stored = _read_image_keys(workdir)
-    before, now = (
-        Counter(key for part in keys.values() for key in part)
-        for keys in (stored, image_keys)
-    )
+    before = sum(_read_image_keys(workdir).values(), Counter())
+    now = sum(map(Counter, image_keys.values()), Counter())
     added, removed = (now - before).total(), (before - now).total()
-    if not stored or not (added or removed):
+    if not before or not (added or removed):
         return "they have other labels, classes, splits or order"
     return f"{added} images were added and {removed} removed"
 

@@ -18,7 +18,6 @@ from signjax.config import (
     check,
     check_batch_size,
     default_config,
-    field,
     from_stored,
 )
 from signjax.errors import InputError
@@ -173,27 +172,23 @@ def test_values_that_do_not_go_together_are_told_with_a_remedy(
     check(edit(config, remedy))
 
 
+# fmt: off
 @pytest.mark.parametrize(
-    ("changes", "size", "devices", "told"),
+    ("key", "value", "size", "devices", "told"),
     [
-        ({"batch_size": 30}, 1080, 8, r"batch_size is 30.*8 devices.*multiple of 8"),
-        (
-            {"batch_size": 64},
-            60,
-            1,
-            r"batch_size is 64, but there are 60 training images",
-        ),
-        ({"drop_remainder": False}, 1080, 1, r"drop_remainder is False.*BatchNorm"),
+        ("batch_size", 30, 1080, 8, "is 30, which .* 8 devices: give a multiple of 8"),
+        ("batch_size", 64, 60, 1, "is 64, but there are 60 training images"),
+        ("drop_remainder", False, 1080, 1, "is False, but BatchNorm would"),
     ],
 )
+# fmt: on
 def test_a_batch_size_that_images_or_devices_do_not_allow_is_refused(
-    changes: dict[str, Any], size: int, devices: int, told: str
+    key: str, value: Any, size: int, devices: int, told: str
 ) -> None:
-    config = edit(RESNET(), {f"train.{key}": value for key, value in changes.items()})
-    with pytest.raises(InputError, match=told):
+    config = edit(RESNET(), {f"train.{key}": value})
+    with pytest.raises(InputError, match=rf"^config\.train\.{key} {told}"):
         check_batch_size(config, size, devices)
-    config.train.batch_size = 32
-    check_batch_size(config, 1088, 8)
+    check_batch_size(RESNET(), 1088, 8)
 
 
 def stored() -> dict[str, Any]:
@@ -213,45 +208,29 @@ def test_a_key_that_has_come_since_is_at_its_default() -> None:
     assert from_stored(before, "run.json").train.outlier_fraction == 0.0
 
 
+EARLIER = "was written by an earlier version, as its config"
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"evaluation": {"turn": 15.0}}, "has evaluation.turn"),
-        ({"tta": None}, "lacks tta"),
-        ({"train": 3}, "has train"),
-        ({"data": {"synthetic_extra": 270}}, "has data.synthetic_extra"),
+        ({"evaluation": {"turn": 15.0}}, f"{EARLIER} has evaluation.turn: "),
+        ({"tta": None}, f"{EARLIER} lacks tta: "),
+        ({"train": 3}, f"{EARLIER} has train: "),
+        ({"data": {"synthetic_extra": 270}}, f"{EARLIER} has data.synthetic_extra: "),
+        ({"data": {"image_size": "64"}}, "config.data.image_size is '64': expected a"),
+        ({"train": {"shuffle": 1}}, "config.train.shuffle is 1: expected True or Fal"),
     ],
 )
-def test_the_config_of_an_earlier_version_is_refused(
+def test_a_stored_config_of_other_keys_or_types_is_refused(
     changes: dict[str, Any], told: str
 ) -> None:
     given = {name: x for name, x in (stored() | changes).items() if x is not None}
-    line = rf"^old/run\.json was written by an earlier version, as its config {told}: "
-    with pytest.raises(InputError, match=line):
+    with pytest.raises(InputError) as error:
         from_stored(given, "old/run.json")
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        (
-            {"data": {"image_size": "64"}},
-            r"data\.image_size is '64': expected a multiple",
-        ),
-        ({"train": {"shuffle": 1}}, r"train\.shuffle is 1: expected True or False"),
-    ],
-)
-def test_a_stored_value_of_another_type_is_named(
-    changes: dict[str, Any], told: str
-) -> None:
-    with pytest.raises(InputError, match=rf"^run\.json: config\.{told}"):
-        from_stored(stored() | changes, "run.json")
-
-
-def test_a_field_is_found_by_its_dotted_name() -> None:
-    assert field(default_config(), "optimizer.momentum") == 0.9
-    with pytest.raises(InputError, match=r"config\.optimizer\.rate is missing"):
-        field(default_config(), "optimizer.rate")
+    assert str(error.value).replace(".json: ", ".json ").startswith(
+        f"old/run.json {told}"
+    )
 
 
 def test_a_config_is_read_without_loading_jax(root: Path) -> None:

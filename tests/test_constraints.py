@@ -4,43 +4,37 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, requires
-from pathlib import Path
 
 import pytest
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.conftest import ROOT
 
 # What the pins stop at: jax itself names the exact plugin and driver libraries, and
 # the programs that parity is proven against may be of any recent version.
 UNPINNED_EXTRAS = {"aot-cuda", "aot-tpu", "baselines", "cuda", "parity", "tpu"}
 # Written in pieces, so that this file does not match.
-MACHINE_PATH = re.compile(r"(?<![\w.~/-])/" + r"(?:home|root|tmp|work|Users)/\w")
-PACKAGE_INDEX = re.compile(
+MACHINE_PATH = r"(?<![\w.~/-])/" + r"(?:home|root|tmp|work|Users)/\w"
+PACKAGE_INDEX = (
     "pypi" + r"\.org|python" + r"hosted\.org|npmjs" + r"\.(?:org|com)"
     r"|(?:index|extra-index)" + r"-url|trusted" + "-host"
 )
+PINS: dict[str, list[Requirement]] = defaultdict(list)
+for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+    if line and not line.startswith("#"):
+        PINS[canonicalize_name(Requirement(line).name)].append(Requirement(line))
 
 
-def read_pins(root: Path) -> dict[str, list[Requirement]]:
-    pins: dict[str, list[Requirement]] = {}
-    for line in (root / "constraints.txt").read_text("utf-8").splitlines():
-        if line and not line.startswith("#"):
-            pin = Requirement(line)
-            pins.setdefault(canonicalize_name(pin.name), []).append(pin)
-    return pins
-
-
-def applies(requirement: Requirement, extra: str, python: str | None = None) -> bool:
-    version = {"python_version": python} if python else {}
-    environment = {**default_environment(), **version, "extra": extra}
+def applies(requirement: Requirement, **environment: str) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(environment)
 
 
-def needed(root: Path) -> set[str]:
+def needed() -> set[str]:
     """Every distribution that signjax and its pinned extras lead to, of those here."""
-    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     lines = [line for name in extras.keys() - UNPINNED_EXTRAS for line in extras[name]]
     waiting = [Requirement(line) for line in [*project["dependencies"], *lines]]
@@ -53,67 +47,48 @@ def needed(root: Path) -> set[str]:
                 continue
             seen.add((name, extra))
             try:
-                lines = requires(name) or []
-            except PackageNotFoundError:  # An extra that is not installed here.
+                found = map(Requirement, requires(name) or [])
+            except PackageNotFoundError:  # of an extra that is not installed here
                 continue
-            found = [Requirement(line) for line in lines]
-            waiting += [other for other in found if applies(other, extra)]
+            waiting += [other for other in found if applies(other, extra=extra)]
     return {name for name, _ in seen}
 
 
-def tracked_files(root: Path) -> list[Path]:
-    if not (root / ".git").exists():
-        pytest.skip("not a git checkout")
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
-    )
-    paths = [root / name for name in listing.stdout.split("\0") if name]
-    return [path for path in paths if path.is_file()]
-
-
-def test_every_dependency_is_pinned(root: Path) -> None:
-    assert needed(root) - read_pins(root).keys() == set()
+def test_every_dependency_is_pinned() -> None:
+    assert needed() - PINS.keys() == set()
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
-def test_one_exact_pin_applies_to_each_python(root: Path, python: str) -> None:
-    for name, pins in read_pins(root).items():
-        chosen = [pin for pin in pins if applies(pin, "", python)]
+def test_one_exact_pin_applies_to_each_python(python: str) -> None:
+    for name, pins in PINS.items():
+        chosen = [pin for pin in pins if applies(pin, python_version=python)]
         assert len(chosen) == 1, f"{name} on Python {python}: {chosen}"
         assert re.fullmatch(r"==[\w.]+", str(chosen[0].specifier)), str(chosen[0])
 
 
-def test_pins_suit_the_python_that_runs_them(root: Path) -> None:
-    jax_pins = read_pins(root)["jax"]
-    (pin,) = [pin for pin in jax_pins if applies(pin, "")]
-    assert str(pin.specifier) == (
-        "==0.10.2" if sys.version_info < (3, 12) else "==0.12.0.1"
-    )
+def test_pins_suit_the_python_that_runs_them() -> None:
+    (pin,) = (pin for pin in PINS["jax"] if applies(pin))
+    version = "0.10.2" if sys.version_info < (3, 12) else "0.12.0.1"
+    assert str(pin.specifier) == f"=={version}"
 
 
 @pytest.mark.parametrize(
     ("pattern", "text", "named"),
     [
         (MACHINE_PATH, "--workdir=/" + "tmp/run", True),
-        (MACHINE_PATH, "'/" + "home/me/data'", True),
         (MACHINE_PATH, "runs/" + "tmp/x and https://a.org/" + "work/x", False),
-        (PACKAGE_INDEX, "https://pypi" + ".org/simple", True),
         (PACKAGE_INDEX, "pip install --index" + "-url=mirror", True),
         (PACKAGE_INDEX, "pip install -c constraints.txt -e .", False),
     ],
 )
-def test_the_patterns_tell(pattern: re.Pattern[str], text: str, named: bool) -> None:
-    assert bool(pattern.search(text)) is named
+def test_the_patterns_tell(pattern: str, text: str, named: bool) -> None:
+    assert bool(re.search(pattern, text)) is named
 
 
-@pytest.mark.parametrize(
-    "pattern", [MACHINE_PATH, PACKAGE_INDEX], ids=["path", "index"]
-)
-def test_tracked_files_name_no_machine(root: Path, pattern: re.Pattern[str]) -> None:
-    found = []
-    for path in tracked_files(root):
-        text = path.read_bytes().decode("utf-8", errors="ignore")
-        for number, line in enumerate(text.splitlines(), 1):
-            if pattern.search(line):
-                found.append(f"{path.relative_to(root)}:{number} {line.strip()[:80]}")
-    assert found == []
+def test_tracked_files_name_no_machine() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    names = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT).decode()
+    for file in [ROOT / name for name in names.split("\0") if name]:
+        text = file.read_bytes().decode(errors="ignore") if file.is_file() else ""
+        assert not re.search(f"{MACHINE_PATH}|{PACKAGE_INDEX}", text), file

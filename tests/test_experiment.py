@@ -143,21 +143,6 @@ def test_seeds_differ_in_weights_and_order() -> None:
     assert not np.array_equal(first, second)
 
 
-def test_holding_out_validation_images() -> None:
-    labels = np.repeat(np.arange(6, dtype=np.int32), 20)
-    images = np.arange(120, dtype=np.uint8).reshape(120, 1, 1, 1)
-    train = Dataset(images, labels, CLASSES)
-    config: Any = cnn.get_config()
-    assert hold_out_validation(config, Splits(train, train, "", "")) == (train, None)
-    config.data.validation_fraction = 0.1
-    rest, validation = hold_out_validation(config, Splits(train, train, "", ""))
-    assert validation is not None
-    assert np.bincount(validation.labels).tolist() == [2] * 6
-    assert sorted([*rest.images.ravel(), *validation.images.ravel()]) == list(
-        range(120)
-    )
-
-
 # Losses of the first three steps of each recipe with its first blocks, recorded once.
 # They change with the initial weights, the order, the augmentation and the recipe, the
 # optimizer's from the third step on, as a warm-up begins at a rate of 0.

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from signjax.optim import is_kernel, make_optimizer, make_schedule
+from signjax.models import depth_below_head
+from signjax.optim import is_kernel, make_optimizer, make_schedule, scale_by_depth
 
 RATE = 0.1
 
@@ -144,3 +145,16 @@ def test_adam_and_adamw_follow_their_papers(name: str, decay: float) -> None:
 def test_momentum_is_sgds_to_set() -> None:
     found = two_steps("sgd", momentum=0.0)
     assert_close(found, by_formula(lambda p, g1, g2, _: p - 0.1 * g1 - 0.05 * g2))
+
+
+DEPTHS = {"head": 0, "stage4_block3": 1, "stage1_block1": 4, "conv_stem": 5}
+
+
+def test_updates_shrink_with_depth_and_the_head_goes_first() -> None:
+    scaling = scale_by_depth(depth_below_head, layer_decay=0.5, head_steps=1)
+    ones = {name: {"kernel": np.ones(2, np.float32)} for name in DEPTHS}
+    first, state = scaling.update(ones, scaling.init(ones))
+    second, _ = scaling.update(ones, state)
+    for name, depth in DEPTHS.items():
+        assert set(np.asarray(first[name]["kernel"])) == {float(name == "head")}
+        assert set(np.asarray(second[name]["kernel"])) == {0.5**depth}

@@ -1,4 +1,4 @@
-"""The train step, against float64 NumPy and against itself."""
+"""The train and eval steps, against float64 NumPy and against themselves."""
 
 from functools import partial
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from signjax.augment import augment
 from signjax.models.resnet import ResNet
-from signjax.state import TrainState
+from signjax.runtime.distributed import make_mesh
+from signjax.state import Metrics, TrainState
+from signjax.step import eval_step, jit_inference
 from tests.helpers import reference
 from tests.helpers.compiled_steps import (
     IMAGES,
@@ -26,6 +27,7 @@ from tests.helpers.compiled_steps import (
     copy,
     float64,
     inputs,
+    normalize,
     set_up,
 )
 
@@ -45,19 +47,10 @@ def gradient_of(old: TrainState, new: TrainState, rate: float = RATE) -> Any:
     )
 
 
-@pytest.fixture(scope="module")
-def cnn() -> Setup:
-    return set_up(SMALL)
-
-
-@pytest.fixture(scope="module")
-def augmented() -> Setup:
-    return set_up(SMALL, augment=TURN)
-
-
-@pytest.fixture(scope="module")
-def resnet() -> Setup:
-    return set_up(TINY, optimizer=optax.sgd(LOW_RATE))
+def update(setup: Setup, indices: np.ndarray) -> tuple[TrainState, TrainState, Metrics]:
+    """The state before and after one step, and the batch's metrics."""
+    old = copy(setup.make_state())
+    return old, *setup.train_step(setup.make_state(), ROWS, LABELS, indices, KEY)
 
 
 def smoothed_loss(forward: Any, params: Any, indices: np.ndarray) -> float:
@@ -65,12 +58,11 @@ def smoothed_loss(forward: Any, params: Any, indices: np.ndarray) -> float:
     return reference.cross_entropy(logits, LABELS[indices], SMOOTHING).mean()
 
 
-def test_the_loss_is_the_smoothed_cross_entropy_of_the_batch(cnn: Setup) -> None:
-    state = cnn.make_state()
+def test_the_loss_is_the_smoothed_cross_entropy_of_the_batch() -> None:
     indices = batch(*range(10))
-    logits = reference.cnn(float64(state.params), inputs(indices))
+    old, new, metrics = update(set_up(SMALL), indices)
+    logits = reference.cnn(float64(old.params), inputs(indices))
     losses = reference.cross_entropy(logits, LABELS[indices], SMOOTHING)
-    new, metrics = cnn.train_step(state, ROWS, LABELS, indices, KEY)
     result = metrics.compute()
     assert result["loss"] == pytest.approx(losses.mean(), rel=1e-5)
     assert result["accuracy"] == (logits.argmax(-1) == LABELS[indices]).mean()
@@ -78,10 +70,9 @@ def test_the_loss_is_the_smoothed_cross_entropy_of_the_batch(cnn: Setup) -> None
     assert int(new.step) == 1
 
 
-def test_the_gradient_is_that_of_the_float64_loss(cnn: Setup) -> None:
-    state = cnn.make_state()
-    old, indices = copy(state), batch(*range(6))
-    new, _ = cnn.train_step(state, ROWS, LABELS, indices, KEY)
+def test_the_gradient_is_that_of_the_float64_loss() -> None:
+    indices = batch(*range(6))
+    old, new, _ = update(set_up(SMALL), indices)
     gradient, params = gradient_of(old, new), float64(old.params)
     rng, epsilon = np.random.default_rng(0), 1e-6
     leaves, found = jax.tree.leaves(params), jax.tree.leaves(gradient)
@@ -96,12 +87,9 @@ def test_the_gradient_is_that_of_the_float64_loss(cnn: Setup) -> None:
             assert slopes.flat[position] == pytest.approx(slope, rel=1e-3, abs=2e-6)
 
 
-def test_through_batch_norm_too_the_gradient_is_that_of_the_float64_loss(
-    resnet: Setup,
-) -> None:
-    state = resnet.make_state()
-    old, indices = copy(state), batch(*range(8))
-    new, metrics = resnet.train_step(state, ROWS, LABELS, indices, KEY)
+def test_through_batch_norm_too_the_gradient_is_that_of_the_float64_loss() -> None:
+    indices = batch(*range(8))
+    old, new, metrics = update(set_up(TINY, rate=LOW_RATE), indices)
     params = float64(old.params)
     forward = reference_of(TINY)
     loss = smoothed_loss(forward, params, indices)
@@ -130,18 +118,11 @@ def reference_of(model: ResNet) -> reference.ResNet:
     )
 
 
-def test_running_statistics_move_by_the_momentum(resnet: Setup) -> None:
-    state = resnet.make_state()
-    rng = np.random.default_rng(0)
-    state = state.replace(
-        batch_stats=jax.tree.map(
-            lambda x: rng.uniform(0.5, 2, x.shape).astype(np.float32), state.batch_stats
-        )
-    )
-    old, indices = copy(state), batch(*range(8))
+def test_running_statistics_move_by_the_momentum() -> None:
+    indices = batch(*range(8))
+    old, new, _ = update(set_up(TINY, rate=LOW_RATE), indices)
     forward = reference_of(TINY)
     forward(float64(old.params), inputs(indices))
-    new, _ = resnet.train_step(state, ROWS, LABELS, indices, KEY)
     assert len(forward.batch_statistics) == 1 + 4 + 3 + 4
     for name, (mean, variance) in forward.batch_statistics.items():
         before, after = old.batch_stats, new.batch_stats
@@ -152,24 +133,22 @@ def test_running_statistics_move_by_the_momentum(resnet: Setup) -> None:
             np.testing.assert_allclose(after[statistic], expected, 1e-4, 1e-5)
 
 
-def test_padding_changes_nothing(cnn: Setup) -> None:
-    whole, _ = cnn.train_step(
-        cnn.make_state(), ROWS, LABELS, batch(3, 1, 4, 15, 9), KEY
+def test_padding_changes_nothing() -> None:
+    whole = update(set_up(SMALL), batch(3, 1, 4, 15, 9))
+    padded = update(set_up(SMALL), batch(3, 1, 4, 15, 9, -1, -1, -1))
+    assert int(padded[-1].count) == 5
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, 1e-5, 1e-6), whole, padded
     )
-    padded, metrics = cnn.train_step(
-        cnn.make_state(), ROWS, LABELS, batch(3, 1, 4, 15, 9, -1, -1, -1), KEY
-    )
-    assert int(metrics.count) == 5
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(padded), strict=True):
-        np.testing.assert_allclose(a, b, 1e-5, 1e-6)
 
 
-def test_equal_key_and_step_give_equal_bits(augmented: Setup) -> None:
+def test_equal_key_and_step_give_equal_bits() -> None:
     indices = batch(*range(16))
 
+    augmented = set_up(SMALL, augment=TURN)
+
     def loss(step_number: int, key: jax.Array) -> tuple[TrainState, float]:
-        state = augmented.make_state()
-        state = state.replace(step=np.int32(step_number))
+        state = augmented.make_state().replace(step=np.int32(step_number))
         new, metrics = augmented.train_step(state, ROWS, LABELS, indices, key)
         return new, metrics.compute()["loss"]
 
@@ -179,13 +158,13 @@ def test_equal_key_and_step_give_equal_bits(augmented: Setup) -> None:
     assert loss(7, jax.random.key(12))[1] != first[1]
 
 
-def test_the_state_is_donated_and_the_data_are_not(cnn: Setup) -> None:
-    state = cnn.make_state()
+def test_the_state_is_donated_and_the_data_are_not() -> None:
+    state = set_up(SMALL).make_state()
     images, labels = jnp.asarray(ROWS), jnp.asarray(LABELS)
-    new, _ = cnn.train_step(state, images, labels, batch(*range(8)), KEY)
+    new, _ = set_up(SMALL).train_step(state, images, labels, batch(*range(8)), KEY)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
     assert not images.is_deleted()
-    cnn.eval_step(new.variables, IMAGES[:8])
+    set_up(SMALL).eval_step(new.variables, IMAGES[:8])
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new))
 
 
@@ -200,42 +179,50 @@ def losses_of(setup: Setup) -> list[float]:
     return [*losses, reference.cross_entropy(logits, LABELS[:8]).mean()]
 
 
-def test_outliers_are_learned_from_and_counted_by_no_metric(cnn: Setup) -> None:
-    with_some = set_up(SMALL, outlier_count=3)
-    new, metrics = with_some.train_step(
-        with_some.make_state(), ROWS, LABELS, batch(*range(8)), KEY
-    )
-    rest_new, rest = cnn.train_step(
-        cnn.make_state(), ROWS, LABELS, batch(*range(3, 8)), KEY
-    )
+def test_outliers_are_learned_from_and_counted_by_no_metric() -> None:
+    some = set_up(SMALL, outlier_count=3)
+    old, new, metrics = update(some, batch(*range(8)))
+    _, rest_new, rest = update(set_up(SMALL), batch(*range(3, 8)))
     assert metrics.count == rest.count == 5
     assert metrics.correct == rest.correct
     np.testing.assert_allclose(metrics.loss_sum, rest.loss_sum, rtol=1e-5)
-    old = copy(cnn.make_state())
     gradients, of_rest = gradient_of(old, new), gradient_of(old, rest_new)
     # Of the mean over eight, five are the rest; three are of what was drawn.
     drawn = jax.tree.map(lambda a, b: (8 * a - 5 * b) / 3, gradients, of_rest)
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(drawn)) > 1e-3
 
 
-def test_eight_devices_follow_the_loss_curve_of_one(augmented: Setup) -> None:
-    eight = set_up(SMALL, augment=TURN, devices=8)
-    np.testing.assert_allclose(losses_of(augmented), losses_of(eight), rtol=1e-5)
-
-
-def test_with_outliers_too_eight_devices_follow_the_loss_curve_of_one() -> None:
-    one, eight = (set_up(SMALL, outlier_count=3, devices=n) for n in (1, 8))
-    np.testing.assert_allclose(losses_of(one), losses_of(eight), rtol=1e-5)
-
-
-def test_with_batch_norm_too_eight_devices_follow_the_loss_curve_of_one(
-    resnet: Setup,
+@pytest.mark.parametrize(
+    ("model", "changes", "rtol"),
+    [
+        (SMALL, {"augment": TURN}, 1e-5),
+        (SMALL, {"outlier_count": 3}, 1e-5),
+        (TINY, {"rate": LOW_RATE}, 1e-3),
+    ],
+    ids=["augmented", "outliers", "batch norm"],
+)
+def test_eight_devices_follow_the_loss_curve_of_one(
+    model: Any, changes: dict[str, Any], rtol: float
 ) -> None:
     one, eight = (
-        losses_of(resnet),
-        losses_of(set_up(TINY, devices=8, optimizer=optax.sgd(LOW_RATE))),
+        losses_of(set_up(model, devices=count, **changes)) for count in (1, 8)
     )
-    np.testing.assert_allclose(one, eight, rtol=1e-3)
+    np.testing.assert_allclose(one, eight, rtol=rtol)
+
+
+def test_a_frozen_backbone_keeps_its_bits_and_the_head_learns() -> None:
+    frozen = set_up(TINY, freeze_backbone=True)
+    state, rng = frozen.make_state(), np.random.default_rng(0)
+    # -0.0 is the bit pattern that adding a zero update would change.
+    params = jax.tree.map(
+        lambda x: np.where(rng.random(x.shape) < 0.1, np.float32(-0.0), x), state.params
+    )
+    old = new = state.replace(params=params)
+    for _ in range(2):
+        new, _ = frozen.train_step(copy(new), ROWS, LABELS, batch(*range(8)), KEY)
+    heads = [params.pop("head")["kernel"] for params in (old.params, new.params)]
+    assert not np.array_equal(*heads)
+    assert_same_bits(old.variables, new.variables)
 
 
 def test_bfloat16_computes_while_float32_is_kept() -> None:
@@ -261,3 +248,44 @@ def test_bfloat16_keeps_statistics_in_float32() -> None:
     for tree in (state.batch_stats, new.params, new.batch_stats):
         assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {jnp.dtype("float32")}
     assert metrics.loss_sum.dtype == jnp.float32
+
+
+def test_evaluation_uses_the_running_statistics_and_leaves_them() -> None:
+    resnet = set_up(TINY)
+    state = resnet.make_state()
+    before = copy(state)
+    both = resnet.eval_step(state.variables, IMAGES[:8])
+    assert_same_bits(both, resnet.eval_step(state.variables, IMAGES[:8]))
+    assert_same_bits(before, state)
+    others = np.concatenate([IMAGES[:4], IMAGES[30:34]])
+    alone = resnet.eval_step(state.variables, others)
+    np.testing.assert_allclose(both[:4], alone[:4], 1e-5, 1e-5)
+    moved = jax.tree.map(lambda x: x + 0.5, state.batch_stats)
+    shifted = resnet.eval_step({**state.variables, "batch_stats": moved}, IMAGES[:8])
+    assert not np.allclose(both, shifted, atol=1e-2)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 90.0])
+@pytest.mark.parametrize("flip", [False, True])
+def test_test_time_augmentation_is_the_mean_over_the_views(
+    flip: bool, rotation: float
+) -> None:
+    evaluate = jit_inference(
+        make_mesh(jax.devices()[:2]),
+        partial(
+            eval_step,
+            model=SMALL,
+            normalize=normalize,
+            flip=flip,
+            rotation=rotation,
+        ),
+    )
+    variables = set_up(SMALL, devices=2).make_state().variables
+    params, images = float64(variables["params"]), inputs(np.arange(8))
+    quarters = (0, 1, 3) if rotation else (0,)
+    views = [np.rot90(images, turns, axes=(1, 2)) for turns in quarters]
+    views += [np.flip(view, axis=2) for view in views if flip]
+    logits = [reference.cnn(params, view) for view in views]
+    assert len(views) == 1 or np.ptp(logits, axis=0).max() > 1e-2
+    found = evaluate(variables, IMAGES[:8])
+    np.testing.assert_allclose(found, np.mean(logits, axis=0), 1e-4, 1e-4)

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,7 @@ def test_a_finished_run_may_go_on_for_more_epochs_and_not_for_fewer(
     tmp_path: Path,
 ) -> None:
     workdir.record_run(tmp_path, describe(train__epochs=3))
-    leave_a_result(tmp_path)
+    (tmp_path / "result.json").write_text("{}")
     line = workdir.record_run(tmp_path, describe(train__epochs=5))
     assert "train.epochs was 3 and is now 5; the learning rate follows" in line
     assert workdir.read(tmp_path).config.train.epochs == 5
@@ -99,28 +98,9 @@ def test_a_finished_run_may_go_on_for_more_epochs_and_not_for_fewer(
             workdir.record_run(tmp_path, describe(**changes))
 
 
-def leave_metrics(directory: Path) -> None:
-    """What is there after the first epoch."""
-    (directory / "metrics.jsonl").write_text('{"step": 5}\n')
-
-
-def leave_a_result(directory: Path) -> None:
-    """What is left of a finished run whose checkpoints were removed."""
-    (directory / "result.json").write_text("{}")
-
-
-def leave_a_checkpoint(directory: Path) -> None:
-    with Checkpoints(directory / "checkpoints", warn=pytest.fail) as checkpoints:
-        checkpoints.save(3, {"w": jax.numpy.zeros(2)})
-
-
-def leave_half_a_checkpoint(directory: Path) -> None:
-    (directory / "checkpoints" / "00000003.tmp" / "state").mkdir(parents=True)
-
-
 def test_a_run_stopped_before_it_saved_anything_makes_way(tmp_path: Path) -> None:
     assert workdir.record_run(tmp_path, describe()) == ""
-    leave_half_a_checkpoint(tmp_path)
+    (tmp_path / "checkpoints" / "00000003.tmp" / "state").mkdir(parents=True)
     line = workdir.record_run(tmp_path, describe(seed=1))
     assert "replaces" in line and "config.seed was 0 and is now 1" in line
     assert "\n" not in line
@@ -128,12 +108,14 @@ def test_a_run_stopped_before_it_saved_anything_makes_way(tmp_path: Path) -> Non
     assert workdir.record_run(tmp_path, describe(seed=1)) == ""
 
 
-@pytest.mark.parametrize("leave", [leave_metrics, leave_a_result, leave_a_checkpoint])
-def test_whatever_took_training_is_not_replaced(
-    tmp_path: Path, leave: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("left", ["metrics.jsonl", "result.json", "checkpoint"])
+def test_whatever_took_training_is_not_replaced(tmp_path: Path, left: str) -> None:
     workdir.record_run(tmp_path, describe())
-    leave(tmp_path)
+    if left == "checkpoint":
+        with Checkpoints(tmp_path / "checkpoints", warn=pytest.fail) as checkpoints:
+            checkpoints.save(3, {"w": jax.numpy.zeros(2)})
+    else:
+        (tmp_path / left).write_text('{"step": 5}\n')
     with pytest.raises(InputError, match=r"holds another run: config\.seed"):
         workdir.record_run(tmp_path, describe(seed=1))
     assert workdir.read(tmp_path).config.seed == 0
@@ -192,40 +174,48 @@ def test_a_file_system_without_locks_serves(
             pass
 
 
+def refused(directory: Path, run: workdir.Run) -> str:
+    """Why it may not go on in a workdir where another has saved something."""
+    (directory / "metrics.jsonl").write_text('{"step": 5}\n')
+    before = (directory / "run.json").read_bytes()
+    with pytest.raises(InputError) as error:
+        workdir.record_run(directory, run)
+    assert (directory / "run.json").read_bytes() == before
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
 def test_every_key_that_differs_is_named_with_both_values(tmp_path: Path) -> None:
     workdir.record_run(tmp_path, describe())
-    leave_metrics(tmp_path)
-    before = (tmp_path / "run.json").read_bytes()
     changes = {"seed": 3, "data__mean": (0.1, 0.2, 0.3), "name": "x"}
-    other = describe(make_splits("signs", shift=9), **changes)
-    with pytest.raises(InputError) as error:
-        workdir.record_run(tmp_path, other)
-    message = str(error.value)
+    message = refused(tmp_path, describe(make_splits("signs"), **changes))
     assert "config.seed was 0 and is now 3" in message
     assert "config.data.mean was (0.0, 0.0, 0.0) and is now (0.1, 0.2, 0.3)" in message
     assert "data's source was 'synthetic' and is now 'signs'" in message
-    assert "the data changed: 18 images were added and 18 removed" in message
     assert message.count(" is now ") == 3
-    assert "\n" not in message
-    assert (tmp_path / "run.json").read_bytes() == before
 
 
+SPLITS = make_splits()
+MORE = SPLITS.train.join(make_splits(shift=1).train.take(np.arange(3)))
+SWAPPED = replace(SPLITS.train, labels=SPLITS.train.labels[::-1].copy())
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (make_splits(shift=9), "18 images were added and 18 removed"),
+        (SPLITS._replace(train=MORE), "3 images were added and 0 removed"),
+        (SPLITS._replace(test=SPLITS.test.take(np.arange(5))), "0 images were added"),
+        (SPLITS._replace(train=SWAPPED), "other labels, classes, splits or order"),
+    ],
+)
 def test_changed_images_are_another_run_and_told_by_their_number(
-    tmp_path: Path,
+    tmp_path: Path, changed: Splits, told: str
 ) -> None:
-    splits = make_splits()
-    workdir.record_run(tmp_path, describe(splits))
-    leave_metrics(tmp_path)
-    more = splits.train.join(make_splits(shift=1).train.take(np.arange(3)))
-    swapped = replace(splits.train, labels=splits.train.labels[::-1].copy())
-    for changed, told in (
-        (splits._replace(train=more), "3 images were added and 0 removed"),
-        (splits._replace(test=splits.test.take(np.arange(5))), "0 images .* 1 removed"),
-        (splits._replace(train=swapped), "other labels, classes, splits or order"),
-    ):
-        with pytest.raises(InputError, match=f"the data changed: .*{told}") as error:
-            workdir.record_run(tmp_path, describe(changed))
-        assert "sha256" not in str(error.value)
+    workdir.record_run(tmp_path, describe(SPLITS))
+    message = refused(tmp_path, describe(changed))
+    assert f"the data changed: {told}" in message.replace("they have ", "")
+    assert "sha256" not in message
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": 1}', '{"config": {}}'])
@@ -233,17 +223,6 @@ def test_a_damaged_run_json_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(InputError, match=r"run\.json"):
         workdir.read(tmp_path)
-
-
-def test_a_workdir_of_before_is_refused_in_one_line(tmp_path: Path) -> None:
-    workdir.record_run(tmp_path, describe())
-    record = json.loads((tmp_path / "run.json").read_text())
-    record["config"]["augment"]["cutout"] = 0.5
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(
-        InputError, match=r"run\.json was written by an earlier .*cutout"
-    ):
-        workdir.record_run(tmp_path, describe())
 
 
 def test_an_empty_workdir_holds_no_run(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """--mode=evaluate: a trained model's scores on its own test split or on --data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def run(options: Options) -> None:
     directory = Path(options.workdir)
     trained = open_model(options, console)
     with console.if_slow("reading the data"):
-        data, source, audit_lines = _load(options, trained, console)
+        data, source, audit = _load(options, trained, console)
     data, left_out = match_classes(data, trained.run.classes)
     calibration = read_calibration(directory, trained.step, console.warning)
     evaluation = Evaluation(directory, trained, data, source, calibration, left_out)
@@ -43,8 +44,7 @@ def run(options: Options) -> None:
         write_text(options.output, evaluation.csv())
     elif options.output:
         write_json(options.output, scores)
-    page = _report_path(options, directory)
-    write_report(page, evaluation, console, audit=audit_lines)
+    write_report(_report_path(options, directory), evaluation, console, audit=audit)
 
 
 def _refuse_page(output: str) -> None:
@@ -79,27 +79,15 @@ def _report_path(options: Options, directory: Path) -> Path:
 def _load(
     options: Options, trained: TrainedModel, console: Console
 ) -> tuple[Dataset, str, Callable[[], Findings]]:
-    """The images to score, the words for where they came from, and their audit.
-
-    The audit is a function, as only a report asks for it.
-    """
+    """The images to score, the words for where they came from, and what audits them."""
     if options.data:
-        experiment = trained.experiment
-        path = Path(options.data)
-        data = load_labelled(
-            path,
-            experiment.image_size,
-            experiment.crop_resize,
-            group=trained.run.config.data.group,
-        )
-        return (
-            data,
-            options.data,
-            lambda: audit_path(options.data, console),
-        )
+        made, group = trained.experiment, trained.run.config.data.group
+        path, crop_resize = Path(options.data), made.crop_resize
+        data = load_labelled(path, made.image_size, crop_resize, group=group)
+        return data, options.data, partial(audit_path, options.data, console)
     splits = load_own_splits(Path(options.workdir), trained.run, console.warning)
-    source = f"{splits.source} test"
-    return splits.test, source, lambda: audit_splits(trained, splits)
+    audit = partial(audit_splits, trained, splits)
+    return splits.test, f"{splits.source} test", audit
 
 
 def _print_classes(console: Console, scores: dict[str, Any]) -> None:
@@ -107,18 +95,17 @@ def _print_classes(console: Console, scores: dict[str, Any]) -> None:
     width = max(5, *(len(name) + 1 for name in classes))
     # A line of more classes is wider than a window.
     whole = len(classes) <= _MOST_PRINTED
-    heading = "".join(f"{name:>{width}}" for name in classes)
+
+    def columns(values: Iterable[object]) -> str:
+        return "".join(f"{value:>{width}}" for value in values) * whole
+
     console.info("")
-    console.info(
-        f"{'true':>{width}}  recall  precision" + f"  predicted as {heading}" * whole
-    )
+    heading = "  predicted as " * whole + columns(classes)
+    console.info(f"{'true':>{width}}  recall  precision{heading}")
     for name, row in zip(classes, scores["confusion"], strict=True):
         of_class = scores["per_class"][name]
-        line = (
-            f"{name:>{width}}  {format_share(of_class['recall']):>5}     "
-            f"{format_share(of_class['precision']):>5}"
-        )
-        counts = "".join(f"{count:>{width}}" for count in row)
-        console.info(line + f"{'':15}{counts}" * whole)
+        recall, precision = (format_share(of_class[x]) for x in ("recall", "precision"))
+        line = f"{name:>{width}}  {recall:>5}     {precision:>5}{'':15}{columns(row)}"
+        console.info(line.rstrip())
     if not whole:
         console.info("what each is taken for is in the JSON that --output writes")

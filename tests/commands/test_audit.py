@@ -1,14 +1,68 @@
-"""--mode=audit: lines for a person, JSON for a program, an error for a wrong path."""
+"""--mode=audit: what is found, and the labels that a trained model disputes."""
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from configs import cnn
 from signjax.commands.cli import Options, run
 from signjax.data.audit import audit
 from signjax.errors import InputError
-from tests.helpers.datasets import paint_classes
+from tests.helpers.datasets import paint, paint_classes
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dark images are `dark` and bright ones `light`, all but one of each."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name, low in (("dark", 10), ("light", 190)):
+        for i in range(24):
+            level = low + i + rng.integers(10)
+            paint(folder / name / f"{i}.png", level, level, level, size=32)
+    paint(folder / "dark" / "moved.png", 220, 220, 220, size=32)
+    paint(folder / "light" / "moved.png", 20, 20, 20, size=32)
+    return folder
+
+
+def test_an_image_in_the_wrong_folder_is_named_and_shown(
+    photos: Path,
+    tmp_path: Path,
+    module_cache: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = cnn.get_config("")
+    config.data.source, config.data.dir = "folder", str(photos)
+    config.data.image_size, config.train.epochs = 32, 60
+    config.train.batch_size, config.optimizer.learning_rate = 16, 0.02
+    workdir = str(tmp_path / "run")
+    run(Options("train", config=config, workdir=workdir))
+    capsys.readouterr()
+    output, sheet = tmp_path / "audit.json", tmp_path / "sheet.html"
+    flags = {"data": str(photos), "output": str(output), "sheet": str(sheet)}
+    run(Options("audit", workdir=workdir, **flags))
+    disputed = json.loads(output.read_text())["disputed"]
+    assert {(x["path"], x["true"], x["predicted"]) for x in disputed} == {
+        ("dark/moved.png", "dark", "light"),
+        ("light/moved.png", "light", "dark"),
+    }
+    confidences = [x["confidence"] for x in disputed]
+    assert confidences == sorted(confidences, reverse=True) and min(confidences) >= 0.9
+    told = capsys.readouterr().out
+    assert "disputed     2" in told
+    assert "  dark/moved.png: labeled dark, the model says light with 0.9" in told
+    page = sheet.read_text()
+    assert page.count('alt="where the network looked"') == 2
+    assert "moved.png (labeled dark)" in page
+
+
+@pytest.mark.parametrize("flag", [{"sheet": "sheet.png"}, {"best": True}])
+def test_without_a_model_its_flags_are_refused(flag: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="name the model with --workdir=DIR"):
+        run(Options("audit", data="photos", **flag))
 
 
 def test_findings_are_printed_and_written(

@@ -113,51 +113,6 @@ def test_predict_goes_on_past_a_bad_image(trained: Path, tmp_path: Path) -> None
     assert sum(answer["probabilities"].values()) == pytest.approx(1.0)
 
 
-def test_predict_sees_a_photo_as_training_saw_it(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One decoding path: h5, PNG and a sideways JPEG with EXIF give one answer."""
-    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
-    upright, sideways = tmp_path / "upright.png", tmp_path / "sideways.png"
-    Image.fromarray(pixels).save(upright)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
-    Image.fromarray(np.rot90(pixels)).save(sideways, exif=exif)
-    photos = (str(tmp_path),)
-    run(Options("predict", workdir=str(trained), json=True, arguments=photos))
-    one, other = map(json.loads, capsys.readouterr().out.splitlines())
-    assert one["probabilities"] == other["probabilities"]
-
-
-def test_a_folder_is_trained_on_evaluated_and_predicted(tmp_path: Path) -> None:
-    folder, workdir = tmp_path / "shapes", tmp_path / "run"
-    rng = np.random.default_rng(0)
-    for level, name in ((30, "dark"), (220, "light")):
-        (folder / name).mkdir(parents=True)
-        for i in range(20):
-            pixels = level + rng.integers(-25, 25, (70, 90, 3))
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.jpg")
-    done = main(
-        "--config=configs/cnn.py",
-        "--config.data.source=folder",
-        f"--config.data.dir={folder}",
-        "--config.augment.background=0",
-        "--config.train.epochs=20",
-        "--config.train.batch_size=8",
-        f"--workdir={workdir}",
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads((workdir / "result.json").read_text())
-    assert result["test"]["classes"] == ["dark", "light"]
-    assert result["test"]["count"] == 8
-    assert result["test"]["accuracy"] == 1.0
-    done = main("--mode=predict", f"--workdir={workdir}", "--json", str(folder))
-    assert done.returncode == 0, done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(answers) == 40
-    assert all(answer["label"] in answer["path"] for answer in answers)
-
-
 @pytest.mark.parametrize(
     ("config", "total"),
     [

@@ -1,7 +1,7 @@
 """Small networks with their compiled steps, and images of noise to run them on."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from signjax.data.batches import as_rows
 from signjax.models.cnn import CNN
 from signjax.models.resnet import ResNet
 from signjax.runtime.distributed import make_mesh, replicated
-from signjax.state import Metrics, TrainState, create_state
+from signjax.state import Metrics, TrainState, create_state, trainable
 
 SIZE = 32  # pixels a side
 CLASSES = 6
@@ -45,15 +45,17 @@ def leave(images: jax.Array, key: jax.Array) -> jax.Array:
     return images
 
 
+@cache
 def set_up(
     model: nn.Module,
     *,
     devices: int = 1,
     augment: Any = leave,
-    optimizer: optax.GradientTransformation | None = None,
-    outlier_count: int = 0,
+    rate: float = RATE,
+    **options: Any,
 ) -> Setup:
-    optimizer = optimizer or optax.sgd(RATE)
+    """options: outlier_count and freeze_backbone of the train step."""
+    optimizer = optax.sgd(rate)
     mesh = make_mesh(jax.devices()[:devices])
     network = {"model": model, "normalize": normalize}
     train_step = partial(
@@ -62,15 +64,17 @@ def set_up(
         optimizer=optimizer,
         augment=augment,
         label_smoothing=SMOOTHING,
-        outlier_count=outlier_count,
+        **options,
     )
     eval_step = step.jit_inference(mesh, partial(step.eval_step, **network))
-    start = draw_state(model, optimizer)
+    start = draw_state(model, optimizer, options.get("freeze_backbone", False))
     place = partial(jax.device_put, start, replicated(mesh))
     return Setup(step.jit_training(mesh, train_step), eval_step, place)
 
 
-def draw_state(model: nn.Module, optimizer: optax.GradientTransformation) -> TrainState:
+def draw_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, frozen: bool
+) -> TrainState:
     """A start drawn with NumPy: the initialisers take longer to compile than steps."""
     create = partial(create_state, model=model, optimizer=optimizer, image_size=SIZE)
     shapes = jax.eval_shape(create, jax.random.key(0))
@@ -90,7 +94,7 @@ def draw_state(model: nn.Module, optimizer: optax.GradientTransformation) -> Tra
         step=np.int32(0),  # type: ignore[arg-type]
         params=params,
         batch_stats=batch_stats,
-        opt_state=optimizer.init(params),
+        opt_state=optimizer.init(trainable(params, freeze_backbone=frozen)),
         metrics=Metrics.zero(),
     )
 

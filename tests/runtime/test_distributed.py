@@ -9,13 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from signjax.errors import InputError
 from signjax.runtime.distributed import distributed_session, require_same, sync_errors
-from tests.helpers.command_line import ROOT, command
+from tests.helpers.command_line import CNN, ROOT, command
 from tests.helpers.records import metrics
 
 pytestmark = pytest.mark.usefixtures("module_cache")
@@ -27,29 +25,13 @@ COUNT = 2
 LIMIT = 600  # seconds for one command, on a machine that has other work too
 EPOCHS, STEPS = 3, 4
 TRAIN = (
-    "--config=configs/cnn.py:seed",
-    "--config.data.source=folder",
-    "--config.data.image_size=32",
+    *CNN,
+    "--config.data.synthetic_train=48",
+    "--config.data.synthetic_test=10",
     "--config.augment.brightness=0.2",
     "--config.train.batch_size=12",
     "--config.run.eval_batch_size=9",
-    "--config.run.checkpoint_every_epochs=1",
 )
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 training and 10 test images of noise, of three classes by brightness."""
-    root = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    for split, counts in (("train", (16, 16, 16)), ("test", (4, 3, 3))):
-        for label, count in enumerate(counts):
-            folder = root / split / "abc"[label]
-            folder.mkdir(parents=True)
-            for i in range(count):
-                noise = rng.integers(0, 100, (32, 32, 3)) + 60 * label
-                Image.fromarray(noise.astype(np.uint8)).save(folder / f"{i}.png")
-    return root
 
 
 def start(*arguments: str, **environment: str) -> Process:
@@ -100,13 +82,8 @@ def finish(*processes: Process) -> list[Done]:
             process.wait()
 
 
-def arguments(pictures: Path, workdir: Path, epochs: int = EPOCHS) -> tuple[str, ...]:
-    return (
-        *TRAIN,
-        f"--config.data.dir={pictures}",
-        f"--config.train.epochs={epochs}",
-        f"--workdir={workdir}",
-    )
+def arguments(workdir: Path, epochs: int = EPOCHS) -> tuple[str, ...]:
+    return (*TRAIN, f"--config.train.epochs={epochs}", f"--workdir={workdir}")
 
 
 def assert_same_curve(workdir: Path, reference: Path) -> None:
@@ -127,28 +104,32 @@ def without_last_checkpoint(workdir: Path, copy: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def by_one(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workdir of one process alone."""
     workdir = tmp_path_factory.mktemp("one") / "run"
-    (done,) = finish(start(*arguments(pictures, workdir)))
+    (done,) = finish(start(*arguments(workdir)))
     assert done.returncode == 0, done.stderr
     return workdir
 
 
 @pytest.fixture(scope="module")
 def by_two(
-    pictures: Path, tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, list[Done]]:
     """The workdir of two processes, and what they said."""
     workdir = tmp_path_factory.mktemp("two") / "run"
-    return workdir, finish(*start_all(*arguments(pictures, workdir)))
+    return workdir, finish(*start_all(*arguments(workdir)))
 
 
-def test_two_processes_learn_what_one_does(
+def test_two_processes_learn_what_one_does_and_the_first_speaks(
     by_one: Path, by_two: tuple[Path, list[Done]]
 ) -> None:
-    workdir, done = by_two
-    assert [each.returncode for each in done] == [0, 0], done[0].stderr
+    workdir, (first, second) = by_two
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr
+    assert first.stdout.count("epoch 1/") == 1
+    said = [line for line in second.stdout.splitlines() if "Gloo" not in line]
+    assert said == [] and "WARNING" not in second.stderr
+    assert not list(workdir.rglob("*.tmp"))
     assert_same_curve(workdir, by_one)
     result, expected = (
         json.loads((path / "result.json").read_text()) for path in (workdir, by_one)
@@ -158,51 +139,37 @@ def test_two_processes_learn_what_one_does(
     assert "2 x cpu over 2 processes" in result["device"]
 
 
-def test_only_the_first_process_speaks(by_two: tuple[Path, list[Done]]) -> None:
-    workdir, (first, second) = by_two
-    assert first.stdout.count("epoch 1/") == 1
-    assert "test  accuracy" in first.stdout
-    said = [line for line in second.stdout.splitlines() if "Gloo" not in line]
-    assert said == []
-    assert "WARNING" not in second.stderr
-    assert not list(workdir.rglob("*.tmp"))
-
-
 def test_what_two_saved_one_goes_on_with(
-    by_one: Path, by_two: tuple[Path, list[Done]], tmp_path: Path, pictures: Path
+    by_one: Path, by_two: tuple[Path, list[Done]], tmp_path: Path
 ) -> None:
     workdir = without_last_checkpoint(by_two[0], tmp_path / "run")
-    (done,) = finish(start(*arguments(pictures, workdir)))
+    (done,) = finish(start(*arguments(workdir)))
     assert done.returncode == 0, done.stderr
     assert f"resumed after step {(EPOCHS - 1) * STEPS}" in done.stdout
     assert_same_curve(workdir, by_one)
 
 
-def test_what_one_saved_two_go_on_with(
-    by_one: Path, tmp_path: Path, pictures: Path
-) -> None:
+def test_what_one_saved_two_go_on_with(by_one: Path, tmp_path: Path) -> None:
     workdir = without_last_checkpoint(by_one, tmp_path / "run")
-    processes = start_all_as_slurm_does(*arguments(pictures, workdir))
+    processes = start_all_as_slurm_does(*arguments(workdir))
     first, second = finish(*processes)
     assert (first.returncode, second.returncode) == (0, 0), (first, second)
     assert f"resumed after step {(EPOCHS - 1) * STEPS}" in first.stdout
     assert_same_curve(workdir, by_one)
 
 
-def test_a_refused_workdir_ends_all(by_one: Path, pictures: Path) -> None:
+def test_a_refused_workdir_ends_all(by_one: Path) -> None:
     before = (by_one / "run.json").read_bytes()
-    first, second = finish(*start_all(*arguments(pictures, by_one, epochs=2)))
+    first, second = finish(*start_all(*arguments(by_one, epochs=2)))
     assert (first.returncode, second.returncode) == (2, 2), (first, second)
     assert "config.train.epochs was 3 and is now 2" in first.stderr
     assert "process 0 cannot go on" in second.stderr
     assert (by_one / "run.json").read_bytes() == before
 
 
-def test_sigterm_to_one_process_saves_and_stops_all(
-    tmp_path: Path, pictures: Path
-) -> None:
+def test_sigterm_to_one_process_saves_and_stops_all(tmp_path: Path) -> None:
     workdir = tmp_path / "run"
-    processes = start_all(*arguments(pictures, workdir, epochs=100_000))
+    processes = start_all(*arguments(workdir, epochs=100_000))
     try:
         deadline = time.monotonic() + LIMIT
         while not (workdir / "metrics.jsonl").exists():
