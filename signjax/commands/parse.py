@@ -16,6 +16,7 @@ from signjax.config import KEYS, Config
 from signjax.errors import InputError
 
 _EXAMPLE = f"--config={FLAGS['config'].metadata['example']}"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _EXPECTED = {int: "a whole number, such as 5", bool: "True or False"}
 _READ: dict[type, Callable[[str], Any]] = {
     str: os.path.expanduser,  # a shell leaves the ~ of --workdir=~/runs as it is
@@ -58,6 +59,8 @@ def parse(argv: Sequence[str]) -> Options:
         config = given["config"] = load_config(given["config"])
         for name, value in overrides.items():
             config.update_from_flattened_dict({name.removeprefix("config."): value})
+    for argument in arguments:
+        _require_no_address(argument, argument)
     chosen = tuple(name.removeprefix("config.") for name in overrides)
     options = Options(**given, arguments=arguments, chosen=chosen)
     if arguments and options.mode != "predict" and (near := _near(arguments[0], MODES)):
@@ -107,6 +110,7 @@ def _define(
 
     class Parser(flags.ArgumentParser):
         def parse(self, argument: str) -> Any:
+            _require_no_address(argument, f"--{name}={argument}")
             if not choices or argument in choices:
                 try:
                     return _READ[kind](argument)
@@ -118,6 +122,15 @@ def _define(
 
     flag = flags.Flag(Parser(), None, name, None, "", boolean=kind is bool)
     flags.DEFINE_flag(flag, values)
+
+
+def _require_no_address(value: str, told: str) -> None:
+    """Raises InputError for gs://bucket/run and the like, which no folder is meant by."""
+    if _ADDRESS.match(value):
+        raise InputError(
+            f"{told}: expected a path of this machine, not an address; mount the "
+            "storage and name its folder, or copy it here"
+        )
 
 
 def _unknown(name: str, argument: str) -> str:
