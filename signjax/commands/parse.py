@@ -125,7 +125,7 @@ def _define(
 
 
 def _require_no_address(value: str, told: str) -> None:
-    """Raises InputError for gs://bucket/run and the like, which no folder is meant by."""
+    """Raises InputError for gs://bucket/run and the like."""
     if _ADDRESS.match(value):
         raise InputError(
             f"{told}: expected a path of this machine, not an address; mount the "

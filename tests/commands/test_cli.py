@@ -103,7 +103,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ("CNN --workdir=gs://bucket/run", "=gs://bucket/run: expected a path of this"),
         ("CNN --config.data.dir=s3://bucket", "dir=s3://bucket: expected a path of"),
         ("--mode=audit --data=HTTPS://a.org/x", "mount the storage and name its fol"),
-        ("--mode=predict --workdir=x https://a.org/b.jpg", "https://a.org/b.jpg: expec"),
+        ("--mode=predict --workdir=x http://a.org/b.jpg", "http://a.org/b.jpg: expec"),
         # Config files.
         ("--config=configs/cnn", "no such file (configs/cnn.py is one)"),
         ("--config=cnn:seed", "cnn:seed: no such file (configs/cnn.py:seed is one)"),
