@@ -53,7 +53,7 @@ def predicting(process: subprocess.Popen[str]) -> str:
 
 def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     try:
-        stdout, stderr = process.communicate(timeout=300)
+        stdout, stderr = process.communicate(timeout=900)
     finally:
         process.kill()
     return subprocess.CompletedProcess([], process.returncode, stdout, stderr)
