@@ -35,7 +35,7 @@ RUNS = {
     "ResNet": (  # narrow and short
         "--config=configs/resnet.py",
         "--config.model.width=8",
-        "--config.model.stage_sizes=(1,1)",
+        "--config.model.stage_sizes=(1,1,1,1)",
         "--config.data.source=synthetic",
         "--config.data.synthetic_count=0",
         "--config.data.synthetic_train=48",
@@ -55,6 +55,8 @@ def measure(model: str, count: int, done: int) -> Iterator[Outcome]:
         whole = Run(model, Path(name) / "whole")
         begin = time.monotonic()
         whole.finish()
+        if whole.problems:
+            raise RuntimeError(whole.problems[0])
         seconds = time.monotonic() - begin
         last_step = saved_steps(whole.workdir)[-1]
         while done < count:
@@ -68,7 +70,7 @@ def measure(model: str, count: int, done: int) -> Iterator[Outcome]:
             else:
                 run.finish()
             different = differences(whole.workdir, run.workdir)
-            problems = whole.problems + run.problems + different
+            problems = run.problems + different
             for place in places:
                 ended = "; ".join(problems) or EQUAL
                 yield Outcome(f"{model} killed {place}, then resumed", ended)
