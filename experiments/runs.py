@@ -17,7 +17,7 @@ import numpy as np
 from experiments.photographs import LIST
 from experiments.rows import recipe_sha256, sha256
 from signjax.commands.evaluate import match_classes
-from signjax.data.load import load_labelled
+from signjax.data.parts import load_labelled
 from signjax.evaluation.calibration import Calibration, read_calibration
 from signjax.evaluation.metrics import logits_of
 from signjax.runtime.machine import ROOT, provenance
@@ -113,7 +113,7 @@ def probabilities_of(
 ) -> dict[str, Any]:
     """labels, and the calibrated probabilities of the images of `data`, rounded."""
     experiment = model.experiment
-    images = load_labelled(data, experiment.image_size, experiment.crop_resize)
+    images, _ = load_labelled(data, experiment.image_size, experiment.crop_resize)
     images, _ = match_classes(images, model.run.classes)
     logits = logits_of(experiment, model.state.variables, images.images)
     probabilities = calibration.probabilities(logits)

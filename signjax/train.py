@@ -46,10 +46,10 @@ def train(
         run = workdir.describe(config, splits, len(train_set))
     require_same("config and data", (config.to_dict(), run.data["sha256"]))
     experiment = make_experiment(config, len(run.classes), len(train_set), devices)
+    batches = make_batches(config, train_set, experiment.mesh)
     with (
         workdir.create_or_resume(directory, run, console) as checkpoints,
         Recorder(directory, splits.source, console, config.run.tensorboard) as recorder,
-        make_batches(config, train_set, experiment.mesh) as batches,
     ):
         restored = checkpoints.restore(experiment.abstract_state())
         first_step = int(restored.step) if restored is not None else 0

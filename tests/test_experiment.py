@@ -171,10 +171,9 @@ def test_the_first_losses_are_those_recorded(
     images = np.random.default_rng(0).integers(0, 256, (48, 64, 64, 3)).astype(np.uint8)
     data = Dataset(images, np.arange(48, dtype=np.int32) % 6, CLASSES)
     state, losses = made.initial_state(), []
-    with make_batches(config, data, made.mesh) as batches:
-        for batch in batches.epoch(0):
-            state, metrics = made.train_step(state, *batch, made.key)
-            losses.append(metrics.compute()["loss"])
+    for batch in make_batches(config, data, made.mesh).epoch(0):
+        state, metrics = made.train_step(state, *batch, made.key)
+        losses.append(metrics.compute()["loss"])
     assert losses == pytest.approx(GOLDEN[name, variant], rel=2e-3)
 
 

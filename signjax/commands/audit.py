@@ -1,5 +1,6 @@
 """--mode=audit: copies, leaks between splits, balance and odd images of --data."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from signjax.commands.cli import Options
-from signjax.data.audit import audit, describe_audit, load_parts
-from signjax.data.dataset import match_classes
+from signjax.data.audit import audit, describe_audit
+from signjax.data.dataset import Dataset, match_classes
+from signjax.data.parts import open_parts
 from signjax.errors import InputError
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json
@@ -29,16 +31,19 @@ def run(options: Options) -> None:
             )
     console = Console()
     with console.if_slow("looking over the data"):
-        report = audit(options.data)
+        splits, left_out = open_parts(options.data)
+        report = audit(options.data, splits, left_out)
     for line in describe_audit(report):
         console.info(line)
     if options.workdir:
-        report["disputed"] = _dispute(options, console)
+        report["disputed"] = _dispute(options, splits, console)
     if options.output:
         write_json(Path(options.output), report)
 
 
-def _dispute(options: Options, console: Console) -> list[dict[str, Any]]:
+def _dispute(
+    options: Options, splits: Mapping[str, Dataset], console: Console
+) -> list[dict[str, Any]]:
     """The images whose label the model disputes, the most confident first."""
     # Here, as they bring jax, which an audit does without.
     from signjax.commands.common import open_model
@@ -52,10 +57,10 @@ def _dispute(options: Options, console: Console) -> list[dict[str, Any]]:
     directory, trained = Path(options.workdir), open_model(options, console)
     calibration = read_calibration(directory, trained.step, console.warning)
     experiment, classes = trained.experiment, trained.run.classes
-    parts = load_parts(options.data, experiment.image_size, experiment.crop_resize)
     found = []
-    for split, part in parts.items():
+    for split, part in splits.items():
         data, _ = match_classes(part, classes)
+        data = data.resized(experiment.image_size, experiment.crop_resize)
         evaluation = Evaluation(directory, trained, data, split, calibration)
         found += [(x, data.images[x["index"]]) for x in evaluation.disputed()]
     found.sort(key=lambda pair: -pair[0]["confidence"])

@@ -7,8 +7,8 @@ from typing import Any
 
 from signjax.commands.cli import Options
 from signjax.commands.common import load_own_splits, open_model
-from signjax.data.dataset import Dataset, match_classes
-from signjax.data.load import load_labelled
+from signjax.data.dataset import Dataset, describe_left_out, match_classes
+from signjax.data.parts import load_labelled
 from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration
 from signjax.evaluation.report import FILE as REPORT_FILE
@@ -83,7 +83,9 @@ def _load(
     if options.data:
         made, group = trained.experiment, trained.run.config.data.group
         path, crop_resize = Path(options.data), made.crop_resize
-        data = load_labelled(path, made.image_size, crop_resize, group=group)
+        data, left_out = load_labelled(path, made.image_size, crop_resize, group=group)
+        if left_out:
+            console.info(f"left out  {describe_left_out(left_out)}")
         return data, options.data, partial(audit_path, options.data, console)
     splits = load_own_splits(Path(options.workdir), trained.run, console.warning)
     audit = partial(audit_splits, trained, splits)

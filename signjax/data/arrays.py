@@ -6,6 +6,7 @@ As the Ankara digits and Sign Language MNIST are published on Kaggle.
 import codecs
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,34 +62,32 @@ def read_arrays(path: Path) -> dict[str, Dataset]:
     Raises InputError for what is neither, with what it is.
     """
     found = {split: _read(*files) for split, files in find_arrays(path).items()}
-    texts = {text for _, texts, _ in found.values() for text in texts}
+    texts = {text for _, _, texts in found.values() for text in texts}
     classes = tuple(sorted(texts, key=natural_key))
     numbers = {name: number for number, name in enumerate(classes)}
     parts = {}
-    for split, (images, texts, names) in found.items():
+    for split, (file, images, texts) in found.items():
         labels = np.array([numbers[text] for text in texts], np.int32)
-        parts[split] = Dataset(
-            images, labels, classes, equal_images(images, labels), names
-        )
+        names = tuple(f"{file.name}[{index}]" for index in range(len(texts)))
+        groups = equal_images(images, labels)
+        parts[split] = Dataset(images, labels, classes, groups, names)
     return parts
 
 
 def _read(
     file: Path, labels: Path | None = None
-) -> tuple[np.ndarray, list[str], tuple[str, ...]]:
-    """(images, the label of each, the name of each)."""
+) -> tuple[Path, np.ndarray, Sequence[str]]:
     if labels is None:
         table = _load_table(file)
-        pixels, texts = table[:, 1:], _texts(file, table[:, 0])
+        pixels, texts = _images(file, table[:, 1:]), _texts(file, table[:, 0])
     else:
-        pixels, texts = _load(file), _texts(labels, _load(labels))
-    if len(pixels) != len(texts) or not texts:
+        pixels, texts = _images(file, _load(file)), _texts(labels, _load(labels))
+    if len(pixels) != len(texts):
         raise InputError(
             f"{file}: {len(pixels)} images and {len(texts)} labels; expected a label "
             "for each image"
         )
-    names = tuple(f"{file.name}[{index}]" for index in range(len(texts)))
-    return _images(file, pixels), texts, names
+    return file, pixels, texts
 
 
 def _load(file: Path) -> np.ndarray:
@@ -117,40 +116,36 @@ def _load_table(file: Path) -> np.ndarray:
         ) from error
 
 
-def _texts(file: Path, labels: np.ndarray) -> list[str]:
+def _texts(file: Path, labels: np.ndarray) -> Sequence[str]:
     """The class name of each label, [N] or one-hot [N, K]."""
+    numeric = labels.dtype.kind in "biuf"
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.dtype.kind in "US" and labels.ndim == 1:
-        return [
-            str(np.char.decode(x, "utf-8") if x.dtype.kind == "S" else x)
-            for x in labels
-        ]
-    if (
-        labels.ndim == 2
-        and (np.sort(labels, axis=1) == np.eye(labels.shape[1])[-1]).all()
-    ):
-        labels = labels.argmax(axis=1)
-    if labels.dtype.kind not in "iuf" or labels.ndim != 1 or (labels % 1).any():
-        raise InputError(
-            f"{file}: {labels.dtype} {labels.shape}; expected a label for each image, "
-            "whole numbers, texts or one-hot rows"
-        )
-    return [str(int(label)) for label in labels]
+    elif labels.ndim == 2 and numeric and np.isin(labels, (0, 1)).all():
+        if ((labels == 1).sum(axis=1) == 1).all():  # one-hot
+            labels = labels.argmax(axis=1)
+    if labels.ndim == 1 and labels.dtype.kind == "S":
+        return np.char.decode(labels, "utf-8", "replace").tolist()
+    if labels.ndim == 1 and labels.dtype.kind == "U":
+        return labels.tolist()
+    if labels.ndim == 1 and numeric and (np.abs(labels) < 2**53).all():
+        numbers = labels.astype(np.int64)
+        if (labels == numbers).all():
+            return numbers.astype(str).tolist()
+    raise InputError(
+        f"{file}: {labels.dtype} {labels.shape}; expected a label for each image, "
+        "whole numbers, texts or one-hot rows"
+    )
 
 
 def _images(file: Path, pixels: np.ndarray) -> np.ndarray:
     """uint8 [N, H, W, 3] of [N, H * H], [N, H, W] or [N, H, W, 1 or 3] of any type."""
     shape = pixels.shape
-    if len(shape) == 2 and math.isqrt(shape[1]) ** 2 == shape[1]:
-        pixels = pixels.reshape(-1, math.isqrt(shape[1]), math.isqrt(shape[1]))
+    if len(shape) == 2 and (side := math.isqrt(shape[1])) ** 2 == shape[1]:
+        pixels = pixels.reshape(-1, side, side)
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    if (
-        pixels.ndim != 4
-        or pixels.shape[3] not in (1, 3)
-        or pixels.dtype.kind not in "iuf"
-    ):
+    if pixels.dtype.kind not in "iuf" or pixels.shape[3:] not in ((1,), (3,)):
         raise InputError(
             f"{file}: {pixels.dtype} {shape}; expected images (N, H, W) or (N, H, W, 3)"
         )

@@ -11,23 +11,18 @@ nearest photographs of the Ankara digits, which were taken one a pose, are 13.6 
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from signjax.data.arrays import find_arrays, read_arrays
-from signjax.data.dataset import Dataset
+from signjax.data.dataset import Dataset, describe_left_out
 from signjax.data.duplicates import alike_sets
-from signjax.data.folder import read_classes
-from signjax.data.image import CropResize, load_whole, square_resize
-from signjax.data.listing import list_folder, natural_key
-from signjax.data.signs import TEST_FILE, TRAIN_FILE, read_signs, read_signs_file
+from signjax.data.image import square_resize
+from signjax.data.listing import natural_key
+from signjax.data.parts import empty_classes
 from signjax.errors import InputError, listed
 
 THUMBNAIL = 32
@@ -66,151 +61,66 @@ class Sample(NamedTuple):
 def make_sample(name: str, split: str, label: str, pixels: np.ndarray) -> Sample:
     """Of pixels, uint8 [H, W, 3]."""
     height, width = pixels.shape[:2]
-    content = repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
-    return Sample(
-        name,
-        split,
-        label,
-        (width, height),
-        hashlib.sha256(content).hexdigest(),
-        square_resize(Image.fromarray(pixels), THUMBNAIL),
-    )
+    digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+    thumbnail = square_resize(Image.fromarray(pixels), THUMBNAIL)
+    return Sample(name, split, label, (width, height), digest, thumbnail)
 
 
-def audit(path: str) -> dict[str, Any]:
-    """`summarize` of the data at `path`, with what is not in it.
+def audit(
+    origin: str, splits: Mapping[str, Dataset], left_out: Mapping[str, int]
+) -> dict[str, Any]:
+    """`summarize` of images by split, whole or as a network has them, and what else is.
 
-    unreadable: what is wrong with each image that cannot be read, a line each.
-    left_out: reason -> number of files that are there and not used.
-    Raises InputError where `path` is no data set or none of its images can be read.
+    unreadable: what is wrong with each image that cannot be read and each class without
+    images, a line each. left_out: reason -> number of files that are there and not
+    used. Raises InputError where no image can be read.
     """
-    place = Path(path)
-    if not _is_of_folders(place):
-        return audit_parts(path, _read_files(place))
-    listing = list_folder(place)
+    samples: list[Sample] = []
     unreadable = [
         f"{label} in {split}: no images in this class"
-        for split, classes in listing.splits.items()
-        for label, files in classes.items()
-        if not files
+        for split, data in splits.items()
+        for label in empty_classes(data)
     ]
-    samples: list[Sample] = []
+
+    def look_at(split: str, data: Dataset, index: int, name: str) -> Sample | str:
+        try:
+            label = data.classes[data.labels[index]]
+            return make_sample(name, split, label, data.images[index])
+        except InputError as error:
+            return str(error)
+
+    places = [
+        (split, data, index, name)
+        for split, data in splits.items()
+        for index, name in enumerate(image_names(split, data))
+    ]
     with ThreadPoolExecutor() as pool:
-        for found in pool.map(
-            partial(_look_at, place), *zip(*_files_of(listing.splits), strict=True)
-        ):
+        for found in pool.map(lambda place: look_at(*place), places):
             if isinstance(found, str):
                 unreadable.append(found)
             else:
                 samples.append(found)
     if not samples:
-        raise InputError(f"{path}: no image can be read; {listed(unreadable, 1)}")
-    return {
-        "data": path,
-        **summarize(samples),
-        "unreadable": unreadable,
-        "left_out": dict(listing.left_out),
-    }
-
-
-def audit_parts(
-    origin: str,
-    parts: Mapping[str, Dataset],
-    left_out: Mapping[str, int] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """What `audit` returns, of splits in memory: name -> images as the network has it.
-
-    An image without a name is called by its split and index, as `test[3]`.
-    """
-    samples = [
-        make_sample(
-            data.names[index] if data.names else f"{split}[{index}]",
-            split,
-            data.classes[data.labels[index]],
-            pixels,
-        )
-        for split, data in parts.items()
-        for index, pixels in enumerate(data.images)
-    ]
+        raise InputError(f"{origin}: no image can be read; {listed(unreadable, 1)}")
     return {
         "data": origin,
         **summarize(samples),
-        "unreadable": [],
+        "unreadable": unreadable,
         "left_out": dict(left_out),
     }
 
 
-def count_images(path: str) -> int:
-    """How many images `audit` compares, of all splits. Raises InputError as it."""
-    place = Path(path)
-    if not _is_of_folders(place):
-        return sum(map(len, _read_files(place).values()))
-    return sum(1 for _ in _files_of(list_folder(place).splits))
+def image_names(split: str, data: Dataset) -> Sequence[str]:
+    """What an audit calls each image: its name, or else as `test[3]`."""
+    return data.names or [f"{split}[{index}]" for index in range(len(data))]
 
 
-def load_parts(
-    path: str, image_size: int, crop_resize: CropResize
-) -> dict[str, Dataset]:
-    """Split -> its images, called as `audit` calls them: [N, size, size, 3].
-
-    Raises InputError as `audit` does, and where an image cannot be read.
-    """
-    place = Path(path)
-    if not _is_of_folders(place):
-        parts = _read_files(place)
-        return {s: data.resized(image_size, crop_resize) for s, data in parts.items()}
-    return {
-        split: read_classes(place, classes, image_size, crop_resize)
-        for split, classes in list_folder(place).splits.items()
-    }
-
-
-def load_named(path: str, name: str) -> np.ndarray:
-    """The pixels, uint8 [H, W, 3], of what an audit of the data at `path` calls so."""
-    place = Path(path)
-    if _is_of_folders(place):
-        return load_whole(place / name)
-    return find_named(_read_files(place), name)
-
-
-def find_named(parts: Mapping[str, Dataset], name: str) -> np.ndarray:
-    """The same, of splits in memory, as `audit_parts` calls their images."""
-    for split, data in parts.items():
-        names = data.names or [f"{split}[{i}]" for i in range(len(data))]
-        if name in names:
+def find_image(splits: Mapping[str, Dataset], name: str) -> np.ndarray:
+    """The pixels, uint8 [H, W, 3], of what an audit of `splits` calls so."""
+    for split, data in splits.items():
+        if name in (names := image_names(split, data)):
             return data.images[names.index(name)]
     raise KeyError(name)
-
-
-def _is_of_folders(path: Path) -> bool:
-    if not path.is_dir() or find_arrays(path):
-        return False
-    return not any((path / file).exists() for file in (TRAIN_FILE, TEST_FILE))
-
-
-def _read_files(path: Path) -> dict[str, Dataset]:
-    """Split -> images of arrays, of one h5 file, or of the two in a folder."""
-    if find_arrays(path):
-        return read_arrays(path)
-    if path.is_dir():
-        return dict(zip(("train", "test"), read_signs(path), strict=True))
-    return {"all": read_signs_file(path, None)}
-
-
-def _files_of(
-    splits: Mapping[str, Mapping[str, Sequence[Path]]],
-) -> Iterator[tuple[str, str, Path]]:
-    for split, classes in splits.items():
-        for label, files in classes.items():
-            yield from ((split, label, file) for file in files)
-
-
-def _look_at(directory: Path, split: str, label: str, file: Path) -> Sample | str:
-    try:
-        pixels = load_whole(file)
-    except InputError as error:
-        return str(error)
-    return make_sample(file.relative_to(directory).as_posix(), split, label, pixels)
 
 
 def summarize(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -295,13 +205,12 @@ _KINDS = {
 def describe_audit(report: Mapping[str, Any]) -> list[str]:
     """A report of `audit` in lines for a person."""
     splits = report["splits"]
-    counts = ", ".join(f"{name} {count}" for name, count in splits.items())
-    sizes = [f"{size} ({count})" for size, count in report["sizes"].items()]
-    left_out = [f"{count} {reason}" for reason, count in report["left_out"].items()]
+    counts = listed(f"{name} {count}" for name, count in splits.items())
+    sizes = listed((f"{x} ({n})" for x, n in report["sizes"].items()), _LISTED)
     lines = [
         f"data         {report['data']}: {report['count']} images ({counts})",
-        f"left out     {listed(left_out or ['none'], _LISTED)}",
-        f"sizes        {listed(sizes, _LISTED)}",
+        f"left out     {describe_left_out(report['left_out'])}",
+        f"sizes        {sizes}",
     ]
     for split in splits:
         of_class = {name: of[split] for name, of in report["classes"].items()}
@@ -311,27 +220,34 @@ def describe_audit(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"classes      {split}: {len(of_class)} classes, {many}; {each}")
     for kind, (heading, meaning) in _KINDS.items():
         sets, leaked = report[kind]["sets"], report[kind]["leaked"]
-        count = sum(map(len, sets))
-        lines.append(f"{heading:12} sets: {len(sets)}, images: {count} ({meaning})")
-        lines += [f"  {' = '.join(names[:_LISTED])}" for names in sets[:_SETS]]
-        if len(sets) > _SETS:
-            lines.append(f"  and {len(sets) - _SETS} more sets")
+        counted = f"sets: {len(sets)}, images: {sum(map(len, sets))} ({meaning})"
+        lines += _section(heading, counted, map(_equal, sets), _SETS)
         for split, names in list(leaked.items())[1:]:  # the first is what is trained on
             lines.append(
                 f"  LEAK: {len(names)} of {splits[split]} {split} images are in such a "
                 f"set with images of another split: {listed(names, _LISTED)}"
             )
     conflicts = [
-        " = ".join(f"{name} ({label})" for name, label in labels.items())
+        _equal(f"{name} ({label})" for name, label in labels.items())
         for labels in report["conflicts"]
     ]
-    if conflicts:
-        named = listed(conflicts, _LISTED)
-        lines.append(f"CONFLICT     {len(conflicts)} copies under two classes: {named}")
     odd = [f"{name}: {', '.join(texts)}" for name, texts in report["odd"].items()]
-    for heading, found in (("odd", odd), ("unreadable", report["unreadable"])):
-        lines.append(f"{heading:12} {len(found) or 'none'}")
-        lines += [f"  {text}" for text in found[:_LISTED]]
-        if len(found) > _LISTED:
-            lines.append(f"  and {len(found) - _LISTED} more")
+    for heading, found, meaning in (
+        ("conflicts", conflicts, " (copies under two classes)"),
+        ("odd", odd, ""),
+        ("unreadable", report["unreadable"], ""),
+    ):
+        counted = f"{len(found)}{meaning}" if found else "none"
+        lines += _section(heading, counted, found, _LISTED)
     return lines
+
+
+def _equal(names: Iterable[str]) -> str:
+    return listed(names, _LISTED, " = ")
+
+
+def _section(heading: str, counted: str, found: Iterable[str], limit: int) -> list[str]:
+    """A line and, below it, the first of what is found."""
+    texts = list(found)
+    more = [f"and {len(texts) - limit} more"] if len(texts) > limit else []
+    return [f"{heading:12} {counted}", *(f"  {text}" for text in texts[:limit] + more)]

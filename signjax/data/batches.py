@@ -3,8 +3,9 @@
 import math
 import os
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
-from typing import Any, Self
+from contextlib import closing
+from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -66,7 +67,7 @@ def steps_per_epoch(count: int, batch_size: int, *, drop_remainder: bool) -> int
 
 
 class Batches:
-    """The batches of a run, epoch by epoch; a context that ends what reads them.
+    """The batches of a run, epoch by epoch.
 
     In memory the images move to the devices once, and a batch is that data set with
     other indices. Images on disk are read ahead by threads, and a batch is a small data
@@ -74,7 +75,7 @@ class Batches:
     """
 
     def __init__(
-        self, data: Dataset, mesh: Mesh, *, epochs: int, batch_size: int, **order: Any
+        self, data: Dataset, mesh: Mesh, *, batch_size: int, **order: Any
     ) -> None:
         """order: what else `epoch_order` takes.
 
@@ -82,43 +83,33 @@ class Batches:
         """
         self._data = data
         self._mesh = mesh
-        self._epochs = epochs
         self._batch_size = batch_size
         self.order: Callable[[int], np.ndarray] = partial(
             epoch_order, count=len(data.labels), batch_size=batch_size, **order
         )
         self._placed: Any = None
-        self._reader: tuple[int, Any] | None = None
         if isinstance(data.images, ImagesOnDisk):
             _require_streaming()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop_reading()
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, without the first `skip`.
 
         Raises InputError naming an image on disk that cannot be read.
         """
-        order = self.order(epoch)
+        order = self.order(epoch)[skip:]
         if isinstance(self._data.images, ImagesOnDisk):
-            reader = self._read_from(epoch * len(order) + skip)
             rows = np.arange(self._batch_size, dtype=np.int32)
-            for step in range(skip, len(order)):
-                indices, images = next(reader)
-                self._reader = (epoch * len(order) + step + 1, reader)
-                batch = np.where(indices < 0, -1, rows)
-                yield as_rows(images), self._data.labels[indices], batch
+            with closing(read_ahead(self._data.images, order)) as reader:
+                for indices, images in reader:
+                    batch = np.where(indices < 0, -1, rows)
+                    yield as_rows(images), self._data.labels[indices], batch
             return
         self._placed = self._placed or device_put_global(
             (as_rows(self._data.images), self._data.labels),
             replicated(self._mesh),
         )
         images, labels = self._placed
-        for indices in order[skip:]:
+        for indices in order:
             yield images, labels, shard_batch(self._mesh, indices)
 
     def count_images(self, epoch: int, start: int, end: int) -> int:
@@ -139,53 +130,22 @@ class Batches:
             jax.ShapeDtypeStruct((size,), np.int32),
         )
 
-    def _read_from(self, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The reader that stands at `step`; it goes on over the ends of epochs."""
-        if self._reader is None or self._reader[0] != step:
-            self._stop_reading()
-            images: Any = self._data.images
-            reader = read_ahead(images, self.order, self._epochs, first_step=step)
-            self._reader = (step, reader)
-        return self._reader[1]
-
-    def _stop_reading(self) -> None:
-        if self._reader is not None:
-            self._reader[1].close()
-            self._reader = None
-
 
 def as_rows(images: np.ndarray) -> np.ndarray:
     """uint8 [N, H, W, 3] -> [N, H * W * 3], as a train step takes images."""
     return images.reshape(len(images), -1)
 
 
-def read_ahead(
-    images: ImagesOnDisk,
-    order: Callable[[int], np.ndarray],
-    epochs: int,
-    *,
-    first_step: int = 0,
-) -> Any:
-    """The batches of a run from one step on, each read before it is asked for.
+def read_ahead(images: ImagesOnDisk, order: np.ndarray) -> Any:
+    """The batches of `order`, int32 [steps, B], each read before it is asked for.
 
-    An iterator, to be closed, over (indices int [B], images uint8 [B, size, size, 3]):
-    the very rows of `order`, epoch after epoch, of which -1, the padding, is the last
-    image, as in an array. Where a run stands is the number of its steps, so nothing is
-    to be stored for a resume. Threads decode at most `_AHEAD` batches besides the one
-    that is asked for, across the ends of epochs too.
+    An iterator, to be closed, over (indices int [B], images uint8 [B, size, size,
+    3]): the rows of `order`, of which -1, the padding, is the last image, as in an
+    array. Threads decode at most `_AHEAD` batches besides the one that is asked for.
     """
     import grain
 
-    steps, batch_size = order(0).shape
-    # Two, as the threads read across the end of an epoch.
-    order_of = lru_cache(maxsize=2)(order)
-
-    def index_at(place: int) -> np.integer:
-        epoch, within = divmod(place, steps * batch_size)
-        return order_of(epoch).flat[within]
-
-    def read(place: int) -> tuple[np.integer, np.ndarray]:
-        index = index_at(place)
+    def read(index: int) -> tuple[int, np.ndarray]:
         try:
             return index, images[index]
         except InputError as error:
@@ -194,12 +154,12 @@ def read_ahead(
                 "the same command goes on from the last checkpoint"
             ) from error
 
-    places = range(first_step * batch_size, epochs * steps * batch_size)
+    batch_size = order.shape[1]
     ahead = grain.ReadOptions(
         num_threads=min(os.cpu_count() or 1, _AHEAD * batch_size),
         prefetch_buffer_size=_AHEAD * batch_size,
     )
-    dataset = grain.MapDataset.source(places).map(read)
+    dataset = grain.MapDataset.source(order.ravel().tolist()).map(read)
     return iter(dataset.to_iter_dataset(ahead).batch(batch_size))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from signjax.data.duplicates import image_keys
 from signjax.data.image import CropResize, resize_images
-from signjax.data.stream import Images, in_parts
+from signjax.data.stream import Images, ImagesOnDisk, in_parts
 from signjax.errors import InputError, listed
 
 
@@ -41,20 +41,28 @@ class Dataset:
         images = self.images.take(indices, axis=0)
         return Dataset(images, self.labels[indices], self.classes, groups, names)
 
-    def resized(self, size: int, crop_resize: CropResize) -> "Dataset":
-        """With the images, in memory, at that size: uint8 [N, size, size, 3]."""
-        return replace(self, images=resize_images(self.images[:], size, crop_resize))
+    def resized(
+        self, size: int, crop_resize: CropResize, *, stream: bool = False
+    ) -> "Dataset":
+        """With the images at that size: uint8 [N, size, size, 3].
+
+        They are in memory, but for those on disk with `stream`.
+        """
+        if isinstance(self.images, ImagesOnDisk):
+            images = self.images.resized(size, crop_resize)
+            return replace(self, images=images if stream else images[:])
+        return replace(self, images=resize_images(self.images, size, crop_resize))
 
     def join(self, other: "Dataset") -> "Dataset":
         """These images, then `other`'s, of the same size and classes.
 
-        Groups stay whole and those of the two apart. Where only one has groups, each
-        image of the other is a group of its own; where only one has names, none has.
+        Groups stay whole and those of the two apart. Where one has no groups or no
+        names, the two together have none.
         """
         groups = None
-        if self.groups is not None or other.groups is not None:
-            own, others = self._groups_or_single(), other._groups_or_single()
-            groups = np.concatenate([own, others + own.max(initial=-1) + 1])
+        if self.groups is not None and other.groups is not None:
+            shifted = other.groups + self.groups.max(initial=-1) + 1
+            groups = np.concatenate([self.groups, shifted])
         return Dataset(
             np.concatenate([self.images[:], other.images[:]]),
             np.concatenate([self.labels, other.labels]),
@@ -62,11 +70,6 @@ class Dataset:
             groups,
             self.names and other.names and self.names + other.names,
         )
-
-    def _groups_or_single(self) -> np.ndarray:
-        if self.groups is not None:
-            return self.groups
-        return np.arange(len(self.labels), dtype=np.int32)
 
 
 class Splits(NamedTuple):
@@ -110,8 +113,7 @@ class Splits(NamedTuple):
             "classes": f"{len(classes)}, train/test images: {listed(each, 20)}",
         }
         if self.left_out:
-            reasons = (f"{count} {reason}" for reason, count in self.left_out.items())
-            lines["left out"] = listed(reasons, 20)
+            lines["left out"] = describe_left_out(self.left_out)
         return lines
 
     def fingerprint(self) -> tuple[str, dict[str, list[str]]]:
@@ -131,6 +133,11 @@ class Splits(NamedTuple):
                 keys["train" if part is self.train else "others"] += image_keys(images)
             digest.update(np.ascontiguousarray(part.labels, np.int32).data)
         return digest.hexdigest(), keys
+
+
+def describe_left_out(left_out: Mapping[str, int]) -> str:
+    """Reasons and numbers of files in one line; without any, "nothing"."""
+    return listed((f"{count} {reason}" for reason, count in left_out.items()), 20)
 
 
 def match_classes(

@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-from signjax.errors import RunError
+from signjax.errors import RunError, one_line
 from signjax.runtime.files import publish
 
 _TIMEOUT_SECONDS = 10
@@ -92,35 +92,31 @@ def obtain(
 
 
 def _download(url: str, part: Path, name: str, size: int | None) -> str | None:
-    """Writes what `url` serves to `part`: None, or why it is not of that size."""
+    """Writes what `url` serves to `part`: None, or why it is not of that size.
+
+    It stops at more than `size`. A terminal sees a progress bar.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "signjax"})
+    columns = "{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    console, quiet = Console(stderr=True), not sys.stderr.isatty()
+    received, limit = 0, sys.maxsize if size is None else size
     with open(part, "wb") as output:
         try:
-            request = urllib.request.Request(url, headers={"User-Agent": "signjax"})
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-                received = _copy(response, output, name, size)
+            with (
+                urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response,
+                Progress(*columns, console=console, disable=quiet) as bar,
+            ):
+                task = bar.add_task(name, total=size)
+                while received <= limit and (chunk := response.read(_CHUNK_BYTES)):
+                    output.write(chunk)
+                    received += len(chunk)
+                    bar.advance(task, len(chunk))
         except (OSError, http.client.HTTPException) as error:
             return _reason(error)
     if size is not None and received != size:
         over = "or more " if received > size else ""
         return f"{received:,} bytes {over}came where {size:,} were expected"
     return None
-
-
-def _copy(response: IO[bytes], output: IO[bytes], name: str, size: int | None) -> int:
-    """Copies until the end, or until more came than the file has; returns the bytes.
-
-    A terminal sees a progress bar.
-    """
-    received, limit = 0, sys.maxsize if size is None else size
-    columns = "{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    console, quiet = Console(stderr=True), not sys.stderr.isatty()
-    with Progress(*columns, console=console, disable=quiet) as bar:
-        task = bar.add_task(name, total=size)
-        while received <= limit and (chunk := response.read(_CHUNK_BYTES)):
-            output.write(chunk)
-            received += len(chunk)
-            bar.advance(task, len(chunk))
-    return received
 
 
 def _is_genuine(path: Path, file: RemoteFile) -> bool:
@@ -137,10 +133,6 @@ def _reason(error: Exception) -> str:
         error.close()
         return f"HTTP {error.code} {error.reason}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return f"no answer for {_TIMEOUT_SECONDS} s"
     if isinstance(cause, socket.gaierror):
-        return f"host not found; no network? ({cause.strerror})"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror.lower()
-    return f"broken transfer ({cause!r})"
+        return "host not found; no network?"
+    return one_line(cause) or repr(cause)

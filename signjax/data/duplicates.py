@@ -4,7 +4,9 @@ The training images of SIGNS hold 43 pairs that are equal in every pixel. Copies
 two labels are let be: one label is wrong, and a test by the other does not flatter.
 """
 
+import contextlib
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
@@ -19,46 +21,41 @@ def image_keys(images: np.ndarray) -> list[str]:
     return [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images]
 
 
-def equal_images(images: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+def equal_images(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Groups, int32 [N], of equal images, uint8 [N, H, W, 3], of equal labels, int [N].
 
-    None where each is single.
+    A group's number is the index of its first image.
     """
     return _groups_of(zip(image_keys(images), labels.tolist(), strict=True))
 
 
-def equal_files(paths: Sequence[Path], labels: Sequence[int]) -> np.ndarray | None:
-    """Groups, int32 [N], of files of the same bytes and label; None if all are single.
+def equal_files(paths: Sequence[Path], labels: np.ndarray) -> np.ndarray:
+    """The same of files with the same bytes and label.
 
     Only files of equal size are read. One that cannot be is taken for single: whoever
     decodes it says what is wrong.
     """
-    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
+    sizes = [os.path.getsize(x) if os.path.isfile(x) else -1 for x in paths]
     count_of = Counter(sizes)
-    keys = (
-        _content(path) if count_of[size] > 1 else path
-        for path, size in zip(paths, sizes, strict=True)
-    )
-    return _groups_of(zip(keys, labels, strict=True))
 
-
-def _content(path: Path) -> Hashable:
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:
+    def content(path: Path, size: int) -> Hashable:
+        with contextlib.suppress(OSError):
+            if size >= 0 and count_of[size] > 1:
+                return hashlib.sha256(path.read_bytes()).digest()
         return path
 
+    return _groups_of(zip(map(content, paths, sizes), labels.tolist(), strict=True))
 
-def _groups_of(keys: Iterable[Hashable]) -> np.ndarray | None:
+
+def _groups_of(keys: Iterable[Hashable]) -> np.ndarray:
     first: dict[Hashable, int] = {}
-    groups = [first.setdefault(key, i) for i, key in enumerate(keys)]
-    return np.array(groups, np.int32) if len(first) < len(groups) else None
+    groups = [first.setdefault(key, index) for index, key in enumerate(keys)]
+    return np.array(groups, np.int32)
 
 
 def join_groups(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The finest groups, int32 [N], that part none of either, int [N], >= 0."""
-    _, first, group = np.unique(other, return_index=True, return_inverse=True)
-    return connect(one, np.arange(len(one)), first[group])
+    return connect(one, np.arange(len(one)), _groups_of(other.tolist()))
 
 
 def connect(groups: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -86,8 +83,7 @@ def alike_sets(
     digest are one set whatever the limit. Sets and their members are in order of index.
     Time grows as N squared, memory does not.
     """
-    first_of: dict[str, int] = {}
-    first = np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)])
+    first = _groups_of(digests)
     kept = np.unique(first)
     groups = [np.arange(len(digests)) for _ in below]
     for start in range(0, len(kept), _BLOCK):

@@ -4,6 +4,7 @@ Train, evaluate and predict all come through `square_resize`, so that a photo is
 by the model in the way its training images were.
 """
 
+import contextlib
 import logging
 import math
 from collections.abc import Sequence
@@ -34,12 +35,6 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 _LOW_HIGH_BYTE = 64  # below: 14 bits or fewer in 16
 
 Interpolation = Literal["bilinear", "hamming", "bicubic"]
-
-_KERNELS: dict[Interpolation, Image.Resampling] = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 
 
 class CropResize(NamedTuple):
@@ -105,22 +100,22 @@ def _decode(source: str | Path | BinaryIO, enough: int = 0) -> Image.Image:
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image, halved)
     except Exception as error:  # on damaged files Pillow's decoders raise any of them
-        name = source if isinstance(source, (str, Path)) else _name(source)
+        name = source
+        if not isinstance(source, (str, Path)):
+            name = getattr(source, "name", "the image given")
         raise InputError(f"{name}: {_reason(source, error)}") from error
 
 
 def _open(source: str | Path | BinaryIO) -> ImageFile.ImageFile:
-    try:
-        return Image.open(source)
-    except UnidentifiedImageError:
-        if not is_heic(_head(source)):
-            raise
-        try:
+    if is_heic(_head(source)):
+        with contextlib.suppress(ImportError):
             from pillow_heif import register_heif_opener
-        except ImportError:
-            raise UnidentifiedImageError from None
-        register_heif_opener()
-        return Image.open(source)
+
+            register_heif_opener()
+    image = Image.open(source)
+    if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
+        raise UnidentifiedImageError
+    return image
 
 
 def load_images(
@@ -174,7 +169,7 @@ def square_resize(
     square = image.crop((left, top, left + side, top + side))
     # Of a part the kernel sees the pixels around it, as if all had been resized first.
     low, high = (1 - crop_resize.crop) / 2 * side, (1 + crop_resize.crop) / 2 * side
-    kernel = _KERNELS[crop_resize.interpolation]
+    kernel = Image.Resampling[crop_resize.interpolation.upper()]
     return np.array(square.resize((size, size), kernel, box=(low, low, high, high)))
 
 
@@ -195,9 +190,9 @@ def _to_rgb(image: Image.Image, halved: bool) -> Image.Image:
     elif halved and image.mode in ("RGB", "RGBA", "LA"):
         colors = np.asarray(image)[..., : len(image.mode.rstrip("A"))]
         if colors.max() < _LOW_HIGH_BYTE:
-            raise ValueError(_told_unfilled(f"up to {colors.max()} of 255"))
+            raise _unfilled(f"up to {colors.max()} of 255")
     elif image.mode == "L" and np.asarray(image).max() == 1:  # a mask
-        raise ValueError(_told_unfilled("0 and 1"))
+        raise _unfilled("0 and 1")
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
@@ -220,33 +215,23 @@ def to_eight_bits(values: np.ndarray) -> np.ndarray:
     for top, (least, most) in ranges.items():
         if low >= 0 and (least <= high <= most or high == 0):
             return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
-    raise ValueError(_told_unfilled(f"from {low:g} to {high:g}"))
+    raise _unfilled(f"from {low:g} to {high:g}")
 
 
-def _told_unfilled(values: str) -> str:
-    return f"its values, {values}, do not tell their range; save it with 8 bits"
-
-
-def _name(file: BinaryIO) -> str:
-    return str(getattr(file, "name", "the image given"))
+def _unfilled(values: str) -> ValueError:
+    return ValueError(
+        f"its values, {values}, do not tell their range; save it with 8 bits"
+    )
 
 
 def _reason(source: str | Path | BinaryIO, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "is a folder; expected an image file"
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"the image is too large; make it smaller ({error})"
     if isinstance(error, UnidentifiedImageError):
-        return (
-            f"not an image that Pillow reads: it is {describe_content(_head(source))}"
-        )
-    return (
-        f"the image cannot be decoded: {one_line(error, 150) or type(error).__name__}"
-    )
+        content = describe_content(_head(source))
+        return f"not an image that Pillow reads: it is {content}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror.lower()}; expected an image file"
+    cause = one_line(error, 150) or type(error).__name__
+    return f"the image cannot be decoded: {cause}"
 
 
 def _head(source: str | Path | BinaryIO) -> bytes:
@@ -254,4 +239,6 @@ def _head(source: str | Path | BinaryIO) -> bytes:
         with open(source, "rb") as file:
             return file.read(HEAD_BYTES)
     source.seek(0)
-    return source.read(HEAD_BYTES)
+    head = source.read(HEAD_BYTES)
+    source.seek(0)
+    return head

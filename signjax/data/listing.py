@@ -4,11 +4,11 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from signjax.errors import InputError
+from signjax.errors import InputError, listed
 
 # What counts as an image when a folder is searched; a file that is named is tried
 # whatever its suffix.
@@ -25,6 +25,7 @@ _SPLITS = {
 }
 _SUFFIXES = r"[-_ ]?(set|split|data|dataset|images)?"
 _SYSTEM = frozenset(("__MACOSX", "__pycache__"))
+_HIDDEN = "hidden files"
 
 LAYOUT = "one folder of images a class, or train/ and test/ of such folders"
 
@@ -33,13 +34,11 @@ class Listing(NamedTuple):
     """The images of a folder.
 
     splits: `train`, `validation` and `test`, or `all` where the folder has no splits ->
-    class -> its images in natural order. depth: how many parts of a path come before
-    what is below the class folder. left_out: reason -> number of files that are there
-    and not used.
+    class -> its images in natural order. left_out: reason -> number of files that are
+    there and not used.
     """
 
     splits: dict[str, dict[str, list[Path]]]
-    depth: int
     left_out: Counter[str]
 
 
@@ -55,25 +54,22 @@ def list_folder(directory: str | Path, *, nested: bool = False) -> Listing:
     directory = Path(directory)
     folders = _folders(directory)
     named = {folder: split for folder in folders if (split := _split_of(folder))}
+    roots = {"all": directory}
     left_out: Counter[str] = Counter()
-    if not any(map(_folders, named)) and len(named) < max(1, len(folders)):
-        classes = _classes(directory, left_out, nested)
-        return Listing({"all": classes}, len(directory.parts) + 1, left_out)
-    parts: dict[str, Path] = {}
-    for folder, split in named.items():
-        other = parts.setdefault(split, folder)
-        if other != folder:
+    if any(map(_folders, named)) or (folders and len(named) == len(folders)):
+        roots = {split: folder for folder, split in named.items()}
+        if len(roots) < len(named):
             raise InputError(
-                f"{directory}: {other.name}/ and {folder.name}/ name the same split: "
-                "leave one of them"
+                f"{directory}: two of {listed(f'{f.name}/' for f in named)} name the "
+                "same split: leave one of them"
             )
-    _count_others(directory, tuple(named), "beside the splits", left_out)
+        _count_others(directory, folders_used=named, what="splits", into=left_out)
     splits = {
-        split: _classes(parts[split], left_out, nested)
-        for split in _SPLITS
-        if split in parts
+        split: _classes(roots[split], left_out, nested)
+        for split in ("all", *_SPLITS)
+        if split in roots
     }
-    return Listing(splits, len(directory.parts) + 2, left_out)
+    return Listing(splits, left_out)
 
 
 def list_images(path: str | Path) -> list[Path]:
@@ -83,19 +79,13 @@ def list_images(path: str | Path) -> list[Path]:
     `IMAGE_SUFFIXES`. Raises InputError where nothing is there or nothing is left.
     """
     path = Path(path)
-    try:
-        if path.is_file():
-            return [path]
-        if not path.is_dir():
-            raise InputError(
-                f"{path}: no such file or folder; expected an image or folder"
-            )
-    except OSError as error:
-        raise _unreadable(error, path) from error
-    images = _images_below(path, Counter())
-    if not images:
-        raise InputError(f"{path}: no images in this folder; expected .jpg, .png, ...")
-    return images
+    if os.path.isfile(path):
+        return [path]
+    if not os.path.isdir(path):
+        raise InputError(f"{path}: no such file or folder; expected an image or folder")
+    if images := _images_below(path):
+        return images
+    raise InputError(f"{path}: no images in this folder; expected .jpg, .png, ...")
 
 
 def natural_key(text: str) -> tuple[list[str | int], str]:
@@ -105,7 +95,6 @@ def natural_key(text: str) -> tuple[list[str | int], str]:
 
 
 def _split_of(folder: Path) -> str | None:
-    """The split that a folder's name stands for."""
     for split, names in _SPLITS.items():
         if re.fullmatch(f"({names}){_SUFFIXES}", folder.name, re.IGNORECASE):
             return split
@@ -113,15 +102,9 @@ def _split_of(folder: Path) -> str | None:
 
 def _folders(directory: Path) -> list[Path]:
     """The folders in `directory`, but for hidden ones, in natural order."""
-    if not directory.is_dir():
-        problem = "is not a folder" if directory.exists() else "no such folder"
-        raise InputError(f"{directory}: {problem}; expected {LAYOUT}")
-    try:
-        folders = [p for p in directory.iterdir() if p.is_dir()]
-    except OSError as error:
-        raise _unreadable(error, directory) from error
-    folders = [folder for folder in folders if not _is_hidden(folder.name)]
-    return sorted(folders, key=lambda folder: natural_key(folder.name))
+    _, names, _ = next(os.walk(directory, onerror=_refuse))
+    names = [name for name in names if not _is_hidden(name)]
+    return [directory / name for name in sorted(names, key=natural_key)]
 
 
 def _classes(
@@ -133,21 +116,31 @@ def _classes(
         raise InputError(f"{directory}: no class folders in it; expected {LAYOUT}")
     classes: dict[str, list[Path]] = {}
     for folder in folders:
-        images = _images_below(folder, left_out)
-        deeper = [image for image in images if image.parent != folder]
-        if deeper and not nested:
-            raise InputError(_refuse_deeper(directory, deeper[0]))
-        name = unicodedata.normalize("NFC", folder.name)
-        classes[name] = classes.get(name, []) + images
-    _count_others(directory, folders, "beside the class folders", left_out)
+        images = classes.setdefault(unicodedata.normalize("NFC", folder.name), [])
+        for path, problem in _walk(folder):
+            if problem:
+                left_out[problem] += 1
+            elif path.parent == folder or nested:
+                images.append(path)
+            else:
+                raise InputError(_refuse_deeper(directory, path))
+    _count_others(directory, folders_used=folders, what="class folders", into=left_out)
     return {name: classes[name] for name in sorted(classes, key=natural_key)}
+
+
+def _count_others(
+    directory: Path, *, folders_used: Collection[Path], what: str, into: Counter[str]
+) -> None:
+    for _, problem in _walk(directory, skip=folders_used):
+        kind = "files" if problem else "images"
+        into[problem if problem == _HIDDEN else f"{kind} beside the {what}"] += 1
 
 
 def _refuse_deeper(directory: Path, image: Path) -> str:
     """What is wrong with an image below a folder in a class folder, and what to do."""
     # Folder that may be meant -> class folders in it -> their images.
     found: dict[Path, Counter[Path]] = {}
-    for path in _images_below(directory, Counter()):
+    for path in _images_below(directory):
         root = path.parent.parent
         if _split_of(root):
             root = root.parent
@@ -161,47 +154,35 @@ def _refuse_deeper(directory: Path, image: Path) -> str:
     )
 
 
-def _images_below(folder: Path, left_out: Counter[str]) -> list[Path]:
-    """All images below a folder in natural order; what else is there is counted."""
-    images = []
-    for path, hidden in _walk(folder):
-        suffix = path.suffix.lower()
-        if hidden:
-            left_out["hidden files"] += 1
-        elif path.exists() and not path.is_file():
-            left_out["links to folders" if path.is_dir() else "no regular files"] += 1
-        elif suffix in IMAGE_SUFFIXES:
-            images.append(path)
-        else:
-            left_out[f"{suffix} files" if suffix else "files without a suffix"] += 1
-    return sorted(images, key=lambda path: natural_key(str(path.relative_to(folder))))
+def _images_below(folder: Path) -> list[Path]:
+    return [path for path, problem in _walk(folder) if not problem]
 
 
-def _count_others(
-    directory: Path, used: Sequence[Path], where: str, left_out: Counter[str]
-) -> None:
-    """Counts what lies in `directory` but not in the folders `used`."""
-    for path in directory.iterdir():
-        if path in used:
-            continue
-        for file, hidden in _walk(path) if path.is_dir() else [(path, False)]:
-            kind = "images" if file.suffix.lower() in IMAGE_SUFFIXES else "files"
-            hidden = hidden or _is_hidden(path.name)
-            left_out["hidden files" if hidden else f"{kind} {where}"] += 1
+def _walk(folder: Path, skip: Collection[Path] = ()) -> list[tuple[Path, str]]:
+    """(path, why it is no image or "") of all files below, in natural order.
 
-
-def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """(path, whether it is hidden) of each file below, and of each link to a folder."""
-
-    def refuse(error: OSError) -> None:
-        raise _unreadable(error, folder) from error
-
-    for root, names, files in os.walk(folder, onerror=refuse):
+    A link to a folder, which is not followed, counts as a file. skip: folders.
+    """
+    found = []
+    for root, names, files in os.walk(folder, onerror=_refuse):
         place = Path(root)
-        hidden = any(map(_is_hidden, place.relative_to(folder).parts))
+        names[:] = [name for name in names if place / name not in skip]
         links = [name for name in names if (place / name).is_symlink()]
-        for name in (*files, *links):
-            yield place / name, hidden or _is_hidden(name)
+        paths = [place / name for name in (*files, *links)]
+        found += [(path, _problem(path, folder)) for path in paths]
+    return sorted(found, key=lambda x: natural_key(str(x[0].relative_to(folder))))
+
+
+def _problem(path: Path, below: Path) -> str:
+    """Why a file is no image, as people count such; empty if it is one."""
+    if any(map(_is_hidden, path.relative_to(below).parts)):
+        return _HIDDEN
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "links to folders" if os.path.isdir(path) else "no regular files"
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return ""
+    return f"{suffix} files" if suffix else "files without a suffix"
 
 
 def _is_hidden(name: str) -> bool:
@@ -209,8 +190,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM
 
 
-def _unreadable(error: OSError, path: Path) -> InputError:
-    return InputError(
-        f"{error.filename or path}: {error.strerror}; expected an image or a folder "
-        "that can be read"
-    )
+def _refuse(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename}: {error.strerror}; expected {LAYOUT}"
+    ) from error

@@ -8,25 +8,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from signjax.config import Config
-from signjax.data.ankara import ankara_digits, fetch_images
-from signjax.data.arrays import find_arrays
+from signjax.data.ankara import fetch_ankara
 from signjax.data.batches import Batches
 from signjax.data.dataset import Dataset, Splits, match_classes
-from signjax.data.folder import read_folder, read_labelled
+from signjax.data.folder import read_folder
 from signjax.data.image import CropResize
-from signjax.data.signs import (
-    TEST_FILE,
-    TRAIN_FILE,
-    find_signs,
-    read_signs,
-    read_signs_file,
-)
+from signjax.data.signs import find_signs, read_signs
 from signjax.data.splits import hold_out
 from signjax.data.synthetic import render_classes, synthetic_splits
 from signjax.errors import InputError, RunError, listed
 from signjax.runtime.files import cache_directory
-
-_SIGNS_INTO_A_FOLDER = f"put {TRAIN_FILE} and {TEST_FILE} into a folder and name it"
 
 
 def load_splits(
@@ -61,13 +52,7 @@ def load_splits(
 
 def _read_signs(config: Config) -> Splits:
     """The h5 files of `config.data.dir`, of $SIGNJAX_DATA or of the user's cache."""
-    try:
-        return _signs_of(config, _directory(config))
-    except RunError as error:
-        raise RunError(
-            f"{error}. Without a network: {_SIGNS_INTO_A_FOLDER} with "
-            "--config.data.dir=DIR or SIGNJAX_DATA=DIR"
-        ) from error
+    return _signs_of(config, _directory(config))
 
 
 def _read_folder(config: Config) -> Splits:
@@ -84,20 +69,14 @@ def _read_digits(config: Config) -> Splits:
 
     The folder is `config.data.dir`, or else the Ankara digits, downloaded if need be.
     """
-    directory = _directory(config) or fetch_images(ankara_digits(), cache_directory())
+    directory = _directory(config) or fetch_ankara(cache_directory())
     folder = _folder_of(config, directory)
-    try:
-        signs = _signs_of(config, None)
-    except RunError as error:
-        raise RunError(
-            f"{error}. Without a network: {_SIGNS_INTO_A_FOLDER} with SIGNJAX_DATA=DIR"
-        ) from error
+    signs = _signs_of(config, None)
     classes = folder.train.classes
     if missing := [name for name in signs.train.classes if name not in classes]:
         raise InputError(
             f"{directory}: no class folder {listed(missing)} (it has "
-            f"{listed(classes)}); data source digits needs one for each class of "
-            f"SIGNS, {listed(signs.train.classes)}"
+            f"{listed(classes)}); data source digits needs one for each class of SIGNS"
         )
     train, test = (
         part.join(match_classes(own, classes)[0])
@@ -160,15 +139,14 @@ def _signs_of(config: Config, directory: Path | None) -> Splits:
 
 
 def _folder_of(config: Config, directory: Path) -> Splits:
-    image_size, crop_resize = _transform(config)
+    data = config.data
     return read_folder(
         directory,
-        image_size=image_size,
-        crop_resize=crop_resize,
-        test_fraction=config.data.test_fraction,
+        *_transform(config),
+        test_fraction=data.test_fraction,
         seed=config.seed,
-        group=config.data.group,
-        stream=config.data.stream,
+        group=data.group,
+        stream=data.stream,
     )
 
 
@@ -177,26 +155,6 @@ def _transform(config: Config) -> tuple[int, CropResize]:
     data = config.data
     crop_resize = CropResize(data.crop, data.interpolation, data.letterbox)
     return data.image_size, crop_resize
-
-
-def load_labelled(
-    path: str | Path, image_size: int, crop_resize: CropResize, *, group: str = ""
-) -> Dataset:
-    """Reads one labelled set to evaluate on: uint8 [N, image_size, image_size, 3].
-
-    path: an h5 file of the SIGNS layout, a folder with the SIGNS files or with train/
-    and test/ (of both the test part), a folder of class-named folders, or arrays.
-    group: the rule of the model's own data, see `read_labelled`.
-    Raises InputError where it is none of these.
-    """
-    path, split = Path(path), None
-    if (path / TEST_FILE).exists() or (path / TRAIN_FILE).exists():
-        path, split = path / TEST_FILE, "test"
-    elif path.is_dir() or find_arrays(path):
-        return read_labelled(
-            path, image_size=image_size, crop_resize=crop_resize, group=group
-        )
-    return read_signs_file(path, split).resized(image_size, crop_resize)
 
 
 def hold_out_validation(
@@ -249,7 +207,6 @@ def make_batches(config: Config, data: Dataset, mesh: Mesh) -> Batches:
     return Batches(
         data,
         mesh,
-        epochs=config.train.epochs,
         batch_size=config.train.batch_size,
         seed=config.seed,
         shuffle=config.train.shuffle,

@@ -16,37 +16,35 @@ from signjax.data.content import HEAD_BYTES, describe_content
 from signjax.data.dataset import Dataset
 from signjax.data.download import RemoteFile, fetch
 from signjax.data.duplicates import equal_images
-from signjax.errors import InputError, listed, one_line
+from signjax.errors import InputError, RunError, listed, one_line
 from signjax.runtime.files import cache_directory
+from signjax.runtime.hdf5 import refuse_unsound_hdf5
 
 TRAIN_FILE = "train_signs.h5"
 TEST_FILE = "test_signs.h5"
 
 Split = Literal["train", "test"]
 
-
-def _mirrors(name: str) -> tuple[str, ...]:
-    host = "https://raw.githubusercontent.com"
-    return (
-        f"{host}/DrAlexSanz/CNN-in-TF/5f0da09b23d8920755c2d0087debebdfe3ce8bf0/{name}",
-        f"{host}/trtrgfh/Sign-Language-Digits-"
-        f"/d73aea4eacbce435a8667a2cf90dd515e103dae9/datasets/{name}",
+_MIRRORS = (
+    "https://raw.githubusercontent.com/DrAlexSanz/CNN-in-TF/"
+    "5f0da09b23d8920755c2d0087debebdfe3ce8bf0/",
+    "https://raw.githubusercontent.com/trtrgfh/Sign-Language-Digits-/"
+    "d73aea4eacbce435a8667a2cf90dd515e103dae9/datasets/",
+)
+SIGNS_FILES = tuple(
+    RemoteFile(name, tuple(mirror + name for mirror in _MIRRORS), size, sha256)
+    for name, size, sha256 in (
+        (
+            TRAIN_FILE,
+            13_281_872,
+            "47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74",
+        ),
+        (
+            TEST_FILE,
+            1_477_712,
+            "539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be",
+        ),
     )
-
-
-SIGNS_FILES = (
-    RemoteFile(
-        name=TRAIN_FILE,
-        mirrors=_mirrors(TRAIN_FILE),
-        size=13_281_872,
-        sha256="47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74",
-    ),
-    RemoteFile(
-        name=TEST_FILE,
-        mirrors=_mirrors(TEST_FILE),
-        size=1_477_712,
-        sha256="539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be",
-    ),
 )
 
 
@@ -57,8 +55,9 @@ def find_signs(directory: Path | None) -> tuple[Path, str]:
     Raises RunError where that fails.
     """
     if directory:
-        hint = "for class-named folders say --config.data.source=folder"
-        return directory, f"--config.data.dir; {hint}"
+        return directory, (
+            "--config.data.dir; for class-named folders say --config.data.source=folder"
+        )
     if named := os.environ.get("SIGNJAX_DATA"):
         return Path(named), "$SIGNJAX_DATA"
     cache = cache_directory()
@@ -66,7 +65,13 @@ def find_signs(directory: Path | None) -> tuple[Path, str]:
         # A file that is there already need not be the published one: it may be the
         # person's own. Reading checks its content.
         if not (cache / file.name).is_file():
-            fetch(file, cache)
+            try:
+                fetch(file, cache)
+            except RunError as error:
+                raise RunError(
+                    f"{error}. Without a network: put {TRAIN_FILE} and {TEST_FILE} "
+                    "into a folder and name it with SIGNJAX_DATA=DIR"
+                ) from error
     return cache, "the user's cache; a file deleted there is downloaded again"
 
 
@@ -77,9 +82,8 @@ def read_signs(directory: str | Path) -> tuple[Dataset, Dataset]:
     """
     directory = Path(directory)
     if not directory.is_dir():
-        problem = "is not a folder" if directory.exists() else "no such folder"
         raise InputError(
-            f"{directory}: {problem}; expected one that holds {TRAIN_FILE} and "
+            f"{directory}: no such folder; expected one that holds {TRAIN_FILE} and "
             f"{TEST_FILE}"
         )
     missing = [n for n in (TRAIN_FILE, TEST_FILE) if not (directory / n).exists()]
@@ -128,36 +132,50 @@ def _check_is_hdf5(path: Path) -> None:
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: no such file or folder; expected an h5 file of the SIGNS layout "
-            "or a folder of images"
-        ) from error
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}); expected an HDF5 file"
+            f"{path}: {str(error.strerror).lower()}; expected an h5 file of the SIGNS "
+            "layout or a folder of images"
         ) from error
     if not h5py.is_hdf5(path):
         raise InputError(f"{path}: not an HDF5 file: it is {describe_content(head)}")
 
 
 def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
-    present: list[Split] = [s for s in ("test", "train") if f"{s}_set_x" in file]
-    if split and present and split not in present:
-        raise InputError(
-            f"{path}: holds the {present[0]} images ({present[0]}_set_x), expected the "
-            f"{split} images; are the two files swapped?"
-        )
-    split = split or (present[0] if present else "train")
-    classes = _class_names(_array(file, path, "list_classes"), path)
-    images = _array(file, path, f"{split}_set_x")
-    labels = _array(file, path, f"{split}_set_y")
-    _check_images(images, path)
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
-        raise InputError(
-            f"{path}: {split}_set_y is {labels.dtype} {labels.shape}; expected "
-            f"integers ({len(images)},), one label for each image"
-        )
+    split = split or ("test" if "test_set_x" in file else "train")
+    keys = f"{split}_set_x", f"{split}_set_y", "list_classes"
+    arrays: list[h5py.Dataset] = []
+    for key in keys:
+        array = file.get(key)
+        if not isinstance(array, h5py.Dataset) or _lies_elsewhere(array, file):
+            present = listed(sorted(map(str, file)))  # those that are no text are bytes
+            raise InputError(
+                f"{path}: no array {key} in this HDF5 file (it has {present}); "
+                "expected the SIGNS layout"
+            )
+        # No compressor of HDF5 comes near this, but for small arrays of zeros.
+        if array.nbytes > 2**26 + 2000 * array.id.get_storage_size():
+            raise InputError(
+                f"{path}: {key} claims {array.nbytes:,} bytes, which this file cannot "
+                "hold; get it again"
+            )
+        arrays.append(array)
+    images, labels, names = arrays
+    if names.dtype.kind == "O":  # texts, at damage to which the library may not return
+        refuse_unsound_hdf5(path.read_bytes())
+    classes = _class_names(names, path)
+    scaled = "; these were already scaled" * (images.dtype.kind == "f")
+    for array, right, expected in (
+        (images, images.dtype == np.uint8, f"the original uint8, 0-255{scaled}"),
+        (images, images.shape[3:] == (3,) and images.size, "(N, H, W, 3)"),
+        (labels, labels.dtype.kind in "iu", "integers"),
+        (labels, labels.shape == images.shape[:1], "a label for each image"),
+    ):
+        if not right:
+            raise InputError(
+                f"{path}: {keys[array is labels]} is {array.dtype} {array.shape}; "
+                f"expected {expected}"
+            )
     pixels, numbers = images[:], labels[:]
     low, high = int(numbers.min()), int(numbers.max())
     if low < 0 or high >= len(classes):
@@ -166,19 +184,13 @@ def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
             f"{len(classes) - 1} for its {len(classes)} classes"
         )
     groups = equal_images(pixels, numbers)
-    names = tuple(f"{path.name}[{index}]" for index in range(len(pixels)))
-    return Dataset(pixels, numbers.astype(np.int32), classes, groups, names)
+    places = tuple(f"{path.name}[{index}]" for index in range(len(pixels)))
+    return Dataset(pixels, numbers.astype(np.int32), classes, groups, places)
 
 
-def _array(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
-    array = file.get(key)
-    if not isinstance(array, h5py.Dataset):
-        keys = listed(sorted(map(str, file)))  # those that are no text are bytes
-        raise InputError(
-            f"{path}: no array {key} in this HDF5 file (it has {keys}); expected the "
-            "SIGNS layout"
-        )
-    return array
+def _lies_elsewhere(array: h5py.Dataset, file: h5py.File) -> bool:
+    """Whether a file would have others on this machine read in its place."""
+    return bool(array.external) or array.is_virtual or array.file != file
 
 
 def _class_names(classes: h5py.Dataset, path: Path) -> tuple[str, ...]:
@@ -197,22 +209,3 @@ def _class_names(classes: h5py.Dataset, path: Path) -> tuple[str, ...]:
             f"{listed(names)}; expected two or more different numbers or names"
         )
     return tuple(names)
-
-
-def _check_images(images: h5py.Dataset, path: Path) -> None:
-    key, shape = str(images.name).lstrip("/"), images.shape
-    if images.dtype != np.uint8:
-        scaled = np.issubdtype(images.dtype, np.floating)
-        raise InputError(
-            f"{path}: {key} is {images.dtype}"
-            + ", so the images were already scaled" * scaled
-            + "; expected the original uint8, 0-255"
-        )
-    if len(shape) != 4 or shape[3] != 3 or 0 in shape:
-        raise InputError(f"{path}: {key} has shape {shape}; expected (N, H, W, 3)")
-    # No compressor of HDF5 comes near this, but for small arrays of zeros.
-    if images.nbytes > 2**26 + 2000 * images.id.get_storage_size():
-        raise InputError(
-            f"{path}: {key} claims {images.nbytes:,} bytes, which this file cannot "
-            "hold; get it again"
-        )

@@ -27,7 +27,7 @@ def hold_out(
     a group shows several classes, as `grouped_split`, which raises InputError.
     """
     labels, groups = data.labels, data.groups
-    if groups is None:
+    if groups is None or len(np.unique(groups)) == len(groups):
         return stratified_holdout(labels, fraction=fraction, rng=rng)
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     label_of = labels[first]
@@ -82,15 +82,6 @@ def grouped_split(
         f"cannot be split in {fraction:g} and the rest with every class on both sides: "
         "give images of more people, or another rule"
     )
-
-
-def find_groups(names: Sequence[str], labels: np.ndarray, rule: str) -> np.ndarray:
-    """Group numbers, int32 [N], of the images that belong together.
-
-    names: file paths below the class folder, with slashes. labels: int [N].
-    rule: `sequence` as in `by_sequence`, or a regular expression as in `by_name`.
-    """
-    return by_sequence(names, labels) if rule == "sequence" else by_name(names, rule)
 
 
 def by_sequence(names: Sequence[str], labels: np.ndarray) -> np.ndarray:

@@ -6,7 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from signjax.data.image import WHOLE_SQUARE, CropResize, load_image, load_images
+from signjax.data.image import (
+    WHOLE_SQUARE,
+    CropResize,
+    load_image,
+    load_images,
+    load_whole,
+)
 
 # Images read at a time where all are gone through.
 _PART = 256
@@ -16,15 +22,19 @@ class ImagesOnDisk:
     """Images on disk in the place of an array of them, uint8 [N, size, size, 3].
 
     An index, a slice or an array of indices reads what it names from disk, in threads,
-    as `load_images` does; `take` reads nothing. Nothing that was read is kept.
+    as `load_images` does; `take` and `resized` read nothing. Nothing that was read is
+    kept. Without a size an index reads the image as it is, uint8 [H, W, 3].
     """
 
     dtype = np.dtype(np.uint8)
 
     def __init__(
-        self, paths: Sequence[Path], size: int, crop_resize: CropResize = WHOLE_SQUARE
+        self,
+        paths: Sequence[Path],
+        size: int = 0,
+        crop_resize: CropResize = WHOLE_SQUARE,
     ) -> None:
-        self._paths = np.array(paths, dtype=object)
+        self.paths = np.array(paths, dtype=object)
         self._size = size
         self._crop_resize = crop_resize
 
@@ -33,22 +43,27 @@ class ImagesOnDisk:
         return len(self), self._size, self._size, 3
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def __getitem__(self, index: int | np.integer | slice | np.ndarray) -> np.ndarray:
         """Raises InputError naming the images that cannot be read."""
-        chosen = self._paths[index]
-        if isinstance(chosen, Path):
-            return load_image(chosen, self._size, self._crop_resize)
-        return load_images(list(chosen), self._size, self._crop_resize)
+        chosen = self.paths[index]
+        if not isinstance(chosen, Path):
+            return load_images(list(chosen), self._size, self._crop_resize)
+        if not self._size:
+            return load_whole(chosen)
+        return load_image(chosen, self._size, self._crop_resize)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for part in in_parts(self):
             yield from part
 
     def take(self, indices: np.ndarray, axis: Literal[0] = 0) -> "ImagesOnDisk":
-        """Those at `indices`, int [M], unread; `axis` is there as numpy has it."""
-        return ImagesOnDisk(list(self._paths[indices]), self._size, self._crop_resize)
+        """Those at `indices`, int [M]; `axis` is there as numpy has it."""
+        return ImagesOnDisk(list(self.paths[indices]), self._size, self._crop_resize)
+
+    def resized(self, size: int, crop_resize: CropResize) -> "ImagesOnDisk":
+        return ImagesOnDisk(list(self.paths), size, crop_resize)
 
 
 # What a data set's images may be.

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,17 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from signjax.data.audit import (
-    audit,
-    audit_parts,
-    count_images,
-    describe_audit,
-    find_named,
-    load_named,
-)
-from signjax.data.dataset import Splits
+from signjax.data.audit import audit, describe_audit, find_image
+from signjax.data.dataset import Dataset, Splits
 from signjax.data.image import square_resize
 from signjax.data.load import hold_out_validation
+from signjax.data.parts import Parts, open_parts
 from signjax.errors import InputError, RunError
 from signjax.evaluation import plots
 from signjax.evaluation.metrics import coverage_curve, reliability, softmax
@@ -231,42 +224,33 @@ def audit_splits(trained: TrainedModel, splits: Splits) -> Findings:
     train, validation = hold_out_validation(trained.run.config, splits)
     found = {"train": train, "validation": validation, "test": splits.test}
     parts = {name: part for name, part in found.items() if part is not None}
-    return _audited(
-        lambda: sum(map(len, parts.values())),
-        lambda: audit_parts(splits.origin, parts, splits.left_out),
-        partial(find_named, parts),
-    )
+    return _audited(splits.origin, lambda: Parts(parts, splits.left_out))
 
 
 def audit_path(path: str, console: Console) -> Findings:
     """An audit of the data at `path`."""
     with console.if_slow("looking over the data for the report; the scores are above"):
-        return _audited(
-            lambda: count_images(path), lambda: audit(path), partial(load_named, path)
-        )
+        return _audited(path, lambda: open_parts(path))
 
 
-def _audited(
-    count: Callable[[], int],
-    audited: Callable[[], dict[str, Any]],
-    load: Callable[[str], np.ndarray],
-) -> Findings:
+def _audited(origin: str, open_data: Callable[[], Parts]) -> Findings:
     try:
-        if count() <= _MOST_AUDITED:
-            report = audited()
-            return Findings(describe_audit(report), _to_look_at(report, load))
+        splits, left_out = open_data()
+        if (count := sum(map(len, splits.values()))) <= _MOST_AUDITED:
+            report = audit(origin, splits, left_out)
+            return Findings(describe_audit(report), _to_look_at(report, splits))
     except (InputError, OSError) as error:  # a part that was not scored may be no data
         return Findings([f"left out: {error}"])
     return Findings(
         [
-            f"left out: it compares every two of {count()} images; --mode=audit "
+            f"left out: it compares every two of {count} images; --mode=audit "
             "--data=PATH does so on request"
         ]
     )
 
 
 def _to_look_at(
-    report: Mapping[str, Any], load: Callable[[str], np.ndarray]
+    report: Mapping[str, Any], splits: Mapping[str, Dataset]
 ) -> dict[str, list[np.ndarray]]:
     """The first leaks between splits and the first odd images: caption -> images."""
     leaked = {name for names in report["copies"]["leaked"].values() for name in names}
@@ -275,6 +259,9 @@ def _to_look_at(
     for name, reasons in list(report["odd"].items())[:_FINDINGS]:
         named[f"{name}: {', '.join(reasons)}"] = [name]
     return {
-        caption: [square_resize(Image.fromarray(load(name)), SHOWN) for name in names]
+        caption: [
+            square_resize(Image.fromarray(find_image(splits, name)), SHOWN)
+            for name in names
+        ]
         for caption, names in named.items()
     }

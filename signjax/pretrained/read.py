@@ -26,7 +26,7 @@ from signjax.errors import InputError, listed, one_line
 from signjax.pretrained import keras_graph, keras_model, names
 from signjax.pretrained.names import Layout
 from signjax.pretrained.published import preprocessing_of
-from signjax.pretrained.sound import refuse_unsound_hdf5
+from signjax.runtime.hdf5 import refuse_unsound_hdf5
 
 Arrays = dict[str, np.ndarray]
 

@@ -1,6 +1,6 @@
 """Readers of images, arrays and tables against damaged files: what came of them.
 
-    python -m tests.data.fuzz_images [--count=2000] [--seed=0] [KIND ...]
+    python -m tests.data.fuzz_images [--count=N] [--seed=N] [--output=FILE] [KIND ...]
 
 Every file is read equal to the sound one, read to other values, which formats without a
 checksum cannot know, or refused in one line of at most 300 characters. Anything else is
@@ -16,22 +16,27 @@ from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import numpy as np
-from PIL import Image
 
+from signjax.data import signs
 from signjax.data.arrays import read_arrays
 from signjax.data.image import CropResize, load_image
-from signjax.data.load import load_labelled
+from signjax.data.parts import load_labelled
 from signjax.errors import InputError
-from tests.helpers.fuzz import main, mutate
+from tests.helpers.fuzz import SECONDS, fork_and_touch, main, mutate
+from tests.helpers.images import encode
 
-SECONDS = 60  # that one file may take
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), np.uint8)
 LABELS = np.arange(6) % 3
+TEXTS = np.array([b"a", b"b", b"c"])[LABELS]
 FORMATS = "PNG JPEG GIF BMP WEBP TIFF PPM JPEG2000 AVIF".split()
 if find_spec("pillow_heif"):
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
     FORMATS.append("HEIF")
 
 
@@ -41,16 +46,6 @@ def write_signs(compression: str | None) -> bytes:
         file.create_dataset("train_set_x", data=PIXELS, compression=compression)
         file["train_set_y"] = LABELS
         file["list_classes"] = ["a", "b", "c"] if compression else np.arange(3)
-    return content.getvalue()
-
-
-def write_image(form: str) -> bytes:
-    if form == "HEIF":
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
-    content = io.BytesIO()
-    Image.fromarray(PIXELS[0]).save(content, form)
     return content.getvalue()
 
 
@@ -72,20 +67,25 @@ def read_pair(path: Path) -> np.ndarray:
     name, other = ("X", LABELS) if path.name == "X.npy" else ("Y", PIXELS)
     np.save(path.with_name("Y.npy" if name == "X" else "X.npy"), other)
     data = read_arrays(path.parent)["all"]
-    return data.labels if name == "Y" else data.images
+    return data.labels if name == "Y" else data.images[:]
+
+
+def read_photo(path: Path) -> np.ndarray:
+    return load_image(path, 16)
 
 
 def read_named(path: Path) -> np.ndarray:
-    return load_labelled(path, 24, CropResize()).images[:]
+    return load_labelled(path, 24, CropResize())[0].images[:]
 
 
 # Kind -> (a sound file's name and content, its reader).
 KINDS: dict[str, tuple[str, bytes, Callable[[Path], np.ndarray]]] = {
-    **{f: ("x", write_image(f), lambda path: load_image(path, 16)) for f in FORMATS},
+    **{form: ("x", encode(PIXELS[0], form).read(), read_photo) for form in FORMATS},
     "h5": ("x.h5", write_signs(None), read_named),
     "h5, gzip": ("x.h5", write_signs("gzip"), read_named),
     "X.npy": ("X.npy", write_array(PIXELS), read_pair),
-    "Y.npy": ("Y.npy", write_array(np.eye(3)[LABELS]), read_pair),
+    "Y.npy, one-hot": ("Y.npy", write_array(np.eye(3)[LABELS]), read_pair),
+    "Y.npy, texts": ("Y.npy", write_array(TEXTS), read_pair),
     "CSV": ("x.csv", write_table(), read_named),
 }
 
@@ -109,6 +109,7 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
     name, content, read = KINDS[kind]
     with (
         tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(signs, "refuse_unsound_hdf5", fork_and_touch),
         warnings.catch_warnings(action="error"),
     ):
         path = Path(folder) / name
@@ -127,4 +128,5 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, KINDS, ("refused", "equal", "other values"), run))
+    columns = ("refused", "equal", "other values")
+    sys.exit(main(__doc__, KINDS, columns, run))

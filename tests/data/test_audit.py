@@ -1,27 +1,22 @@
 """The audit finds planted copies, leaks and odd images, and those of real data."""
 
-import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from signjax.data import duplicates
-from signjax.data.audit import (
-    Sample,
-    audit,
-    audit_parts,
-    count_images,
-    describe_audit,
-    summarize,
-)
-from signjax.data.duplicates import alike_sets
+from signjax.data.audit import Sample, audit, describe_audit, find_image, summarize
 from signjax.data.leaks import SIGNS_TEST_LEAKS
-from signjax.data.signs import read_signs_file
-from signjax.errors import InputError
+from signjax.data.parts import open_parts
 from tests.helpers.datasets import write_signs
+from tests.helpers.refusals import refused
+
+
+def audited(path: Path) -> dict[str, Any]:
+    return audit(str(path), *open_parts(path))
 
 
 def scene(seed: int, size: int = 64) -> np.ndarray:
@@ -37,65 +32,6 @@ def write(path: Path, pixels: np.ndarray, **options: int) -> None:
     Image.fromarray(pixels).save(path, **options)
 
 
-@pytest.mark.parametrize("block", [7, 2048])
-def test_the_sets_are_those_of_a_full_search(
-    block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(duplicates, "_BLOCK", block)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (60, 32, 32, 3))
-    for copy, original, noise in (
-        *((9, 3, 5), (20, 3, 12), (21, 20, 4), (39, 0, 1), (55, 9, 14), (2, 57, 14)),
-        *((i, i + 1, 12) for i in range(47, 40, -1)),  # a chain over blocks
-    ):
-        moved = images[original] + rng.integers(-noise, noise + 1, (32, 32, 3))
-        images[copy] = np.clip(moved, 0, 255)
-    flat = images.reshape(60, -1).astype(float)
-    distances = np.sqrt(((flat[:, None] - flat[None]) ** 2).mean(axis=2))
-    limits = (4.0, 10.0)
-    expected = [connected(distances < limit) for limit in limits]
-    digests = [str(i) for i in range(60)]
-    found = alike_sets(images.astype(np.uint8), digests, below=limits)
-    assert found == expected
-    assert [3, 9, 20, 21, 55] in found[1] and [3, 9] in found[0]
-    assert list(range(41, 49)) in found[1] and [2, 57] in found[1]
-
-
-def connected(near: np.ndarray) -> list[list[int]]:
-    """The sets of two or more that a symmetric bool [N, N] connects."""
-    sets = []
-    for start in range(len(near)):
-        found = {start}
-        while True:
-            more = set(np.flatnonzero(near[sorted(found)].any(axis=0)).tolist())
-            if more == found:
-                break
-            found = more
-        if min(found) == start and len(found) > 1:
-            sets.append(sorted(found))
-    return sets
-
-
-def test_equal_digests_are_a_set_whatever_the_limit() -> None:
-    black = np.zeros((5, 32, 32, 3), np.uint8)
-    found = alike_sets(black, ["a", "b", "a", "a", "b"], below=(0.0, 10.0))
-    assert found == [[[0, 2, 3], [1, 4]], [[0, 1, 2, 3, 4]]]
-
-
-def test_images_of_one_scene_take_no_memory_for_their_pairs() -> None:
-    """Of 1,500 frames of a fixed camera all pairs, a million, are nearer than 10."""
-    rng = np.random.default_rng(0)
-    frames = np.full((1500, 32, 32, 3), 128) + rng.integers(-4, 5, (1500, 32, 32, 3))
-    digests = [str(i) for i in range(1500)]
-    tracemalloc.start()
-    found = alike_sets(frames.astype(np.uint8), digests, below=(0.0, 4.0, 10.0))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert found == [[], [list(range(1500))], [list(range(1500))]]
-    # Two blocks of thumbnails and their distances; pairs as objects took more.
-    assert peak < 250e6
-
-
 def test_a_leak_reaches_through_a_chain_of_copies() -> None:
     """Both test images are leaks, though only one is compared with the training's."""
     first, second = scene(0, 32), scene(0, 32) ^ 1
@@ -109,9 +45,9 @@ def test_a_leak_reaches_through_a_chain_of_copies() -> None:
 
 def test_classes_of_no_or_few_images_are_no_error(tmp_path: Path) -> None:
     write(tmp_path / "cat" / "0.png", scene(0))
-    assert audit(str(tmp_path))["count"] == count_images(str(tmp_path)) == 1
+    assert audited(tmp_path)["count"] == 1
     (tmp_path / "dog").mkdir()
-    report = audit(str(tmp_path))
+    report = audited(tmp_path)
     assert report["unreadable"] == ["dog in all: no images in this class"]
     assert report["classes"] == {"cat": {"all": 1}}
 
@@ -137,13 +73,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_is_planted_is_found_and_nothing_else(folder: Path) -> None:
-    report = audit(str(folder))
+    report = audited(folder)
     assert report["count"] == 20
     assert report["splits"] == {"train": 12, "validation": 2, "test": 6}
-    assert report["classes"] == {
-        "cat": {"train": 6, "validation": 1, "test": 3},
-        "dog": {"train": 6, "validation": 1, "test": 3},
-    }
+    assert report["classes"] == dict.fromkeys(
+        ("cat", "dog"), {"train": 6, "validation": 1, "test": 3}
+    )
     same = ["train/cat/0.png", "train/cat/same.png"]
     wrong = ["train/cat/1.png", "train/dog/wrong.png"]
     leak = ["train/dog/2.png", "test/dog/leak.jpg"]
@@ -152,9 +87,8 @@ def test_what_is_planted_is_found_and_nothing_else(folder: Path) -> None:
     assert report["copies"] == {"sets": [leak, same, wrong], "leaked": leaked}
     assert report["look_alikes"] == report["copies"]
     assert report["conflicts"] == [dict(zip(wrong, ["cat", "dog"], strict=True))]
-    odd = {
-        name: [text.split(" (")[0] for text in t] for name, t in report["odd"].items()
-    }
+    found = report["odd"].items()
+    odd = {name: [text.split(" (")[0] for text in texts] for name, texts in found}
     assert odd == {
         "val/cat/wall.png": ["almost one color", "very bright"],
         "test/dog/night.png": ["very dark"],
@@ -165,54 +99,68 @@ def test_what_is_planted_is_found_and_nothing_else(folder: Path) -> None:
     assert "page.jpg" in unreadable and "web page" in unreadable
     assert report["sizes"]["64 x 64"] == 17
     assert report["left_out"] == {".txt files": 1}
-    assert count_images(str(folder)) == 21
+    splits, _ = open_parts(folder)
+    wide = find_image(splits, "test/cat/wide.png")
+    np.testing.assert_array_equal(wide, np.tile(scene(8), (1, 3, 1)))
 
 
-def test_the_lines_name_what_matters(folder: Path) -> None:
-    text = "\n".join(describe_audit(audit(str(folder))))
-    assert "LEAK: 1 of 6 test images" in text
-    assert "CONFLICT     1 copies under two classes: train/cat/1.png (cat)" in text
-    for name in (
-        "test/dog/leak.jpg",
-        "night.png: very dark",
-        "page.jpg",
-        "train 12",
-        "1 .txt",
-    ):
-        assert name in text
+@pytest.mark.parametrize(
+    "line",
+    [
+        "20 images (train 12, validation 2, test 6)",
+        "left out     1 .txt files",
+        "classes      test: 2 classes, equally many; cat: 3, dog: 3",
+        "copies       sets: 3, images: 6 (these",
+        "  train/dog/2.png = test/dog/leak.jpg",
+        "  LEAK: 1 of 6 test images",
+        "conflicts    1 (copies under two classes)",
+        "  train/cat/1.png (cat) = train/dog/wrong.png (dog)",
+        "odd          4",
+        "  test/dog/night.png: very dark",
+        "unreadable   1",
+        "page.jpg: not an image",
+    ],
+)
+def test_the_lines_name_what_matters(folder: Path, line: str) -> None:
+    assert line in "\n".join(describe_audit(audited(folder)))
 
 
-def test_an_h5_file_is_read_too(tmp_path: Path) -> None:
+def test_files_without_folders_are_audited_too(tmp_path: Path) -> None:
     path = tmp_path / "hands.h5"
     images = np.stack([scene(0), scene(1), scene(0)])
     write_signs(path, images=images, labels=np.array([0, 1, 0]), classes=range(3))
-    report = audit(str(path))
+    report = audited(path)
     assert report["identical"]["sets"] == [["hands.h5[0]", "hands.h5[2]"]]
     assert report["classes"] == {"0": {"all": 2}, "1": {"all": 1}}
-    assert count_images(str(path)) == 3
-    data = read_signs_file(path, None)
-    other = replace(data, images=data.images ^ 1, names=None)
-    in_memory = audit_parts("here", {"train": data, "test": other})
-    assert in_memory["copies"]["leaked"]["test"] == ["test[0]", "test[1]", "test[2]"]
+    data = open_parts(path).splits["all"]
+    splits = {"train": data, "test": replace(data, images=images ^ 1, names=None)}
+    report = audit("here", splits, {})
+    assert report["copies"]["leaked"]["test"] == ["test[0]", "test[1]", "test[2]"]
+    np.testing.assert_array_equal(find_image(splits, "test[1]"), images[1] ^ 1)
+    np.savez(tmp_path / "x.npz", images)
+    for split, count in (("train", 3), ("test", 2)):
+        np.save(tmp_path / f"X_{split}.npy", images[:count])
+        np.save(tmp_path / f"Y_{split}.npy", np.arange(count))
+    report = audited(tmp_path)
+    assert report["splits"] == {"train": 3, "test": 2}
+    assert report["left_out"] == {"files beside the arrays": 2}
 
 
 def test_a_place_without_images_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(InputError, match=str(path)):
-            audit(str(path))
+        with refused(str(path)):
+            audited(path)
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").write_bytes(b"")
-    with pytest.raises(
-        InputError, match="no image can be read; .*0.png: .* and 1 more"
-    ):
-        audit(str(tmp_path))
+    with refused("no image can be read; .*0.png: .* and 1 more"):
+        audited(tmp_path)
 
 
 def test_signs_leaks_its_known_twelve_and_has_one_image_without_a_hand(
     shared: Path,
 ) -> None:
-    report = audit(str(shared / "datasets"))
+    report = audited(shared / "datasets")
     expected = [f"test_signs.h5[{index}]" for index in SIGNS_TEST_LEAKS]
     assert report["copies"]["leaked"]["test"] == expected
     assert len(report["copies"]["sets"]) == 56
@@ -223,7 +171,7 @@ def test_signs_leaks_its_known_twelve_and_has_one_image_without_a_hand(
 
 
 def test_the_ankara_digits_repeat_nothing(shared: Path) -> None:
-    report = audit(str(shared / "datasets" / "ankara_digits"))
+    report = audited(shared / "datasets" / "ankara_digits")
     assert report["count"] == 1032
     assert report["look_alikes"]["sets"] == []
     assert report["odd"] == {} and report["unreadable"] == []

@@ -1,8 +1,8 @@
 """Which images each batch holds, and that those on disk are read ahead in order."""
 
 import gc
+import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from signjax.data.batches import Batches, epoch_order, read_ahead, steps_per_epo
 from signjax.data.dataset import Dataset
 from signjax.data.image import load_images
 from signjax.data.stream import ImagesOnDisk
-from signjax.errors import InputError
 from signjax.runtime import distributed
 from signjax.runtime.distributed import make_mesh
+from tests.helpers.refusals import refused
 from tests.helpers.streaming import BATCH, EPOCHS, SIZE, STEPS, Alive
 
 
@@ -84,30 +84,17 @@ def paths(image_folder: Path) -> list[Path]:
     return sorted(image_folder.glob("train/*/*.png"))
 
 
-Order = Callable[[int], np.ndarray]
-
-
-def order_of(paths: list[Path], **changes: Any) -> Order:
-    def order(epoch: int) -> np.ndarray:
-        return make(len(paths), BATCH, seed=5, epoch=epoch, **changes)
-
-    return order
-
-
-@pytest.mark.parametrize("drop_remainder", [False, True])
 def test_batches_are_read_in_their_order_from_any_step(
-    needs_grain: None, paths: list[Path], drop_remainder: bool
+    needs_grain: None, paths: list[Path]
 ) -> None:
     images, array = ImagesOnDisk(paths, SIZE), load_images(paths, SIZE)
-    order = order_of(paths, drop_remainder=drop_remainder)
-    wanted = [indices for epoch in range(EPOCHS) for indices in order(epoch)]
-    assert (wanted[-1].min() == -1) is not drop_remainder
-    for first in (0, 1, 8, len(wanted) - 1, len(wanted)):
-        reader = read_ahead(images, order, EPOCHS, first_step=first)
+    order = make(len(paths), BATCH, seed=5)
+    assert order[-1].min() == -1
+    for first in (0, 1, len(order) - 1, len(order)):
+        reader = read_ahead(images, order[first:])
         read = list(reader)
         reader.close()
-        assert len(read) == len(wanted) - first
-        for (indices, pixels), expected in zip(read, wanted[first:], strict=True):
+        for (indices, pixels), expected in zip(read, order[first:], strict=True):
             np.testing.assert_array_equal(indices, expected)
             np.testing.assert_array_equal(pixels, array[expected])
             assert pixels.dtype == np.uint8
@@ -118,15 +105,16 @@ def test_only_some_images_are_in_memory_at_any_time(
 ) -> None:
     alive = Alive(stream.load_image)
     monkeypatch.setattr(stream, "load_image", alive)
-    ahead = read_ahead(ImagesOnDisk(paths, SIZE), order_of(paths), 10)
+    order = np.tile(make(len(paths), BATCH), (10, 1))
+    ahead = read_ahead(ImagesOnDisk(paths, SIZE), order)
     for step, _ in enumerate(ahead, start=1):
-        expected = min((step + 2) * BATCH, 10 * STEPS * BATCH)
+        expected = min((step + 2) * BATCH, order.size)
         deadline = time.monotonic() + 10
         while alive.decoded < expected and time.monotonic() < deadline:
             time.sleep(0.001)  # so that it reads as far ahead as it ever does
         assert alive.decoded == expected
     ahead.close()
-    assert alive.decoded == 10 * STEPS * BATCH
+    assert alive.decoded == order.size
     assert alive.most <= 3 * BATCH  # two batches ahead of the one that is put together
     del ahead
     gc.collect()
@@ -139,37 +127,33 @@ def test_memory_and_disk_give_a_step_the_same_images(
     labels = np.arange(len(paths), dtype=np.int32) % 3
     mesh = make_mesh(jax.devices()[:1])
     options = {"seed": 5, "shuffle": True, "drop_remainder": False}
-    start = partial(Batches, mesh=mesh, epochs=EPOCHS, batch_size=BATCH, **options)
 
-    def seen(images: Any, *places: tuple[int, int]) -> list[list[tuple[Any, ...]]]:
-        """Of each batch after each (epoch, skip) the pixels and labels of its rows."""
-        found = []
-        with start(Dataset(images, labels, tuple("abc"))) as batches:
-            for epoch, skip in places:
-                for *data, indices in batches.epoch(epoch, skip):
-                    shapes = (np.shape(x) for x in (*data, indices))
-                    assert tuple(shapes) == tuple(x.shape for x in batches.shapes())
-                    rows = np.asarray(indices)[np.asarray(indices) >= 0]
-                    found.append([np.asarray(x)[rows].tobytes() for x in data])
+    def seen(images: Any) -> list[list[tuple[Any, ...]]]:
+        """Of each batch the pixels and labels of its rows."""
+        data, found = Dataset(images, labels, tuple("abc")), []
+        batches = Batches(data, mesh, batch_size=BATCH, **options)
+        for epoch, skip in ((0, 2), (1, 0), (0, 5), (EPOCHS - 1, 1)):
+            for *arrays, indices in batches.epoch(epoch, skip):
+                shapes = (np.shape(x) for x in (*arrays, indices))
+                assert tuple(shapes) == tuple(x.shape for x in batches.shapes())
+                rows = np.asarray(indices)[np.asarray(indices) >= 0]
+                found.append([np.asarray(x)[rows].tobytes() for x in arrays])
         return found
 
-    places = ((0, 2), (1, 0), (0, 5), (2, 1))
-    memory = seen(load_images(paths, SIZE), *places)
+    memory = seen(load_images(paths, SIZE))
     assert len(memory) == 4 * STEPS - 8
-    assert memory == seen(ImagesOnDisk(paths, SIZE), *places)
+    assert memory == seen(ImagesOnDisk(paths, SIZE))
 
 
 def test_what_cannot_stream_is_told(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = Dataset(ImagesOnDisk(paths, SIZE), np.zeros(len(paths), np.int32), ("a",))
-    start = partial(Batches, data, make_mesh(jax.devices()[:1]), epochs=1, batch_size=8)
+    start = partial(Batches, data, make_mesh(jax.devices()[:1]), batch_size=8)
     with monkeypatch.context() as patch:
-        patch.setitem(__import__("sys").modules, "grain", None)
-        with pytest.raises(
-            InputError, match="needs grain: pip install grain, or leave"
-        ):
+        patch.setitem(sys.modules, "grain", None)
+        with refused("needs grain: pip install grain, or leave"):
             start()
     monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
-    with pytest.raises(InputError, match="which --distributed does not take"):
+    with refused("which --distributed does not take"):
         start()

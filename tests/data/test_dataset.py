@@ -8,24 +8,28 @@ import pytest
 from signjax.config import default_config
 from signjax.data.dataset import Dataset, match_classes
 from signjax.data.load import hold_out_validation, load_splits
-from tests.helpers.datasets import paint_classes, write_signs_pair
+from tests.helpers.datasets import paint_classes
+from tests.helpers.refusals import refused
 
 
-def dataset(names: tuple[str, ...] | None, count: int = 3) -> Dataset:
-    images = np.arange(3 * count, dtype=np.uint8).reshape(count, 1, 1, 3)
-    labels = np.arange(count, dtype=np.int32) % 2
-    groups = np.array([4, 4, 7], np.int32)[:count]
+def dataset(names: tuple[str, ...] | None) -> Dataset:
+    images = np.arange(9, dtype=np.uint8).reshape(3, 1, 1, 3)
+    labels, groups = np.array([[0, 1, 0], [4, 4, 7]], np.int32)
     return Dataset(images, labels, ("x", "y"), groups, names)
 
 
-def test_names_are_taken_joined_and_matched_with_their_images() -> None:
+def test_names_and_groups_are_taken_joined_and_matched_with_their_images() -> None:
     data = dataset(("a", "b", "c"))
     assert data.take(np.array([2, 0])).names == ("c", "a")
-    assert data.join(dataset(("d", "e", "f"))).names == tuple("abcdef")
+    joined = data.join(dataset(("d", "e", "f")))
+    assert joined.names == tuple("abcdef")
+    assert joined.groups is not None and joined.groups.tolist() == [4, 4, 7, 12, 12, 15]
     assert data.join(dataset(None)).names is None
     matched, left_out = match_classes(data, ("y",))
     assert (matched.names, left_out) == (("b",), {"x": 2})
     assert matched.groups is not None and matched.groups.tolist() == [4]
+    with refused("no image of a class that the model knows: .* x, y, the model's z"):
+        match_classes(data, ("z",))
 
 
 def test_files_of_a_folder_are_named_through_a_shuffled_split(tmp_path: Path) -> None:
@@ -44,13 +48,3 @@ def test_files_of_a_folder_are_named_through_a_shuffled_split(tmp_path: Path) ->
             red, green = image[0, 0, :2]  # the class, and the number of the file
             assert name == f"{red}/{green}.png"
     assert len(found) == 17
-
-
-def test_images_of_an_h5_file_are_named_by_their_index(tmp_path: Path) -> None:
-    write_signs_pair(tmp_path)
-    config = default_config()
-    config.data.source, config.data.dir = "signs", str(tmp_path)
-    splits = load_splits(config, pytest.fail)
-    assert splits.train.names is not None and splits.test.names is not None
-    assert splits.train.names[11] == "train_signs.h5[11]"
-    assert splits.test.names[0] == "test_signs.h5[0]"

@@ -14,7 +14,6 @@ from signjax.data.image import (
     load_whole,
     resize_images,
 )
-from signjax.errors import InputError
 from tests.helpers.images import (
     BLUE,
     GREEN,
@@ -29,6 +28,7 @@ from tests.helpers.images import (
     resized,
     smooth,
 )
+from tests.helpers.refusals import refused
 
 
 @pytest.mark.parametrize("interpolation", KERNELS)
@@ -44,7 +44,7 @@ def test_resizing_does_not_alias(size, interpolation):
 
 
 @pytest.mark.parametrize("interpolation", KERNELS)
-@pytest.mark.parametrize(("side", "crop"), [(300, 0.875), (75, 0.5)])
+@pytest.mark.parametrize(("side", "crop"), [(300, 0.875), (75, 0.5), (64, 0.5)])
 def test_a_crop_is_the_middle_of_the_resized_whole(side, crop, interpolation):
     """As torchvision does: the shorter side to 256, of that the middle 224."""
     image = smooth(side)
@@ -56,33 +56,20 @@ def test_a_crop_is_the_middle_of_the_resized_whole(side, crop, interpolation):
     assert np.abs(got - expected).max() <= 1.5
 
 
-def test_a_crop_is_of_the_largest_centred_square():
-    image = np.zeros((60, 100, 3), np.uint8)
-    image[15:45, 35:65] = 255
-    assert (load_image(encode(image), 30, CropResize(0.5)) == 255).all()
-
-
-def test_a_picture_of_the_right_size_is_cropped_too():
-    image = smooth(64)
-    got = load_image(encode(image), 64, CropResize(0.5))
-    assert np.abs(got - resized(image, 128)[32:96, 32:96]).max() <= 1.5
-    np.testing.assert_array_equal(
-        resize_images(image[None], 64, CropResize(0.5)), [got]
-    )
-
-
-def test_a_picture_of_the_right_size_is_untouched():
+def test_a_picture_of_the_right_size_is_untouched_but_cropped():
     image = noise(64, 64)
     np.testing.assert_array_equal(load_image(encode(image), 64), image)
+    enlarged = load_image(encode(image), 64, CropResize(0.5))
+    assert np.abs(enlarged - resized(image, 128)[32:96, 32:96]).max() <= 1.5
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_largest_centred_square_is_kept(turned):
-    wide = np.concatenate([np.full((60, 60, 3), c, np.uint8) for c in (RED, GREEN)], 1)
-    wide = np.concatenate([wide, np.full((60, 60, 3), BLUE, np.uint8)], 1)
+    colors = [np.full((60, 60, 3), color, np.uint8) for color in (RED, GREEN, BLUE)]
+    wide = np.concatenate(colors, axis=1)
     image = wide.transpose(1, 0, 2) if turned else wide
-    got = load_image(encode(image), 30)
-    assert (got == GREEN).all()
+    for crop in (1.0, 0.5):
+        assert (load_image(encode(image), 30, CropResize(crop)) == GREEN).all()
 
 
 # How a camera stores an upright picture under each value of the EXIF tag.
@@ -105,13 +92,8 @@ def test_exif_orientation_is_honoured(orientation, form):
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(STORED[orientation](quadrants(512)))
     got = load_image(encode(stored, form, exif=exif), 32)
-    for (x, y), expected in {
-        (0.25, 0.25): RED,
-        (0.75, 0.25): GREEN,
-        (0.25, 0.75): BLUE,
-        (0.75, 0.75): GREY,
-    }.items():
-        np.testing.assert_allclose(color(got, x, y), expected, atol=6)
+    found = [color(got, x, y) for y in (0.25, 0.75) for x in (0.25, 0.75)]
+    np.testing.assert_allclose(found, [RED, GREEN, BLUE, GREY], atol=6)
 
 
 def test_transparency_is_laid_on_white():
@@ -122,9 +104,7 @@ def test_transparency_is_laid_on_white():
     over = 128 / 255
     expected = [200 * over + 255 * (1 - over), 255 * (1 - over), 255 * (1 - over)]
     np.testing.assert_allclose(color(got, y=0.1), expected, atol=1)
-
-
-def test_hidden_colors_do_not_bleed_into_the_edge():
+    # Hidden colors do not bleed into the edge.
     rgba = np.full((64, 64, 4), 255, np.uint8)
     rgba[:31] = (255, 0, 0, 0)
     assert (load_image(encode(rgba), 16) == 255).all()
@@ -133,23 +113,17 @@ def test_hidden_colors_do_not_bleed_into_the_edge():
 def test_grey_with_alpha_and_palette_with_a_transparent_color():
     la = np.zeros((16, 16, 2), np.uint8)
     la[:8, :, 1] = 255
-    got = load_image(encode(Image.fromarray(la)), 16)
-    assert (color(got, y=0.1), color(got, y=0.9)) == ([0] * 3, [255] * 3)
-
     palette = Image.new("P", (16, 16), 1)
     palette.putpalette([0, 0, 255, 255, 0, 0])
     palette.paste(0, (0, 0, 16, 8))
+    white, red = [255] * 3, [255, 0, 0]
+    cases = [(encode(Image.fromarray(la)), [0] * 3, white)]
     for form in ("PNG", "GIF"):
-        opaque = load_image(encode(palette, form), 16)
-        assert (color(opaque, y=0.1), color(opaque, y=0.9)) == (
-            [0, 0, 255],
-            [255, 0, 0],
-        )
-        clear = load_image(encode(palette, form, transparency=0), 16)
-        assert (color(clear, y=0.1), color(clear, y=0.9)) == (
-            [255] * 3,
-            [255, 0, 0],
-        )
+        cases.append((encode(palette, form), [0, 0, 255], red))
+        cases.append((encode(palette, form, transparency=0), white, red))
+    for file, top, bottom in cases:
+        got = load_image(file, 16)
+        assert (color(got, y=0.1), color(got, y=0.9)) == (top, bottom)
 
 
 def test_grey_and_black_and_white_pictures():
@@ -159,13 +133,6 @@ def test_grey_and_black_and_white_pictures():
     bits = grey > 127
     got = load_image(encode(Image.fromarray(bits)), 40)
     np.testing.assert_array_equal(got[..., 0], np.where(bits, 255, 0))
-
-
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
-def test_sixteen_bits_are_scaled_not_clipped(form):
-    deep = np.linspace(0, 65535, 32 * 32).round().astype(np.uint16).reshape(32, 32)
-    got = load_image(encode(deep, form), 32)
-    np.testing.assert_array_equal(got[..., 1], np.round(deep / 257))
 
 
 RAMP = np.linspace(0, 1, 32 * 32).reshape(32, 32)
@@ -178,40 +145,41 @@ def test_black_is_black(dtype):
 
 
 @pytest.mark.parametrize(
-    ("values", "form"),
+    ("top", "dtype", "form"),
     [
-        ((255 * RAMP).astype(np.int32), "TIFF"),
-        ((255 * RAMP).astype(np.uint16), "PNG"),
-        (RAMP.astype(np.float32), "TIFF"),
-        ((255 * RAMP).astype(np.float32), "TIFF"),
-        ((65535 * RAMP).astype(np.int32), "TIFF"),
+        *((65535, np.uint16, form) for form in ("PNG", "TIFF", "PPM")),
+        (65535, np.int32, "TIFF"),
+        (255, np.int32, "TIFF"),
+        (255, np.uint16, "PNG"),
+        (1, np.float32, "TIFF"),
+        (255, np.float32, "TIFF"),
     ],
 )
-def test_values_that_tell_their_range_are_read_as_meant(values, form):
-    got = load_image(encode(values, form), 32)[..., 0]
+def test_values_that_tell_their_range_are_read_as_meant(top, dtype, form):
+    got = load_image(encode((top * RAMP).astype(dtype), form), 32)[..., 0]
     assert np.abs(got - 255 * RAMP).max() <= 1
 
 
 @pytest.mark.parametrize(
-    ("values", "form"),
+    ("values", "dtype"),
     [
-        ((1023 * RAMP).astype(np.uint16), "PNG"),
-        ((RAMP > 0.5).astype(np.uint8), "PNG"),
-        ((RAMP > 0.5).astype(np.uint16), "PNG"),
-        ((RAMP > 0.5).astype(np.int32), "TIFF"),
-        ((4095 * RAMP).astype(np.uint16), "PNG"),
-        ((16383 * RAMP).astype(np.uint16), "TIFF"),
-        ((4095 * RAMP).astype(np.int32), "TIFF"),
-        ((70000 * RAMP).astype(np.int32), "TIFF"),
-        ((-1 + 200 * RAMP).astype(np.int32), "TIFF"),
-        ((3 * RAMP).astype(np.float32), "TIFF"),
-        ((RAMP - 0.5).astype(np.float32), "TIFF"),
-        (np.where(RAMP > 0.5, np.nan, RAMP).astype(np.float32), "TIFF"),
+        (1023 * RAMP, np.uint16),
+        (4095 * RAMP, np.uint16),
+        (16383 * RAMP, np.uint16),
+        (4095 * RAMP, np.int32),
+        (70000 * RAMP, np.int32),
+        (-1 + 200 * RAMP, np.int32),
+        (RAMP > 0.5, np.uint8),
+        (RAMP > 0.5, np.uint16),
+        (RAMP > 0.5, np.int32),
+        (3 * RAMP, np.float32),
+        (RAMP - 0.5, np.float32),
+        (np.where(RAMP > 0.5, np.nan, RAMP), np.float32),
     ],
 )
-def test_values_of_an_unknown_range_are_refused(values, form):
-    with pytest.raises(InputError, match="do not tell their range; save it with 8"):
-        load_image(encode(values, form), 8)
+def test_values_of_an_unknown_range_are_refused(values, dtype):
+    with refused("do not tell their range; save it with 8"):
+        load_image(encode(values.astype(dtype), "TIFF"), 8)
 
 
 @pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
@@ -226,7 +194,7 @@ def test_sixteen_bits_a_color_are_read_or_refused(kind, channels):
 
     assert np.abs(load_image(deep(65535), 32)[..., 0] - 255 * RAMP).max() <= 1
     for top in (255, 4095, 16383):
-        with pytest.raises(InputError, match="do not tell their range"):
+        with refused("do not tell their range"):
             load_image(deep(top), 32)
 
 
@@ -245,7 +213,7 @@ def test_a_png_with_much_metadata_is_read():
     assert color(load_image(file, 16), 0.2, 0.2) == list(RED)
     bomb = PngImagePlugin.PngInfo()
     bomb.add_text("Comment", "y" * 100_000_000, zip=True)
-    with pytest.raises(InputError, match="cannot be decoded"):
+    with refused("cannot be decoded"):
         load_image(encode(quadrants(), pnginfo=bomb), 16)
 
 
@@ -253,11 +221,10 @@ def test_heic_is_read_where_its_decoder_is(monkeypatch):
     pillow_heif = pytest.importorskip("pillow_heif")
     file = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(quadrants(256))).save(file, quality=90)
-    file.seek(0)
     np.testing.assert_allclose(color(load_image(file, 16), 0.2, 0.2), RED, atol=8)
     monkeypatch.setattr(Image, "ID", [form for form in Image.ID if form != "HEIF"])
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(InputError, match=r"HEIC photo.*pip install pillow-heif"):
+    with refused(r"HEIC photo.*pip install pillow-heif.* export it as JPEG"):
         load_image(file, 16)
 
 
@@ -267,14 +234,12 @@ def test_cmyk_jpeg():
     np.testing.assert_allclose(color(got), (254, 0, 0), atol=3)
 
 
-def test_the_first_frame_of_an_animation_counts():
-    frames = [Image.new("RGB", (32, 32), c) for c in (RED, GREEN)]
-    for form in ("GIF", "WEBP", "PNG"):
-        options = {"lossless": True} if form == "WEBP" else {}
-        file = encode(
-            frames[0], form, save_all=True, append_images=frames[1:], **options
-        )
-        assert color(load_image(file, 16)) == list(RED)
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_the_first_frame_of_an_animation_counts(form):
+    first, second = (Image.new("RGB", (32, 32), c) for c in (RED, GREEN))
+    options = {"lossless": True} if form == "WEBP" else {}
+    file = encode(first, form, save_all=True, append_images=[second], **options)
+    assert color(load_image(file, 16)) == list(RED)
 
 
 @pytest.mark.parametrize("interpolation", KERNELS)
@@ -296,37 +261,45 @@ def test_arrays_are_resized_as_files_are():
         np.testing.assert_array_equal(got, load_image(encode(image), 32, crop_resize))
     square = images[:, :70]
     np.testing.assert_array_equal(resize_images(square, 70), square)
+    cropped = resize_images(square, 70, crop_resize)
+    np.testing.assert_array_equal(
+        cropped[0], load_image(encode(square[0]), 70, crop_resize)
+    )
 
 
-def test_unreadable_files_are_named_with_the_reason(tmp_path):
-    jpeg = encode(noise(64, 64), "JPEG").getvalue()
-    whole = encode(noise(64, 64)).getvalue()
-    cases = {
-        "cut.jpg": (jpeg[: len(jpeg) // 2], "cannot be decoded.*truncated"),
-        "cut.png": (whole[: len(whole) // 2], "cannot be decoded"),
-        "header.jpg": (jpeg[:4], "not an image"),
-        "page.jpg": (b"<!doctype html><html>", "not an image.*saved web page"),
-        "lfs.jpg": (b"version https://git-lfs.github.com/spec/v1\n", "LFS pointer"),
-        "text.png": (b"not a picture at all", "not an image.*unknown content"),
-        "empty.jpg": (b"", "an empty file"),
-        "phone.heic": (
-            b"\0\0\0\x18ftypheic\0\0\0\0",
-            "HEIC.*export it as JPEG|cannot be decoded",
-        ),
-        "large.png": (png(15000, 15000), "15000 x 15000 pixels are more than"),
-        "bomb.png": (png(60000, 60000), "too large"),
-    }
-    for name, (content, reason) in cases.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"{name}: .*{reason}") as caught:
-            load_image(tmp_path / name, 16)
-        assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="none.jpg: no such file"):
+JPEG = encode(noise(64, 64), "JPEG").getvalue()
+PNG = encode(noise(64, 64)).getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (JPEG[: len(JPEG) // 2], "cannot be decoded.*truncated"),
+        (PNG[: len(PNG) // 2], "cannot be decoded"),
+        (JPEG[:4], "not an image that Pillow reads: it is a JPEG"),
+        (b"<!doctype html><html>", "not an image.*saved web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "LFS pointer"),
+        (b"not a picture at all", "not an image.*unknown content"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n", "not an image"),
+        (b"", "an empty file"),
+        (png(15000, 15000), "15000 x 15000 pixels are more than"),
+        (png(60000, 60000), "exceeds limit"),
+    ],
+)
+def test_unreadable_files_are_named_with_the_reason(tmp_path, content, told):
+    path = tmp_path / "photo"
+    path.write_bytes(content)
+    with refused(f"^{path}: .*{told}"):
+        load_image(path, 16)
+    with refused(f"^the image given: .*{told}"):
+        load_image(io.BytesIO(content), 16)
+
+
+def test_places_without_a_file_are_told(tmp_path):
+    with refused("none.jpg: no such file or directory; expected an image file"):
         load_image(tmp_path / "none.jpg", 16)
-    with pytest.raises(InputError, match="is a folder"):
+    with refused("is a directory"):
         load_image(tmp_path, 16)
-    with pytest.raises(InputError, match="the image given: not an image.*web page"):
-        load_image(io.BytesIO(b"<html>"), 16)
 
 
 def test_a_decoders_long_message_is_one_short_line(monkeypatch):
@@ -334,14 +307,8 @@ def test_a_decoders_long_message_is_one_short_line(monkeypatch):
         raise ValueError("many words\n" * 100)
 
     monkeypatch.setattr(Image, "open", fail)
-    with pytest.raises(InputError, match="decoded: many words many") as caught:
+    with refused("^.{,180}$"):
         load_image(io.BytesIO(), 8)
-    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
-
-
-def test_a_file_needs_no_suffix(tmp_path):
-    (tmp_path / "photo").write_bytes(encode(quadrants()).getvalue())
-    assert color(load_image(str(tmp_path / "photo"), 16), 0.2, 0.2) == list(RED)
 
 
 def test_many_images_keep_their_order(tmp_path):
@@ -351,17 +318,12 @@ def test_many_images_keep_their_order(tmp_path):
     images = load_images(paths, 8, CropResize(0.5))
     assert images.shape == (40, 8, 8, 3)
     assert images[:, 3, 3, 0].tolist() == list(range(40))
-
-
-def test_all_unreadable_images_are_counted_and_five_are_named(tmp_path):
-    paths = [tmp_path / f"{i}.png" for i in range(9)]
-    for i, path in enumerate(paths):
-        path.write_bytes(b"" if i else encode(noise(4, 4)).getvalue())
-    with pytest.raises(InputError, match="8 of 9 images cannot be read") as caught:
+    for path in paths[1:9]:
+        path.write_bytes(b"")
+    # All unreadable ones are counted and five are named.
+    told = "^8 of 40 images.*1.png.*5.png: [^;]*; get it again and 3 more. Replace"
+    with refused(told):
         load_images(paths, 8)
-    message = str(caught.value)
-    assert [f"{i}.png" in message for i in range(9)] == [0 < i < 6 for i in range(9)]
-    assert message.endswith("and 3 more. Replace or remove them")
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 40), (40, 80), (64, 64)])

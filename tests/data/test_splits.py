@@ -1,28 +1,22 @@
 """What is held out, and the groups that no split parts, as file names tell them."""
 
-import csv
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from experiments.ankara_signers import file_numbers, link_fold
 from signjax.config import check, default_config
 from signjax.data.dataset import Dataset
 from signjax.data.load import hold_out_validation, load_splits
 from signjax.data.splits import (
     by_name,
     by_sequence,
-    find_groups,
     grouped_split,
     stratified_holdout,
 )
-from signjax.errors import InputError
 from tests.helpers.datasets import paint
-
-TABLE = Path(__file__).parents[2] / "experiments" / "ankara_signers.csv"
+from tests.helpers.refusals import refused
 
 
 def seeded(seed: int = 0) -> np.random.Generator:
@@ -70,7 +64,7 @@ def test_a_rare_class_is_put_on_both_sides_or_the_split_refused() -> None:
         assert set(labels[kept]) == set(labels[held_out]) == {0, 1}
     labels[99] = 0
     for wrong in (groups, np.zeros(100, int)):
-        with pytest.raises(InputError, match="more people"):
+        with refused("more people"):
             grouped_split(labels, wrong, fraction=0.5, rng=seeded(0))
 
 
@@ -108,13 +102,8 @@ def test_names_are_grouped_by_what_the_pattern_finds() -> None:
     assert by_name(names, "[a-z]+_").tolist() == [0, 1, 0, 1]
     assert by_name(names[:3], r"^(a|b)(\w)").tolist() == [0, 1, 0]
     assert by_name(["x/1", "y/1", "x/2"], "^(.+)/").tolist() == [0, 1, 0]
-    with pytest.raises(InputError, match=r"in 3 of 4 file names, such as anna_1.jpg"):
+    with refused(r"in 3 of 4 file names, such as anna_1.jpg"):
         by_name(names, "/")
-    labels = np.array([0, 0, 1, 1])
-    assert (
-        find_groups(names, labels, "sequence").tolist()
-        == by_sequence(names, labels).tolist()
-    )
 
 
 def people(data: Dataset | None) -> set[int]:
@@ -140,58 +129,3 @@ def test_a_folder_is_split_by_person_for_test_and_validation(tmp_path: Path) -> 
     assert len(train.labels) == 36
     assert train.images[:, 0, 0, 1].tolist() == train.labels.tolist()
     assert np.count_nonzero(np.diff(splits.train.labels)) > 10  # classes mixed
-
-
-def table() -> list[dict[str, str]]:
-    with TABLE.open() as file:
-        return list(csv.DictReader(file))
-
-
-def test_the_ankara_table_halves_the_signers() -> None:
-    rows = table()
-    assert [int(row["signer"]) for row in rows] == list(range(104))
-    halves = [row["half"] for row in rows]
-    assert halves.count("development") == 54 and halves.count("held-out") == 50
-    for row in rows:
-        assert int(row["first"]) <= int(row["last"])
-    ranges = [(int(row["first"]), int(row["last"])) for row in rows]
-    assert all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False))
-
-
-def test_each_signer_held_out_is_tested_by_one_fold_alone(
-    shared: Path, tmp_path: Path
-) -> None:
-    folder = shared / "datasets" / "ankara_digits"
-    tested: list[int] = []
-    for fold in range(3):
-        link_fold(folder, fold, tmp_path / str(fold))
-        parts = [
-            sorted((tmp_path / str(fold) / p).glob("*/*")) for p in ("train", "test")
-        ]
-        assert sum(map(len, parts)) == 1032
-        train, test = (file_numbers(files) for files in parts)
-        assert not set(train) & set(test)
-        tested += test.tolist()
-    expected: list[int] = []
-    for row in table():
-        members = [n for n in tested if int(row["first"]) <= n <= int(row["last"])]
-        if row["half"] == "held-out":
-            assert len(members) == int(row["pictures"])
-            expected += members
-    assert sorted(tested) == sorted(expected)
-
-
-def test_the_ankara_signers_are_those_of_the_table(shared: Path) -> None:
-    folder = shared / "datasets" / "ankara_digits"
-    files = sorted(folder.glob("*/*.JPG"))
-    labels = np.array([int(file.parent.name) for file in files])
-    groups = by_sequence([file.name for file in files], labels)
-    numbers = np.array([int(re.sub(r"\D", "", file.stem)) for file in files])
-    for row in table():
-        members = numbers[groups == int(row["signer"])]
-        assert [members.min(), members.max()] == [int(row["first"]), int(row["last"])]
-        assert len(members) == int(row["pictures"])
-    assert len(set(groups.tolist())) == 104
-    # All but four showed every digit, and those four lack pictures at one end.
-    shown = [frozenset(labels[groups == g].tolist()) for g in range(104)]
-    assert sum(len(digits) == 10 for digits in shown) == 100

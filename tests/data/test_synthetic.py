@@ -7,7 +7,7 @@ import pytest
 
 from signjax.data.dataset import Splits
 from signjax.data.synthetic import synthetic_splits
-from signjax.errors import InputError
+from tests.helpers.refusals import refused
 
 
 def splits_of(**changes: Any) -> Splits:
@@ -16,12 +16,8 @@ def splits_of(**changes: Any) -> Splits:
     return synthetic_splits(**(options | changes))
 
 
-@pytest.fixture(scope="module")
-def splits() -> Splits:
-    return splits_of()
-
-
-def test_splits_are_balanced_and_named(splits: Splits) -> None:
+def test_splits_are_balanced_and_named_and_follow_the_seed() -> None:
+    splits = splits_of()
     for part, size in ((splits.train, 64), (splits.test, 25)):
         assert part.images.shape == (size, 64, 64, 3)
         assert (part.images.dtype, part.labels.dtype) == (np.uint8, np.int32)
@@ -32,11 +28,7 @@ def test_splits_are_balanced_and_named(splits: Splits) -> None:
         assert (np.diff(part.labels) != 1).any()
     images = {image.tobytes() for part in splits[:2] for image in part.images}
     assert len(images) == 64 + 25
-    assert splits.source == "synthetic"
-    assert splits.origin == "synthetic hands, seed 0"
-
-
-def test_the_seed_decides_the_data(splits: Splits) -> None:
+    assert (splits.source, splits.origin) == ("synthetic", "synthetic hands, seed 0")
     assert splits_of().sha256 == splits.sha256
     assert splits_of(seed=1).sha256 != splits.sha256
     six = splits_of(classes=6)
@@ -54,5 +46,5 @@ def test_the_seed_decides_the_data(splits: Splits) -> None:
 def test_too_few_images_for_the_classes_are_refused(
     change: dict[str, int], told: str
 ) -> None:
-    with pytest.raises(InputError, match=told):
+    with refused(told):
         splits_of(**change)

@@ -204,7 +204,7 @@ def test_an_audit_that_cannot_be_is_told_with_the_reason(
     def refuse(path: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(report, "count_images", refuse)
+    monkeypatch.setattr(report, "open_parts", refuse)
     assert "Permission denied" in report.audit_path(data, Console()).lines[0]
 
 

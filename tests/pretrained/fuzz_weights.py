@@ -1,6 +1,6 @@
 """Readers of weights against damaged and hostile files: a table of what came of them.
 
-    python -m tests.pretrained.fuzz_weights [--count=2000] [--seed=0] [KIND ...]
+    python -m tests.pretrained.fuzz_weights [--count=N] [--output=FILE] [KIND ...]
 
 Every file is read equal to the sound one, told from it (other values, which formats
 without a checksum cannot know, or other leaves, which a port refuses), or refused in
@@ -9,12 +9,9 @@ seed, and the exit status is 1.
 """
 
 import json
-import os
-import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +22,9 @@ from flax import serialization
 from flax.traverse_util import unflatten_dict
 
 from signjax.errors import InputError
-from signjax.pretrained import names, read, sound
+from signjax.pretrained import names, read
 from signjax.pretrained.read import Source, read_weights
-from tests.helpers.fuzz import main, mutate
+from tests.helpers.fuzz import SECONDS, fork_and_touch, main, mutate
 from tests.helpers.weight_files import (
     golden_json,
     shapes_of,
@@ -36,8 +33,6 @@ from tests.helpers.weight_files import (
     write_keras_zip,
     write_safetensors,
 )
-
-SECONDS = 60  # that one file may take
 
 
 def small(case: str) -> dict[str, np.ndarray]:
@@ -118,23 +113,6 @@ def outcome(path: Path, expected: Source) -> str:
         return "other leaves"
     same = all(np.array_equal(found.arrays[n], expected.arrays[n]) for n in shapes)
     return "equal" if same else "other values"
-
-
-def fork_and_touch(content: bytes) -> None:
-    """As `sound.refuse_unsound_hdf5`, without the seconds that a new Python takes."""
-    with warnings.catch_warnings():  # of JAX's threads, which the child does not use
-        warnings.simplefilter("ignore")
-        child = os.fork()
-    if child:
-        if os.waitpid(child, 0)[1]:
-            raise ValueError("HDF5's library fails on it")
-        return
-    try:
-        signal.alarm(SECONDS)
-        sound.touch(content)
-        os._exit(0)
-    finally:
-        os._exit(1)
 
 
 def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:

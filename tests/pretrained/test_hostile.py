@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from signjax.errors import InputError
-from signjax.pretrained import read, sound
+from signjax.pretrained import read
 from signjax.pretrained.read import read_weights
+from signjax.runtime import hdf5
 from tests.helpers.weight_files import (
     golden_json,
     write_keras_h5,
@@ -123,12 +124,12 @@ def test_a_file_that_the_library_does_not_get_through_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_keras_weights(tmp_path / "x", {f"{FIRST}/kernel": np.zeros((1, 1))})
-    monkeypatch.setattr(sound, "_SECONDS", 0.001)
+    monkeypatch.setattr(hdf5, "_SECONDS", 0.001)
     assert "does not get through" in refusal(path)
-    monkeypatch.setattr(sound, "_SECONDS", 120)
+    monkeypatch.setattr(hdf5, "_SECONDS", 120)
     with pytest.raises(ValueError, match="HDF5's library fails"):
-        sound.refuse_unsound_hdf5(path.read_bytes()[:200])
+        hdf5.refuse_unsound_hdf5(path.read_bytes()[:200])
     sound_file = io.BytesIO()
     with h5py.File(sound_file, "w") as root:
         root["x"] = 1
-    sound.refuse_unsound_hdf5(sound_file.getvalue())
+    hdf5.refuse_unsound_hdf5(sound_file.getvalue())
