@@ -8,7 +8,7 @@ import sys
 from signjax.commands.cli import run
 from signjax.commands.help import information
 from signjax.commands.parse import parse
-from signjax.errors import SignjaxError
+from signjax.errors import SignjaxError, printable
 from signjax.runtime.console import Console
 
 
@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
             run(parse(argv))
     except (SignjaxError, KeyboardInterrupt) as error:
         line = str(error) or "stopped by Ctrl-C; what was saved before is kept"
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
         return getattr(error, "exit_status", 1)
     except BrokenPipeError:  # the reader has left, as head does
         return 1

@@ -43,6 +43,14 @@ def listed(values: Iterable[object], limit: int = 10, separator: str = ", ") -> 
     return f"{named} and {more} more" if more > 0 else named
 
 
+def printable(text: object, keep: str = "") -> str:
+    """`text` with what a terminal would obey, as a file's name may hold, escaped."""
+    return "".join(
+        x if x.isprintable() or x in keep else x.encode("unicode_escape").decode()
+        for x in str(text)
+    )
+
+
 def one_line(text: object, limit: int = 300) -> str:
     """`text` for a terminal: printable, on one line, of at most `limit` characters."""
     printable = "".join(x if x.isprintable() else " " for x in str(text))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from signjax.errors import leaf_differences, one_line
+from signjax.errors import leaf_differences, one_line, printable
 
 
 def test_leaves_are_counted_and_the_first_of_each_kind_named() -> None:
@@ -26,3 +26,8 @@ def test_leaves_are_counted_and_the_first_of_each_kind_named() -> None:
 )
 def test_a_line_is_printable_and_short(text: object, line: str) -> None:
     assert one_line(text, 20) == line
+
+
+def test_what_a_terminal_would_obey_is_escaped() -> None:
+    text = "caf\u00e9  a\nb\x1b[2J\udcff"
+    assert printable(text) == "caf\u00e9  a\\nb\\x1b[2J\\udcff"

@@ -51,24 +51,31 @@ def _dispute(
     from signjax.evaluation.metrics import logits_of
     from signjax.evaluation.scores import FIRM, Evaluation
     from signjax.evaluation.sheet import check_sheet, write_sheet
+    from signjax.workdir import count_trained_on
 
     if options.sheet:
         check_sheet(options.sheet)
     directory, trained = Path(options.workdir), open_model(options, console)
     calibration = read_calibration(directory, trained.step, console.warning)
     experiment, classes = trained.experiment, trained.run.classes
-    found = []
+    found, known = [], 0
     for split, part in splits.items():
         data, _ = match_classes(part, classes)
         data = data.resized(experiment.image_size, experiment.crop_resize)
         evaluation = Evaluation(directory, trained, data, split, calibration)
         found += [(x, data.images[x["index"]]) for x in evaluation.disputed()]
+        known += count_trained_on(directory, data.images) or 0
     found.sort(key=lambda pair: -pair[0]["confidence"])
     disputed = [entry for entry, _ in found]
     console.info(
         f"disputed     {len(found) or 'none'} (the model says otherwise with a "
         f"confidence of {FIRM} or more)"
     )
+    if known:
+        console.info(
+            f"known        {known} images were trained on or held out for validation: "
+            "the model seldom disputes their labels"
+        )
     for entry in disputed[:_MOST_PRINTED]:
         console.info(
             f"  {entry['path']}: labeled {entry['true']}, the model says "

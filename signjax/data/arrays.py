@@ -5,6 +5,7 @@ As the Ankara digits and Sign Language MNIST are published on Kaggle.
 
 import codecs
 import math
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ _PAIRS = {
     "train": ("x_train", "y_train"),
     "test": ("x_test", "y_test"),
 }
-_HEADER = b"label,pixel"  # how a table of images begins
+_HEADERS = b"label,pixel", b"label,1x1"  # how tables of images begin
 
 
 def find_arrays(path: Path) -> dict[str, tuple[Path, ...]]:
@@ -102,7 +103,7 @@ def _load(file: Path) -> np.ndarray:
 
 def _is_table(file: Path) -> bool:
     with file.open("rb") as opened:
-        return opened.read(64).removeprefix(codecs.BOM_UTF8).startswith(_HEADER)
+        return opened.read(64).removeprefix(codecs.BOM_UTF8).startswith(_HEADERS)
 
 
 def _load_table(file: Path) -> np.ndarray:
@@ -125,9 +126,9 @@ def _texts(file: Path, labels: np.ndarray) -> Sequence[str]:
         if ((labels == 1).sum(axis=1) == 1).all():  # one-hot
             labels = labels.argmax(axis=1)
     if labels.ndim == 1 and labels.dtype.kind == "S":
-        return np.char.decode(labels, "utf-8", "replace").tolist()
+        labels = np.char.decode(labels, "utf-8", "replace")
     if labels.ndim == 1 and labels.dtype.kind == "U":
-        return labels.tolist()
+        return [unicodedata.normalize("NFC", label) for label in labels.tolist()]
     if labels.ndim == 1 and numeric and (np.abs(labels) < 2**53).all():
         numbers = labels.astype(np.int64)
         if (labels == numbers).all():

@@ -22,6 +22,7 @@ _SIGNATURES = (
     (rb"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (rb"\x89PNG\r\n\x1a\n", "a PNG image"),
     (rb"\xff\xd8\xff", "a JPEG image"),
+    (rb"\x93NUMPY", "an array without labels; X.npy is to lie beside Y.npy"),
     (rb"%PDF-", "a PDF document"),
     (
         _HEIC,

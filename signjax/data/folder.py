@@ -86,7 +86,7 @@ def _check_splits(directory: Path, parts: Mapping[str, Dataset]) -> None:
         classes, train = part.classes, parts.get("train", part).classes
         if len(classes) < 2:
             raise InputError(
-                f"{directory}: class folders found: {listed(classes)}; expected two or "
+                f"{directory}: its only class is {listed(classes)}; expected two or "
                 f"more: {LAYOUT}"
             )
         if only := [f"{c} only in {name}/" for c in classes if c not in train] + [

@@ -88,10 +88,10 @@ def list_images(path: str | Path) -> list[Path]:
     raise InputError(f"{path}: no images in this folder; expected .jpg, .png, ...")
 
 
-def natural_key(text: str) -> tuple[list[str | int], str]:
+def natural_key(text: str) -> tuple[list[str | float], str]:
     """A sort key that counts: IMG_2 before IMG_10, case aside."""
     parts = re.split(r"(\d+)", text.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], text
+    return [float(part) if part.isdecimal() else part for part in parts], text
 
 
 def _split_of(folder: Path) -> str | None:

@@ -51,12 +51,10 @@ def load_splits(
 
 
 def _read_signs(config: Config) -> Splits:
-    """The h5 files of `config.data.dir`, of $SIGNJAX_DATA or of the user's cache."""
     return _signs_of(config, _directory(config))
 
 
 def _read_folder(config: Config) -> Splits:
-    """Class-named folders, or arrays, in `config.data.dir`."""
     if directory := _directory(config):
         return _folder_of(config, directory)
     raise InputError(
@@ -97,7 +95,6 @@ def _read_ankara(config: Config) -> Splits:
 
 
 def _make_synthetic(config: Config) -> Splits:
-    """Synthetic hands, as many as asked for."""
     data = config.data
     if data.dir:
         raise InputError(
@@ -124,8 +121,7 @@ _SOURCES = {
 
 
 def _directory(config: Config) -> Path | None:
-    directory = os.path.expanduser(config.data.dir)
-    return Path(directory) if directory else None
+    return Path(os.path.expanduser(config.data.dir)) if config.data.dir else None
 
 
 def _signs_of(config: Config, directory: Path | None) -> Splits:

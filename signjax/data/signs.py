@@ -81,29 +81,23 @@ def read_signs(directory: str | Path) -> tuple[Dataset, Dataset]:
     Raises InputError where a file is missing or wrong, or the two do not go together.
     """
     directory = Path(directory)
-    if not directory.is_dir():
-        raise InputError(
-            f"{directory}: no such folder; expected one that holds {TRAIN_FILE} and "
-            f"{TEST_FILE}"
-        )
     missing = [n for n in (TRAIN_FILE, TEST_FILE) if not (directory / n).exists()]
     if missing:
-        found = sorted(path.name for path in directory.iterdir())
+        found = "no such folder"
+        if directory.is_dir():
+            found = f"it has {listed(sorted(x.name for x in directory.iterdir()), 5)}"
         raise InputError(
-            f"{directory}: {' and '.join(missing)} not found in this folder (it has "
-            f"{listed(found, 5)}); expected the two files of SIGNS"
+            f"{directory}: {' and '.join(missing)} not found ({found}); expected a "
+            "folder with the two files of SIGNS"
         )
     train = read_signs_file(directory / TRAIN_FILE, "train")
     test = read_signs_file(directory / TEST_FILE, "test")
-    for what, one, other in (
-        ("classes", train.classes, test.classes),
-        ("image shapes", train.images.shape[1:], test.images.shape[1:]),
-    ):
-        if one != other:
-            raise InputError(
-                f"{directory}: the two files have different {what}: {TRAIN_FILE} "
-                f"{listed(one)}, {TEST_FILE} {listed(other)}; use two of one data set"
-            )
+    if train.classes != test.classes:
+        raise InputError(
+            f"{directory}: the two files have different classes, "
+            f"{listed(train.classes)} and {listed(test.classes)}; use two of one data "
+            "set"
+        )
     return train, test
 
 

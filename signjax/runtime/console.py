@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
-from signjax.errors import RunError
+from signjax.errors import RunError, printable
 
 SLOW = 2.0  # seconds after which a person wants to know what takes so long
 # Seconds of silence after which the same is said again. With a slow step or two after
@@ -101,7 +101,7 @@ class Console:
         if self._quiet:
             return
         try:
-            print(text, flush=True)
+            print(printable(text, keep="\n"), flush=True)
         except OSError as error:
             # Python would try to write what it still holds of the line at the end.
             with contextlib.suppress(OSError):
@@ -178,7 +178,7 @@ class Console:
         if self._quiet:
             return
         if not is_terminal(sys.stderr):
-            print(f"WARNING: {text}", file=sys.stderr, flush=True)
+            print(f"WARNING: {printable(text)}", file=sys.stderr, flush=True)
             return
         from rich.console import Console as RichConsole
         from rich.panel import Panel
@@ -186,7 +186,7 @@ class Console:
 
         # A bar on screen owns the terminal: lines that bypass it are overwritten.
         console = self._bar.console if self._bar else RichConsole(stderr=True)
-        body = Text(text, style="bold")
+        body = Text(printable(text), style="bold")
         console.print(Panel(body, title="WARNING", style="yellow", expand=False))
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ import pytest
 from configs import cnn
 from signjax.commands.cli import Options, run
 from signjax.data.audit import audit
+from signjax.data.parts import open_parts
 from signjax.errors import InputError
 from tests.helpers.datasets import paint, paint_classes
 
@@ -72,7 +73,19 @@ def test_findings_are_printed_and_written(
     output = tmp_path / "audit.json"
     run(Options("audit", data=str(folder), output=str(output)))
     assert "photos: 3 images (all 3)" in capsys.readouterr().out
-    assert json.loads(output.read_text()) == audit(str(folder))
+    assert json.loads(output.read_text()) == audit(str(folder), *open_parts(folder))
+
+
+def test_names_of_files_and_classes_give_a_terminal_no_orders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = paint_classes(tmp_path / "photos", {"a\x1b[2Jb": 2, "[c]\nd": 1})
+    (folder / "a\x1b[2Jb" / "\x1b]0;x\n.png").write_bytes(b"")
+    run(Options("audit", data=str(folder)))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert r"all: 2 classes, 1 to 2 images each; [c]\nd: 1, a\x1b[2Jb: 2" in lines[3]
+    assert r"\x1b]0;x\n.png: not an image" in lines[-1]
 
 
 @pytest.mark.parametrize(

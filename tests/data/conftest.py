@@ -1,13 +1,11 @@
 """What several tests of data read."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.helpers.streaming import write_images
 
 
 @pytest.fixture(scope="session")
-def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image_folder(tmp_path_factory):
     """A folder of train/ and test/ that no test may change."""
     return write_images(tmp_path_factory.mktemp("images"))

@@ -42,7 +42,7 @@ class Host:
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+def host(monkeypatch):
     host = Host()
     monkeypatch.setattr("signjax.data.download._download", host.download)
     monkeypatch.setattr(ankara, "read_digests", lambda: DIGESTS)
@@ -54,7 +54,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-def test_the_images_of_the_table_are_fetched_once(host: Host, tmp_path: Path) -> None:
+def test_the_images_of_the_table_are_fetched_once(host, tmp_path):
     cache = tmp_path / "a" / "b" / "cache"
     for _ in range(2):
         assert fetch_ankara(cache) == cache / "ankara_digits"
@@ -74,18 +74,14 @@ def test_the_images_of_the_table_are_fetched_once(host: Host, tmp_path: Path) ->
         (b"<html>sign in</html>", "not an archive: it is a saved web page"),
     ],
 )
-def test_what_is_not_all_the_images_is_refused(
-    host: Host, tmp_path: Path, content: bytes, reason: str
-) -> None:
+def test_what_is_not_all_the_images_is_refused(host, tmp_path, content, reason):
     host.content = content
     with refused(f"{reason}.*by hand.*--config.data.dir=DIR", RunError):
         fetch_ankara(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stop_while_unpacking_leaves_no_folder(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_while_unpacking_leaves_no_folder(host, tmp_path, monkeypatch):
     write = Path.write_bytes
 
     def stop(path: Path, data: bytes) -> int:
@@ -102,9 +98,7 @@ def test_a_stop_while_unpacking_leaves_no_folder(
     assert files(fetch_ankara(tmp_path)) == IMAGES
 
 
-def test_two_runs_that_fetch_at_once_both_have_them(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_runs_that_fetch_at_once_both_have_them(host, tmp_path, monkeypatch):
     publish = ankara.publish
 
     def after_the_other(path: Path, target: Path) -> None:
@@ -126,8 +120,8 @@ def test_two_runs_that_fetch_at_once_both_have_them(
     ],
 )
 def test_a_changed_folder_in_the_cache_is_told_and_left(
-    host: Host, tmp_path: Path, name: str, data: bytes | None, told: str
-) -> None:
+    host, tmp_path, name, data, told
+):
     path = fetch_ankara(tmp_path) / name
     path.unlink() if data is None else path.write_bytes(data)
     before = files(tmp_path)
@@ -136,14 +130,14 @@ def test_a_changed_folder_in_the_cache_is_told_and_left(
     assert files(tmp_path) == before and host.asked == 1
 
 
-def test_the_published_address_and_table() -> None:
+def test_the_published_address_and_table():
     assert ankara.ARCHIVE.startswith("https://")
     digests = read_digests()
     assert len(digests) == len(set(digests.values())) == 1032
     assert {name.split("/")[0] for name in digests} == set("0123456789")
 
 
-def test_the_table_is_of_the_known_pictures(shared: Path) -> None:
+def test_the_table_is_of_the_known_pictures(shared):
     folder = shared / "datasets" / "ankara_digits"
     found = {
         f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()

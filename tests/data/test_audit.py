@@ -32,7 +32,7 @@ def write(path: Path, pixels: np.ndarray, **options: int) -> None:
     Image.fromarray(pixels).save(path, **options)
 
 
-def test_a_leak_reaches_through_a_chain_of_copies() -> None:
+def test_a_leak_reaches_through_a_chain_of_copies():
     """Both test images are leaks, though only one is compared with the training's."""
     first, second = scene(0, 32), scene(0, 32) ^ 1
     test = Sample("b", "test", "y", (32, 32), "2", second)
@@ -43,7 +43,7 @@ def test_a_leak_reaches_through_a_chain_of_copies() -> None:
     assert report["conflicts"] == [{"a": "x", "b": "y", "c": "y"}]
 
 
-def test_classes_of_no_or_few_images_are_no_error(tmp_path: Path) -> None:
+def test_classes_of_no_or_few_images_are_no_error(tmp_path):
     write(tmp_path / "cat" / "0.png", scene(0))
     assert audited(tmp_path)["count"] == 1
     (tmp_path / "dog").mkdir()
@@ -53,7 +53,7 @@ def test_classes_of_no_or_few_images_are_no_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """Six scenes a class; planted: copies, a leak, a conflict, odd and bad files."""
     for name, first in (("cat", 0), ("dog", 100)):
         for i in range(5):
@@ -72,7 +72,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_planted_is_found_and_nothing_else(folder: Path) -> None:
+def test_what_is_planted_is_found_and_nothing_else(folder):
     report = audited(folder)
     assert report["count"] == 20
     assert report["splits"] == {"train": 12, "validation": 2, "test": 6}
@@ -121,11 +121,11 @@ def test_what_is_planted_is_found_and_nothing_else(folder: Path) -> None:
         "page.jpg: not an image",
     ],
 )
-def test_the_lines_name_what_matters(folder: Path, line: str) -> None:
+def test_the_lines_name_what_matters(folder, line):
     assert line in "\n".join(describe_audit(audited(folder)))
 
 
-def test_files_without_folders_are_audited_too(tmp_path: Path) -> None:
+def test_files_without_folders_are_audited_too(tmp_path):
     path = tmp_path / "hands.h5"
     images = np.stack([scene(0), scene(1), scene(0)])
     write_signs(path, images=images, labels=np.array([0, 1, 0]), classes=range(3))
@@ -146,7 +146,7 @@ def test_files_without_folders_are_audited_too(tmp_path: Path) -> None:
     assert report["left_out"] == {"files beside the arrays": 2}
 
 
-def test_a_place_without_images_is_refused(tmp_path: Path) -> None:
+def test_a_place_without_images_is_refused(tmp_path):
     for path in (tmp_path / "nowhere", tmp_path):
         with refused(str(path)):
             audited(path)
@@ -157,9 +157,7 @@ def test_a_place_without_images_is_refused(tmp_path: Path) -> None:
         audited(tmp_path)
 
 
-def test_signs_leaks_its_known_twelve_and_has_one_image_without_a_hand(
-    shared: Path,
-) -> None:
+def test_signs_leaks_its_known_twelve_and_has_one_image_without_a_hand(shared):
     report = audited(shared / "datasets")
     expected = [f"test_signs.h5[{index}]" for index in SIGNS_TEST_LEAKS]
     assert report["copies"]["leaked"]["test"] == expected
@@ -170,7 +168,7 @@ def test_signs_leaks_its_known_twelve_and_has_one_image_without_a_hand(
     assert report["odd"] == odd
 
 
-def test_the_ankara_digits_repeat_nothing(shared: Path) -> None:
+def test_the_ankara_digits_repeat_nothing(shared):
     report = audited(shared / "datasets" / "ankara_digits")
     assert report["count"] == 1032
     assert report["look_alikes"]["sets"] == []

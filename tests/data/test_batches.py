@@ -4,7 +4,6 @@ import gc
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,9 +28,7 @@ def make(count: int = 100, batch_size: int = 32, **changes: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize(("count", "batch_size"), [(120, 32), (64, 16), (5, 8), (1, 1)])
-def test_an_epoch_holds_every_image_once(
-    count: int, batch_size: int, shuffle: bool
-) -> None:
+def test_an_epoch_holds_every_image_once(count, batch_size, shuffle):
     batches = make(count, batch_size, shuffle=shuffle)
     indices = batches.ravel()
     assert batches.dtype == np.int32 and batches.shape[1] == batch_size
@@ -40,14 +37,14 @@ def test_an_epoch_holds_every_image_once(
     assert shuffle or indices[:count].tolist() == list(range(count))
 
 
-def test_the_remainder_is_dropped_and_differs_between_epochs() -> None:
+def test_the_remainder_is_dropped_and_differs_between_epochs():
     epochs = [make(100, 32, drop_remainder=True, epoch=epoch) for epoch in range(20)]
     assert all(batches.shape == (3, 32) for batches in epochs)
     assert all(len(set(batches.ravel())) == 96 for batches in epochs)
     assert set(np.concatenate(epochs).ravel()) == set(range(100))
 
 
-def test_the_order_follows_from_seed_and_epoch_alone() -> None:
+def test_the_order_follows_from_seed_and_epoch_alone():
     np.random.seed(1)
     first = make(seed=3, epoch=7)
     np.random.seed(2)
@@ -56,7 +53,7 @@ def test_the_order_follows_from_seed_and_epoch_alone() -> None:
         assert not np.array_equal(first, other)
 
 
-def test_synthetic_images_are_there_in_the_first_epochs_alone() -> None:
+def test_synthetic_images_are_there_in_the_first_epochs_alone():
     options = {"synthetic_count": 30, "synthetic_epochs": 2}
     early, late, later = (
         make(100, 32, drop_remainder=True, epoch=epoch, **options)
@@ -74,19 +71,17 @@ def test_synthetic_images_are_there_in_the_first_epochs_alone() -> None:
 
 @pytest.mark.parametrize("drop_remainder", [False, True])
 @pytest.mark.parametrize("count", [31, 32, 33, 64, 100])
-def test_steps_per_epoch_counts_the_batches(count: int, drop_remainder: bool) -> None:
+def test_steps_per_epoch_counts_the_batches(count, drop_remainder):
     expected = len(make(count, 32, drop_remainder=drop_remainder))
     assert steps_per_epoch(count, 32, drop_remainder=drop_remainder) == expected
 
 
 @pytest.fixture
-def paths(image_folder: Path) -> list[Path]:
+def paths(image_folder):
     return sorted(image_folder.glob("train/*/*.png"))
 
 
-def test_batches_are_read_in_their_order_from_any_step(
-    needs_grain: None, paths: list[Path]
-) -> None:
+def test_batches_are_read_in_their_order_from_any_step(needs_grain, paths):
     images, array = ImagesOnDisk(paths, SIZE), load_images(paths, SIZE)
     order = make(len(paths), BATCH, seed=5)
     assert order[-1].min() == -1
@@ -100,9 +95,7 @@ def test_batches_are_read_in_their_order_from_any_step(
             assert pixels.dtype == np.uint8
 
 
-def test_only_some_images_are_in_memory_at_any_time(
-    needs_grain: None, paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_some_images_are_in_memory_at_any_time(needs_grain, paths, monkeypatch):
     alive = Alive(stream.load_image)
     monkeypatch.setattr(stream, "load_image", alive)
     order = np.tile(make(len(paths), BATCH), (10, 1))
@@ -121,9 +114,7 @@ def test_only_some_images_are_in_memory_at_any_time(
     assert alive.now == 0
 
 
-def test_memory_and_disk_give_a_step_the_same_images(
-    needs_grain: None, paths: list[Path]
-) -> None:
+def test_memory_and_disk_give_a_step_the_same_images(needs_grain, paths):
     labels = np.arange(len(paths), dtype=np.int32) % 3
     mesh = make_mesh(jax.devices()[:1])
     options = {"seed": 5, "shuffle": True, "drop_remainder": False}
@@ -145,9 +136,7 @@ def test_memory_and_disk_give_a_step_the_same_images(
     assert memory == seen(ImagesOnDisk(paths, SIZE))
 
 
-def test_what_cannot_stream_is_told(
-    paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_stream_is_told(paths, monkeypatch):
     data = Dataset(ImagesOnDisk(paths, SIZE), np.zeros(len(paths), np.int32), ("a",))
     start = partial(Batches, data, make_mesh(jax.devices()[:1]), batch_size=8)
     with monkeypatch.context() as patch:

@@ -15,6 +15,7 @@ CASES = [
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     (b"\xff\xd8\xff\xe0", "a JPEG image"),
     (b"%PDF-1.7", "a PDF document"),
+    (b"\x93NUMPY\x01\0", "an array without labels"),
     (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC photo"),
     (b"\0\0\0\nftypmif1", "a HEIC photo"),
     (b"P6 version https://git-lfs", "of unknown content"),

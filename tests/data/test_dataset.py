@@ -1,7 +1,5 @@
 """Names of images travel with them through every split."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -18,7 +16,7 @@ def dataset(names: tuple[str, ...] | None) -> Dataset:
     return Dataset(images, labels, ("x", "y"), groups, names)
 
 
-def test_names_and_groups_are_taken_joined_and_matched_with_their_images() -> None:
+def test_names_and_groups_are_taken_joined_and_matched_with_their_images():
     data = dataset(("a", "b", "c"))
     assert data.take(np.array([2, 0])).names == ("c", "a")
     joined = data.join(dataset(("d", "e", "f")))
@@ -32,7 +30,7 @@ def test_names_and_groups_are_taken_joined_and_matched_with_their_images() -> No
         match_classes(data, ("z",))
 
 
-def test_files_of_a_folder_are_named_through_a_shuffled_split(tmp_path: Path) -> None:
+def test_files_of_a_folder_are_named_through_a_shuffled_split(tmp_path):
     paint_classes(tmp_path, {"0": 9, "1": 8})
     config = default_config()
     config.data.source, config.data.dir = "folder", str(tmp_path)

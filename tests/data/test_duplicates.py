@@ -1,7 +1,6 @@
 """Equal and nearly equal images are found, and the equal are kept together."""
 
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +26,7 @@ def shades(values: np.ndarray) -> np.ndarray:
     return images
 
 
-def test_copies_are_held_out_together_and_each_class_by_its_share() -> None:
+def test_copies_are_held_out_together_and_each_class_by_its_share():
     # Of each class 20 images of which the last ten are five photographs twice.
     values = np.array([*range(10), *[10, 11, 12, 13, 14] * 2])
     shown = np.concatenate([values, 100 + values])
@@ -48,7 +47,7 @@ def test_copies_are_held_out_together_and_each_class_by_its_share() -> None:
     assert parted > 10  # what would be parted if nobody looked
 
 
-def test_one_photograph_alone_is_kept_to_train_on() -> None:
+def test_one_photograph_alone_is_kept_to_train_on():
     # A class of one image, beside copies in another.
     images = shades(np.array([*range(9), 8, 100]))
     labels = np.array([0] * 10 + [1], np.int32)
@@ -59,7 +58,7 @@ def test_one_photograph_alone_is_kept_to_train_on() -> None:
         assert 10 in kept and set(labels[held_out]) == {0}
 
 
-def test_groups_that_share_a_copy_are_one() -> None:
+def test_groups_that_share_a_copy_are_one():
     # Ten people of four images; 0 and 3, and 3 and 7, hold the same photograph.
     groups = np.repeat(np.arange(10, dtype=np.int32), 4)
     values = np.arange(40)
@@ -75,7 +74,7 @@ def test_groups_that_share_a_copy_are_one() -> None:
         assert not set(groups[kept]) & set(groups[held_out])
 
 
-def test_groups_keep_their_order() -> None:
+def test_groups_keep_their_order():
     # It is what a seed holds out by.
     groups = np.array([4, 0, 2, 4, 1, 0])
     assert connect(groups, np.array([0]), np.array([4])).tolist() == [1, 0, 2, 1, 1, 0]
@@ -83,7 +82,7 @@ def test_groups_keep_their_order() -> None:
     assert connect(np.arange(3), nothing, nothing).tolist() == [0, 1, 2]
 
 
-def test_files_are_equal_by_bytes_and_label(tmp_path: Path) -> None:
+def test_files_are_equal_by_bytes_and_label(tmp_path):
     paths = [tmp_path / name for name in "abcd"]
     for path, content in zip(paths, (b"x", b"y", b"long", b"x"), strict=True):
         path.write_bytes(content)
@@ -93,9 +92,7 @@ def test_files_are_equal_by_bytes_and_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_training_image_of_signs_has_an_equal_one_held_out(
-    shared: Path, seed: int
-) -> None:
+def test_no_training_image_of_signs_has_an_equal_one_held_out(shared, seed):
     train, _ = read_signs(shared / "datasets")
     pixels = np.array([image.tobytes() for image in train.images], object)
     assert len(set(pixels)) == 1080 - 43
@@ -107,9 +104,7 @@ def test_no_training_image_of_signs_has_an_equal_one_held_out(
 
 
 @pytest.mark.parametrize("block", [7, 2048])
-def test_alike_sets_are_those_of_a_full_search(
-    block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_alike_sets_are_those_of_a_full_search(block, monkeypatch):
     monkeypatch.setattr(duplicates, "_BLOCK", block)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 32, 32, 3))
@@ -133,13 +128,13 @@ def test_alike_sets_are_those_of_a_full_search(
     assert list(range(41, 49)) in found[1] and [2, 57] in found[1]
 
 
-def test_equal_digests_are_a_set_whatever_the_limit() -> None:
+def test_equal_digests_are_a_set_whatever_the_limit():
     black = np.zeros((5, 32, 32, 3), np.uint8)
     found = alike_sets(black, ["a", "b", "a", "a", "b"], below=(0.0, 10.0))
     assert found == [[[0, 2, 3], [1, 4]], [[0, 1, 2, 3, 4]]]
 
 
-def test_images_of_one_scene_take_no_memory_for_their_pairs() -> None:
+def test_images_of_one_scene_take_no_memory_for_their_pairs():
     """Of 1,500 frames of a fixed camera all pairs, a million, are nearer than 10."""
     rng = np.random.default_rng(0)
     frames = np.full((1500, 32, 32, 3), 128) + rng.integers(-4, 5, (1500, 32, 32, 3))

@@ -16,13 +16,13 @@ from tests.helpers.refusals import refused
 
 
 @pytest.mark.parametrize("kind", fuzz_images.KINDS)
-def test_a_mutated_file_is_read_or_refused_in_one_line(kind: str) -> None:
+def test_a_mutated_file_is_read_or_refused_in_one_line(kind):
     outcomes, faults = fuzz_images.run(kind, 12, seed=1)
     assert faults == [] and outcomes.total() == 12
     assert outcomes["refused"]
 
 
-def test_names_of_several_kinds_in_an_hdf5_file_are_listed(tmp_path) -> None:
+def test_names_of_several_kinds_in_an_hdf5_file_are_listed(tmp_path):
     path = tmp_path / "x.h5"
     with h5py.File(path, "w") as file:
         file.create_group("text")
@@ -31,9 +31,7 @@ def test_names_of_several_kinds_in_an_hdf5_file_are_listed(tmp_path) -> None:
         read_signs_file(path, None)
 
 
-def test_class_names_that_hdf5_does_not_get_through_are_refused(
-    tmp_path, monkeypatch
-) -> None:
+def test_class_names_that_hdf5_does_not_get_through_are_refused(tmp_path, monkeypatch):
     """The free rest of a heap of texts, after six of 24 bytes, says it is empty."""
     monkeypatch.setattr(signs, "refuse_unsound_hdf5", fork_and_touch)
     path = tmp_path / "x.h5"
@@ -50,7 +48,7 @@ def test_class_names_that_hdf5_does_not_get_through_are_refused(
         read_signs_file(path, None)
 
 
-def test_a_fault_is_told(tmp_path, monkeypatch, capsys) -> None:
+def test_a_fault_is_told(tmp_path, monkeypatch, capsys):
     """A reader that raises anything else, or says too much, does not pass."""
     name, content, read = fuzz_images.KINDS["PNG"]
 

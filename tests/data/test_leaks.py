@@ -1,7 +1,6 @@
 """The leak between SIGNS' test and training images, against the pixels themselves."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -9,9 +8,7 @@ from signjax.data.leaks import SIGNS_TEST_LEAKS, leak_free
 from signjax.data.signs import read_signs
 
 
-def test_the_listed_images_are_those_that_are_in_the_training_set(
-    shared: Path,
-) -> None:
+def test_the_listed_images_are_those_that_are_in_the_training_set(shared):
     train, test = read_signs(shared / "datasets")
     known = train.images.reshape(len(train.images), -1).astype(np.float32)
     distances = []
@@ -24,9 +21,7 @@ def test_the_listed_images_are_those_that_are_in_the_training_set(
     assert set(test.labels[leaks]) == {0}
 
 
-def test_the_rest_is_told_apart_at_any_resolution_and_nothing_else_is(
-    shared: Path,
-) -> None:
+def test_the_rest_is_told_apart_at_any_resolution_and_nothing_else_is(shared):
     train, test = read_signs(shared / "datasets")
     rest = np.setdiff1d(np.arange(120), SIGNS_TEST_LEAKS)
     for data, expected in (

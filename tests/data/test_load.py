@@ -40,17 +40,17 @@ def config_of(source: str, directory: Path | str = "", **data: Any) -> Any:
 
 
 @pytest.fixture
-def warnings() -> list[str]:
+def warnings():
     return []
 
 
 @pytest.fixture
-def read(warnings: list[str]) -> Read:
+def read(warnings):
     return lambda *args, **data: load_splits(config_of(*args, **data), warnings.append)
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     """An empty cache, no $SIGNJAX_DATA, and no address that answers."""
     monkeypatch.delenv("SIGNJAX_DATA", raising=False)
     monkeypatch.setenv("SIGNJAX_CACHE", str(tmp_path / "cache"))
@@ -78,8 +78,17 @@ def serve(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     monkeypatch.setattr(ankara, "read_digests", lambda: digests)
 
 
+def pack(hands: Path, directory: Path) -> Path:
+    """Puts the folder `hands` into `directory` as an archive."""
+    directory.mkdir(exist_ok=True)
+    with zipfile.ZipFile(directory / "hands.zip", "w") as archive:
+        for path in hands.rglob("*.png"):
+            archive.write(path, path.relative_to(hands))
+    return directory
+
+
 @pytest.fixture
-def rendered(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def rendered(monkeypatch):
     """What the renderer, for which this stands, was asked for."""
     calls: list[dict[str, Any]] = []
 
@@ -98,8 +107,8 @@ def images_of(path: Path) -> Any:
 
 @pytest.mark.parametrize("source", ["auto", "signs"])
 def test_the_named_folder_comes_first(
-    read: Read, tmp_path: Path, monkeypatch: Any, cache: Path, source: str, warnings
-) -> None:
+    read, tmp_path, monkeypatch, cache, source, warnings
+):
     named = write_signs_pair(tmp_path / "named", seed=0)
     variable = write_signs_pair(tmp_path / "variable", seed=1)
     write_signs_pair(cache, seed=2)
@@ -116,8 +125,8 @@ def test_the_named_folder_comes_first(
 
 @pytest.mark.parametrize("source", ["auto", "signs"])
 def test_missing_files_are_downloaded_into_the_cache(
-    read: Read, tmp_path: Path, monkeypatch: Any, cache: Path, source: str, warnings
-) -> None:
+    read, tmp_path, monkeypatch, cache, source, warnings
+):
     remote = write_signs_pair(tmp_path / "remote")
     serve(monkeypatch, remote)
     splits = read(source)
@@ -129,8 +138,8 @@ def test_missing_files_are_downloaded_into_the_cache(
 
 
 def test_without_anything_auto_alone_renders_hands_and_says_so(
-    read: Read, rendered, warnings
-) -> None:
+    read, rendered, warnings
+):
     with refused(r"cannot download train_signs\.h5.* with SIGNJAX_DATA=DIR", RunError):
         read("signs")
     assert rendered == warnings == []
@@ -146,20 +155,14 @@ def test_without_anything_auto_alone_renders_hands_and_says_so(
 
 @pytest.mark.parametrize("source", ["auto", "signs"])
 def test_a_named_place_never_turns_into_something_else(
-    read: Read,
-    tmp_path: Path,
-    monkeypatch: Any,
-    cache: Path,
-    source: str,
-    rendered,
-    warnings,
-) -> None:
+    read, tmp_path, monkeypatch, cache, source, rendered, warnings
+):
     write_signs_pair(cache)
     folders = paint_classes(tmp_path / "folders", {"a": 5, "b": 5})
     with refused(r"not found.*--config\.data\.dir; .*--config.data.source=folder"):
         read(source, folders)
     monkeypatch.setenv("SIGNJAX_DATA", str(tmp_path / "typo"))
-    with refused(r"typo: no such folder.*\$SIGNJAX_DATA"):
+    with refused(r"typo: .*no such folder.*\$SIGNJAX_DATA"):
         read(source)
     (cache / "test_signs.h5").write_bytes(b"<html>")
     monkeypatch.delenv("SIGNJAX_DATA")
@@ -168,7 +171,7 @@ def test_a_named_place_never_turns_into_something_else(
     assert rendered == warnings == []
 
 
-def test_synthetic_on_request_is_no_warning(read: Read, rendered, warnings) -> None:
+def test_synthetic_on_request_is_no_warning(read, rendered, warnings):
     assert read("synthetic", synthetic_classes=10).source == "synthetic"
     assert rendered[0]["classes"] == 10
     assert warnings == []
@@ -176,7 +179,7 @@ def test_synthetic_on_request_is_no_warning(read: Read, rendered, warnings) -> N
         read("synthetic", "here")
 
 
-def test_a_folder_is_read_by_its_keys(read: Read, tmp_path: Path) -> None:
+def test_a_folder_is_read_by_its_keys(read, tmp_path):
     directory = paint_classes(tmp_path / "photos", {"a": 5, "b": 5})
     splits = read("folder", directory, image_size=32)
     assert (splits.source, splits.origin) == ("folder", str(directory))
@@ -203,15 +206,13 @@ def people(data: Dataset | None) -> set[int]:
 
 
 @pytest.fixture
-def own_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_signs(tmp_path, monkeypatch):
     directory = write_signs_pair(tmp_path / "signs", classes=range(5, -1, -1))
     monkeypatch.setenv("SIGNJAX_DATA", str(directory))
     return directory
 
 
-def test_digits_joins_signs_and_the_folder_by_class_name(
-    read: Read, tmp_path: Path, own_signs: Path
-) -> None:
+def test_digits_joins_signs_and_the_folder_by_class_name(read, tmp_path, own_signs):
     names = (*"0123456789", "fist")
     hands = paint_people(tmp_path / "hands", names, people=10)
     splits = read("digits", hands, group="sequence")
@@ -239,9 +240,7 @@ def test_digits_joins_signs_and_the_folder_by_class_name(
     assert people(ungrouped.train) & people(ungrouped.test)
 
 
-def test_digits_parts_no_person_for_test_or_validation(
-    tmp_path: Path, own_signs: Path
-) -> None:
+def test_digits_parts_no_person_for_test_or_validation(tmp_path, own_signs):
     write_signs(own_signs / "train_signs.h5", count=60)
     write_signs(own_signs / "test_signs.h5", "test", count=6)
     hands = paint_people(tmp_path / "hands", "0123456789", people=20)
@@ -260,15 +259,10 @@ def test_digits_parts_no_person_for_test_or_validation(
     assert load_splits(config, pytest.fail, source="digits").sha256 == splits.sha256
 
 
-def test_digits_takes_what_is_published(
-    read: Read, tmp_path: Path, monkeypatch: Any, cache: Path, warnings
-) -> None:
+def test_digits_takes_what_is_published(read, tmp_path, monkeypatch, cache, warnings):
     remote = write_signs_pair(tmp_path / "remote")
     hands = paint_people(tmp_path / "hands", "0123456789", people=10)
-    with zipfile.ZipFile(remote / "hands.zip", "w") as archive:
-        for path in hands.rglob("*.png"):
-            archive.write(path, path.relative_to(hands))
-    serve(monkeypatch, remote)
+    serve(monkeypatch, pack(hands, remote))
     splits = read("digits", group="sequence")
     assert f"SIGNS of {cache} and {cache / 'ankara_digits'}" == splits.origin
     monkeypatch.setenv("SIGNJAX_DATA", str(remote))
@@ -277,23 +271,18 @@ def test_digits_takes_what_is_published(
 
 
 def test_ankara_is_what_is_published_or_a_folder_of_it_without_signs(
-    read: Read, tmp_path: Path, monkeypatch: Any, cache: Path, warnings
-) -> None:
-    (tmp_path / "remote").mkdir()
+    read, tmp_path, monkeypatch, cache
+):
     hands = paint_people(tmp_path / "hands", "0123456789", people=10)
-    with zipfile.ZipFile(tmp_path / "remote" / "hands.zip", "w") as archive:
-        for path in hands.rglob("*.png"):
-            archive.write(path, path.relative_to(hands))
-    serve(monkeypatch, tmp_path / "remote")
+    serve(monkeypatch, pack(hands, tmp_path / "remote"))
     splits = read("ankara", group="sequence")
-    assert splits.source == "ankara" and splits.origin == str(cache / "hands")
+    assert splits.source == "ankara" and splits.origin == str(cache / "ankara_digits")
     assert len(splits.train) == 80 and len(splits.test) == 20
     assert read("ankara", hands, group="sequence").sha256 == splits.sha256
     assert not (cache / "train_signs.h5").exists()
-    assert warnings == []
 
 
-def test_what_digits_lacks_is_named(read: Read, tmp_path: Path, monkeypatch) -> None:
+def test_what_digits_lacks_is_named(read, tmp_path, monkeypatch):
     with refused(r"ankara_digits\.zip.*--config\.data\.dir=DIR", RunError):
         read("digits")
     hands = paint_people(tmp_path / "hands", "012469", people=5)
@@ -304,14 +293,12 @@ def test_what_digits_lacks_is_named(read: Read, tmp_path: Path, monkeypatch) -> 
         read("digits", hands)
 
 
-def test_a_source_that_a_run_does_not_know_is_named() -> None:
+def test_a_source_that_a_run_does_not_know_is_named():
     with refused("'sings' is unknown; expected one of auto"):
         load_splits(default_config(), pytest.fail, source="sings")
 
 
-def test_signs_in_another_size_is_resized_as_photos_are(
-    read: Read, tmp_path: Path
-) -> None:
+def test_signs_in_another_size_is_resized_as_photos_are(read, tmp_path):
     directory = write_signs_pair(tmp_path / "signs")
     splits = read("signs", directory, image_size=32, crop=0.8)
     assert splits.train.images.shape == (12, 32, 32, 3)
@@ -322,7 +309,7 @@ def test_signs_in_another_size_is_resized_as_photos_are(
     assert np.array_equal(data.images, splits.test.images)
 
 
-def test_sets_to_evaluate_on(tmp_path: Path) -> None:
+def test_sets_to_evaluate_on(tmp_path):
     files = write_signs_pair(tmp_path / "signs")
     pair = tmp_path / "pair"
     paint_classes(pair / "train", {"a": 5, "b": 5})
@@ -343,7 +330,7 @@ def test_sets_to_evaluate_on(tmp_path: Path) -> None:
         load_labelled(files, 64, WHOLE)
 
 
-def test_synthetic_hands_follow_the_training_images() -> None:
+def test_synthetic_hands_follow_the_training_images():
     config = default_config()
     config.data.synthetic_count = 5
     images, labels = np.zeros((3, 64, 64, 3), np.uint8), np.zeros(3, np.int32)

@@ -1,8 +1,6 @@
 """The SIGNS files are read as they are, and every wrong file is told apart."""
 
 import hashlib
-from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +11,7 @@ from tests.helpers.datasets import write_signs, write_signs_pair
 from tests.helpers.refusals import refused
 
 
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_file_is_read_as_it_is(tmp_path):
     path = tmp_path / "a.h5"
     for split in ("train", "test"):
         images, labels = write_signs(path, split, labels=np.arange(12, dtype="u1") % 6)
@@ -31,7 +29,7 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [[b"fist", b"palm"], ["fist", "caf\u00e9"]])
-def test_classes_may_have_names(tmp_path: Path, names: list[Any]) -> None:
+def test_classes_may_have_names(tmp_path, names):
     write_signs(tmp_path / "a.h5", labels=np.arange(12) % 2, classes=[0, 1])
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file["list_classes"]
@@ -59,7 +57,7 @@ LABELS = np.arange(12) % 6
         ({"classes": [b"non-cat", b"cat"]}, "cat / non-cat.*train_catvnoncat.h5"),
     ],
 )
-def test_wrong_arrays_are_named(tmp_path: Path, arrays: Any, told: str) -> None:
+def test_wrong_arrays_are_named(tmp_path, arrays, told):
     write_signs(tmp_path / "wrong.h5", **arrays)
     with refused(f"wrong.h5: .*{told}"):
         read_signs_file(tmp_path / "wrong.h5", "train")
@@ -69,9 +67,7 @@ def test_wrong_arrays_are_named(tmp_path: Path, arrays: Any, told: str) -> None:
 @pytest.mark.parametrize(
     "link", [None, h5py.ExternalLink("o.h5", "train_set_x"), h5py.SoftLink("/x")]
 )
-def test_missing_keys_are_named_with_those_present(
-    tmp_path: Path, missing: str, link: Any
-) -> None:
+def test_missing_keys_are_named_with_those_present(tmp_path, missing, link):
     """Nor is an array read from another file on this machine, as a file may ask for."""
     write_signs(tmp_path / "o.h5")
     write_signs(tmp_path / "a.h5")
@@ -84,7 +80,7 @@ def test_missing_keys_are_named_with_those_present(
         read_signs_file(tmp_path / "a.h5", "train")
 
 
-def test_pixels_of_another_file_are_not_read(tmp_path: Path) -> None:
+def test_pixels_of_another_file_are_not_read(tmp_path):
     write_signs(tmp_path / "a.h5")
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(12 * 64 * 64 * 3))
@@ -97,9 +93,7 @@ def test_pixels_of_another_file_are_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["train_set_x", "list_classes"])
-def test_an_array_that_its_file_cannot_hold_is_refused(
-    tmp_path: Path, key: str
-) -> None:
+def test_an_array_that_its_file_cannot_hold_is_refused(tmp_path, key):
     write_signs(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file[key]
@@ -117,13 +111,13 @@ def test_an_array_that_its_file_cannot_hold_is_refused(
         (b"label,pixel1\n", "unknown content.*label,pi"),
     ],
 )
-def test_wrong_content_is_named(tmp_path: Path, content: bytes, told: str) -> None:
+def test_wrong_content_is_named(tmp_path, content, told):
     (tmp_path / "wrong.h5").write_bytes(content)
     with refused(rf"wrong\.h5: not an HDF5 file: .*{told}"):
         read_signs_file(tmp_path / "wrong.h5", "train")
 
 
-def test_a_damaged_file_is_called_damaged(tmp_path: Path) -> None:
+def test_a_damaged_file_is_called_damaged(tmp_path):
     path = tmp_path / "a.h5"
     write_signs(path)
     content = path.read_bytes()
@@ -136,35 +130,32 @@ def test_a_damaged_file_is_called_damaged(tmp_path: Path) -> None:
         read_signs_file(path, "train")
 
 
-def test_the_two_files_must_go_together(tmp_path: Path) -> None:
+def test_the_two_files_must_go_together(tmp_path):
     train, test = read_signs(write_signs_pair(tmp_path))
     assert (len(train), len(test)) == (12, 6)
     path = tmp_path / "test_signs.h5"
     write_signs(path, "test", count=6, classes=range(10))
     with refused("different classes.*0, 1, 2, 3, 4, 5, 6"):
         read_signs(tmp_path)
-    write_signs(path, "test", count=6, images=np.zeros((6, 32, 32, 3), np.uint8))
-    with refused(r"different image shapes.*32, 32, 3"):
-        read_signs(tmp_path)
     write_signs(path, "train")
     with refused(r"test_signs\.h5: no array test_set_x.*it has .*train_set_x"):
         read_signs(tmp_path)
 
 
-def test_missing_files_are_named_beside_what_is_there(tmp_path: Path) -> None:
+def test_missing_files_are_named_beside_what_is_there(tmp_path):
     write_signs(tmp_path / "train_catvnoncat.h5")
-    with refused(r"train_signs\.h5 and test_signs\.h5 not found.*has train_catvnoncat"):
+    with refused(r"train_signs\.h5 and test_signs\.h5 not found .it has train_catvn"):
         read_signs(tmp_path)
     write_signs(tmp_path / "test_signs.h5", "test")
     with refused(r": train_signs\.h5 not found"):
         read_signs(tmp_path)
-    with refused(r"test_signs\.h5: no such folder"):
+    with refused(r"test_signs\.h5: .*no such folder"):
         read_signs(tmp_path / "test_signs.h5")
     with refused("is a directory; expected an h5 file"):
         read_signs_file(tmp_path, None)
 
 
-def test_the_real_files(shared: Path) -> None:
+def test_the_real_files(shared):
     train, test = read_signs(shared / "datasets")
     assert train.images.shape == (1080, 64, 64, 3)
     assert test.images.shape == (120, 64, 64, 3)
@@ -172,7 +163,7 @@ def test_the_real_files(shared: Path) -> None:
     assert np.bincount(test.labels).tolist() == [20] * 6
 
 
-def test_the_table_of_the_published_files(shared: Path) -> None:
+def test_the_table_of_the_published_files(shared):
     for file in SIGNS_FILES:
         for url in file.mirrors:
             assert url.startswith("https://") and url.endswith(f"/{file.name}")

@@ -1,6 +1,5 @@
 """What is held out, and the groups that no split parts, as file names tell them."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ def seeded(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_holdout_takes_its_share_of_each_class() -> None:
+def test_holdout_takes_its_share_of_each_class():
     labels = seeded().permutation(np.repeat([0, 1, 2], [50, 30, 20]))
     kept, held_out = stratified_holdout(labels, fraction=0.2, rng=seeded())
     assert np.bincount(labels[held_out]).tolist() == [10, 6, 4]
@@ -41,9 +40,7 @@ def test_holdout_takes_its_share_of_each_class() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
-def test_a_split_parts_no_group_and_keeps_every_class(
-    seed: int, fraction: float
-) -> None:
+def test_a_split_parts_no_group_and_keeps_every_class(seed, fraction):
     rng = seeded(seed)
     groups = rng.integers(0, 40, 400) * 3
     labels = rng.integers(0, 4, 400)
@@ -54,7 +51,7 @@ def test_a_split_parts_no_group_and_keeps_every_class(
     assert abs(len(held_out) - 400 * fraction) < 20
 
 
-def test_a_rare_class_is_put_on_both_sides_or_the_split_refused() -> None:
+def test_a_rare_class_is_put_on_both_sides_or_the_split_refused():
     groups = np.repeat(np.arange(20), 5)
     labels = np.zeros(100, int)
     labels[[0, 99]] = 1  # shown by two of 20 people
@@ -91,12 +88,12 @@ def persons(*people: str) -> list[int]:
         ["03", "0123"],
     ],
 )
-def test_a_person_ends_where_a_class_comes_again(people: list[str]) -> None:
+def test_a_person_ends_where_a_class_comes_again(people):
     expected = [i for i, digits in enumerate(people) for _ in digits]
     assert persons(*people) == expected
 
 
-def test_names_are_grouped_by_what_the_pattern_finds() -> None:
+def test_names_are_grouped_by_what_the_pattern_finds():
     names = ["anna_1.jpg", "ben_1.jpg", "anna_2.jpg", "cem/ben_2.jpg"]
     assert by_name(names, r"([a-z]+)_").tolist() == [0, 1, 0, 1]
     assert by_name(names, "[a-z]+_").tolist() == [0, 1, 0, 1]
@@ -111,7 +108,7 @@ def people(data: Dataset | None) -> set[int]:
     return set(data.images[:, 0, 0, 0].tolist())
 
 
-def test_a_folder_is_split_by_person_for_test_and_validation(tmp_path: Path) -> None:
+def test_a_folder_is_split_by_person_for_test_and_validation(tmp_path):
     for person in range(20):
         for label in range(3):
             paint(tmp_path / str(label) / f"p{person}_{label}.png", person, label)

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from signjax.data import stream
@@ -17,7 +16,7 @@ from tests.helpers.refusals import refused
 from tests.helpers.streaming import SIZE
 
 
-def test_images_on_disk_are_indexed_as_an_array_of_them(image_folder: Path) -> None:
+def test_images_on_disk_are_indexed_as_an_array_of_them(image_folder):
     paths = sorted(image_folder.glob("train/*/*.png"))
     crop_resize = CropResize(crop=0.8, interpolation="bilinear")
     array = load_images(paths, SIZE, crop_resize)
@@ -33,7 +32,7 @@ def test_images_on_disk_are_indexed_as_an_array_of_them(image_folder: Path) -> N
     np.testing.assert_array_equal(images.take(some)[1:], array[some][1:])
 
 
-def test_taking_a_part_reads_nothing() -> None:
+def test_taking_a_part_reads_nothing():
     nowhere = ImagesOnDisk([Path("nowhere/0.png"), Path("nowhere/1.png")], SIZE)
     data = Dataset(nowhere, np.array([0, 1], np.int32), ("a", "b"))
     part = data.take(np.array([1]))
@@ -42,9 +41,7 @@ def test_taking_a_part_reads_nothing() -> None:
         part.images[:]
 
 
-def test_the_split_and_its_digest_are_those_of_memory(
-    image_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_split_and_its_digest_are_those_of_memory(image_folder, monkeypatch):
     monkeypatch.setattr(stream, "_PART", 5)
     monkeypatch.setitem(sys.modules, "grain", None)  # evaluation needs no reading ahead
     for directory in (image_folder, image_folder / "train"):

@@ -40,9 +40,7 @@ def train_in(workdir: Path, folder: Path, **data: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def never_stopped(
-    module_cache: None, image_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def never_stopped(module_cache, image_folder, tmp_path_factory):
     """A run whose images are all in memory."""
     workdir = tmp_path_factory.mktemp("runs") / "never_stopped"
     return train_in(workdir, image_folder, validation_fraction=0.2)
@@ -66,11 +64,8 @@ def before_batch(
 
 
 def test_a_streamed_run_ends_with_the_bits_of_one_in_memory(
-    never_stopped: Path,
-    image_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    never_stopped, image_folder, tmp_path, monkeypatch
+):
     alive = Alive(stream.load_image)
     monkeypatch.setattr(stream, "load_image", alive)
     run = train_in(tmp_path, image_folder, validation_fraction=0.2, stream=True)
@@ -80,13 +75,8 @@ def test_a_streamed_run_ends_with_the_bits_of_one_in_memory(
 
 @pytest.mark.parametrize(("step", "later"), [(STEPS - 1, True), (STEPS + 2, False)])
 def test_a_stopped_run_goes_on_with_the_same_images_on_disk_or_in_memory(
-    never_stopped: Path,
-    image_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    step: int,
-    later: bool,
-) -> None:
+    never_stopped, image_folder, tmp_path, monkeypatch, step, later
+):
     options = {"validation_fraction": 0.2}
     with monkeypatch.context() as patch:
         before_batch(patch, step, lambda: signal.raise_signal(signal.SIGINT))
@@ -97,8 +87,8 @@ def test_a_stopped_run_goes_on_with_the_same_images_on_disk_or_in_memory(
 
 
 def test_an_image_lost_in_training_is_named_and_what_was_saved_is_kept(
-    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    image_folder, tmp_path, monkeypatch
+):
     copy, run = tmp_path / "copy", tmp_path / "run"
     shutil.copytree(image_folder, copy)
     lost = copy / "train" / "b" / "3.png"
@@ -116,7 +106,7 @@ def test_an_image_lost_in_training_is_named_and_what_was_saved_is_kept(
     assert differences(whole, train_in(run, **options)) == []
 
 
-def test_the_command_line_streams_and_ends(image_folder: Path, tmp_path: Path) -> None:
+def test_the_command_line_streams_and_ends(image_folder, tmp_path):
     """A process of its own: no warning, and no thread that outlives its error."""
     done = main(
         "--config=configs/cnn.py",

@@ -16,7 +16,7 @@ def splits_of(**changes: Any) -> Splits:
     return synthetic_splits(**(options | changes))
 
 
-def test_splits_are_balanced_and_named_and_follow_the_seed() -> None:
+def test_splits_are_balanced_and_named_and_follow_the_seed():
     splits = splits_of()
     for part, size in ((splits.train, 64), (splits.test, 25)):
         assert part.images.shape == (size, 64, 64, 3)
@@ -43,8 +43,6 @@ def test_splits_are_balanced_and_named_and_follow_the_seed() -> None:
         ({"train_size": 1}, "synthetic_train is 1, too few"),
     ],
 )
-def test_too_few_images_for_the_classes_are_refused(
-    change: dict[str, int], told: str
-) -> None:
+def test_too_few_images_for_the_classes_are_refused(change, told):
     with refused(told):
         splits_of(**change)
