@@ -58,14 +58,6 @@ class Sample(NamedTuple):
     thumbnail: np.ndarray
 
 
-def make_sample(name: str, split: str, label: str, pixels: np.ndarray) -> Sample:
-    """Of pixels, uint8 [H, W, 3]."""
-    height, width = pixels.shape[:2]
-    digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
-    thumbnail = square_resize(Image.fromarray(pixels), THUMBNAIL)
-    return Sample(name, split, label, (width, height), digest, thumbnail)
-
-
 def audit(
     origin: str, splits: Mapping[str, Dataset], left_out: Mapping[str, int]
 ) -> dict[str, Any]:
@@ -84,10 +76,18 @@ def audit(
 
     def look_at(split: str, data: Dataset, index: int, name: str) -> Sample | str:
         try:
-            label = data.classes[data.labels[index]]
-            return make_sample(name, split, label, data.images[index])
+            pixels = data.images[index]
         except InputError as error:
             return str(error)
+        content = f"{pixels.shape}".encode() + pixels.tobytes()
+        return Sample(
+            name,
+            split,
+            data.classes[data.labels[index]],
+            pixels.shape[1::-1],
+            hashlib.sha256(content).hexdigest(),
+            square_resize(Image.fromarray(pixels), THUMBNAIL),
+        )
 
     places = [
         (split, data, index, name)

@@ -85,8 +85,16 @@ def _decode(source: str | Path | BinaryIO, enough: int = 0) -> Image.Image:
 
     enough: pixels a side to which a JPEG may be reduced while it is decoded.
     """
+    head = b""
     try:
-        with _open(source) as image:
+        with contextlib.ExitStack() as stack:
+            file = source
+            if isinstance(file, (str, Path)):
+                file = stack.enter_context(open(file, "rb"))
+            file.seek(0)
+            head = file.read(HEAD_BYTES)
+            file.seek(0)
+            image = stack.enter_context(_open(file, head))
             if not enough and image.width * image.height > _MOST_PIXELS:
                 enough = 2048
             if enough:
@@ -103,16 +111,21 @@ def _decode(source: str | Path | BinaryIO, enough: int = 0) -> Image.Image:
         name = source
         if not isinstance(source, (str, Path)):
             name = getattr(source, "name", "the image given")
-        raise InputError(f"{name}: {_reason(source, error)}") from error
+        reason = f"cannot be decoded: {one_line(error, 150) or type(error).__name__}"
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"not an image that Pillow reads: it is {describe_content(head)}"
+        elif isinstance(error, OSError) and error.strerror:
+            reason = f"{error.strerror.lower()}; expected an image file"
+        raise InputError(f"{name}: {reason}") from error
 
 
-def _open(source: str | Path | BinaryIO) -> ImageFile.ImageFile:
-    if is_heic(_head(source)):
+def _open(file: BinaryIO, head: bytes) -> ImageFile.ImageFile:
+    if is_heic(head):
         with contextlib.suppress(ImportError):
             from pillow_heif import register_heif_opener
 
             register_heif_opener()
-    image = Image.open(source)
+    image = Image.open(file)
     if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
         raise UnidentifiedImageError
     return image
@@ -222,23 +235,3 @@ def _unfilled(values: str) -> ValueError:
     return ValueError(
         f"its values, {values}, do not tell their range; save it with 8 bits"
     )
-
-
-def _reason(source: str | Path | BinaryIO, error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        content = describe_content(_head(source))
-        return f"not an image that Pillow reads: it is {content}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror.lower()}; expected an image file"
-    cause = one_line(error, 150) or type(error).__name__
-    return f"the image cannot be decoded: {cause}"
-
-
-def _head(source: str | Path | BinaryIO) -> bytes:
-    if isinstance(source, (str, Path)):
-        with open(source, "rb") as file:
-            return file.read(HEAD_BYTES)
-    source.seek(0)
-    head = source.read(HEAD_BYTES)
-    source.seek(0)
-    return head
