@@ -23,6 +23,7 @@ _PAIRS = {
     "train": ("x_train", "y_train"),
     "test": ("x_test", "y_test"),
 }
+_LONGEST_ROW = 1 << 24  # characters
 _HEADERS = b"label,pixel", b"label,1x1"  # how tables of images begin
 
 
@@ -102,14 +103,22 @@ def _load(file: Path) -> np.ndarray:
 
 
 def _is_table(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(64).removeprefix(codecs.BOM_UTF8).startswith(_HEADERS)
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(64).removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    return head.replace(b'"', b"").startswith(_HEADERS)
 
 
 def _load_table(file: Path) -> np.ndarray:
     try:
-        with warnings.catch_warnings(action="error"):  # of a table without rows
-            return np.loadtxt(file, np.uint8, delimiter=",", skiprows=1, ndmin=2)
+        with (
+            file.open(encoding="utf-8") as opened,
+            warnings.catch_warnings(action="error"),  # of a table without rows
+        ):
+            rows = iter(lambda: opened.readline(_LONGEST_ROW), "")
+            return np.loadtxt(rows, np.uint8, delimiter=",", skiprows=1, ndmin=2)
     except (ValueError, UserWarning) as error:
         raise InputError(
             f"{file}: {one_line(error, 150)}; expected rows of a label and pixels, all "
@@ -146,7 +155,8 @@ def _images(file: Path, pixels: np.ndarray) -> np.ndarray:
         pixels = pixels.reshape(-1, side, side)
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    if pixels.dtype.kind not in "iuf" or pixels.shape[3:] not in ((1,), (3,)):
+    fits = pixels.shape[3:] in ((1,), (3,)) and pixels.size
+    if pixels.dtype.kind not in "iuf" or not fits:
         raise InputError(
             f"{file}: {pixels.dtype} {shape}; expected images (N, H, W) or (N, H, W, 3)"
         )

@@ -40,6 +40,11 @@ def open_parts(path: str | Path, *, nested: bool = False) -> Parts:
             others = sum(f.is_file() and f not in files for f in path.rglob("*"))
         left_out = {"files beside the arrays": others} if others else {}
         return Parts(read_arrays(path), left_out)
+    if path.suffix.lower() == ".csv" and path.is_file():
+        raise InputError(
+            f"{path}: not a table of images; expected label,pixel1,... in its first "
+            "line and then a row an image"
+        )
     if not path.is_dir():
         return Parts({"all": read_signs_file(path, None)}, {})
     if _holds_signs(path):

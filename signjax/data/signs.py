@@ -124,6 +124,8 @@ def read_signs_file(path: str | Path, split: Split | None) -> Dataset:
 
 def _check_is_hdf5(path: Path) -> None:
     try:
+        if path.exists() and not path.is_file():  # to read a pipe would wait for ever
+            raise OSError(0, "no regular file")
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
@@ -141,7 +143,7 @@ def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
     arrays: list[h5py.Dataset] = []
     for key in keys:
         array = file.get(key)
-        if not isinstance(array, h5py.Dataset) or _lies_elsewhere(array, file):
+        if not isinstance(array, h5py.Dataset) or _is_not_here(array, file):
             present = listed(sorted(map(str, file)))  # those that are no text are bytes
             raise InputError(
                 f"{path}: no array {key} in this HDF5 file (it has {present}); "
@@ -182,9 +184,10 @@ def _read(file: h5py.File, path: Path, split: Split | None) -> Dataset:
     return Dataset(pixels, numbers.astype(np.int32), classes, groups, places)
 
 
-def _lies_elsewhere(array: h5py.Dataset, file: h5py.File) -> bool:
-    """Whether a file would have others on this machine read in its place."""
-    return bool(array.external) or array.is_virtual or array.file != file
+def _is_not_here(array: h5py.Dataset, file: h5py.File) -> bool:
+    """Whether a file has nothing in it, or would have others on this machine read."""
+    empty = array.shape is None
+    return empty or bool(array.external) or array.is_virtual or array.file != file
 
 
 def _class_names(classes: h5py.Dataset, path: Path) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 from signjax.data.arrays import find_arrays, read_arrays
 from signjax.data.folder import read_folder
 from signjax.data.image import CropResize
-from signjax.data.parts import load_labelled
+from signjax.data.parts import load_labelled, open_parts
 from tests.helpers.refusals import refused
 
 COUNT = 24
@@ -78,6 +78,7 @@ def test_labels_are_numbers_texts_or_one_hot_rows(tmp_path, labels, names):
         ({"X": GREY.reshape(COUNT, -1)[:, :63]}, r"\(24, 63\); expected images"),
         ({"X": np.array(["a"] * COUNT)}, "expected images"),
         ({"X": np.float64(3)}, r"float64 \(\); expected images"),
+        ({"X": GREY[:, :0]}, r"uint8 \(24, 0, 8\); expected images"),
         ({"X": GREY[:9]}, "9 images and 24 labels"),
         ({"Y": LABELS + 0.5}, r"Y.npy: float64 \(24,\); expected a label"),
         ({"Y": np.full(COUNT, np.inf)}, "expected a label for each image"),
@@ -110,12 +111,14 @@ def test_a_damaged_array_is_refused(tmp_path, kept):
         ("label,pixel1\n", "no data"),
         ("label,pixel1,pixel2\n0,1,2\n1,2\n", "columns"),
         ("label,pixel1,pixel2\n0,1,2\n", r"\(1, 2\)"),
+        ("label,pixel1\n" + "\0" * (1 << 25), "could not convert"),
+        ("file,label\n0.png,3\n", "not a table of images; expected label,pixel1"),
     ],
 )
 def test_a_damaged_table_is_refused(tmp_path, rows, told):
     (tmp_path / "hands.csv").write_text(rows)
     with refused(rf"hands.csv: .*{told}"):
-        read_arrays(tmp_path / "hands.csv")
+        open_parts(tmp_path / "hands.csv")
 
 
 def test_a_table_is_read_as_its_images(tmp_path):
@@ -124,7 +127,7 @@ def test_a_table_is_read_as_its_images(tmp_path):
     np.testing.assert_array_equal(data.images, RGB)
     assert (data.classes, data.labels.tolist()) == (("0", "2", "4"), LABELS.tolist())
     test = write_table(tmp_path / "sign_mnist_test.csv", GREY[:3], np.array([2, 4, 2]))
-    content = test.read_bytes().replace(b"pixel1,", b"1x1,")  # as MNIST has it
+    content = test.read_bytes().replace(b"pixel1,", b'"1x1",')  # as MNIST has it
     test.write_bytes(b"\xef\xbb\xbf" + content)  # as Excel saves it
     parts = read_arrays(tmp_path)
     assert [part.classes for part in parts.values()] == [("0", "2", "4")] * 2

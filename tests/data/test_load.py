@@ -1,6 +1,7 @@
 """What is named is what is read; synthetic hands only where nothing else can be had."""
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -325,6 +326,9 @@ def test_sets_to_evaluate_on(tmp_path):
         assert (len(data), found) == (count, left_out)
     with refused("none: no such file or directory"):
         load_labelled(tmp_path / "none", 64, WHOLE)
+    os.mkfifo(tmp_path / "pipe")
+    with refused("pipe: no regular file"):
+        load_labelled(tmp_path / "pipe", 64, WHOLE)
     (files / "test_signs.h5").unlink()
     with refused(r"test_signs\.h5: no such file"):
         load_labelled(files, 64, WHOLE)

@@ -63,18 +63,19 @@ def test_wrong_arrays_are_named(tmp_path, arrays, told):
         read_signs_file(tmp_path / "wrong.h5", "train")
 
 
+LINKS = h5py.ExternalLink("o.h5", "train_set_x"), h5py.SoftLink("/x")
+
+
 @pytest.mark.parametrize("missing", ["train_set_x", "train_set_y", "list_classes"])
-@pytest.mark.parametrize(
-    "link", [None, h5py.ExternalLink("o.h5", "train_set_x"), h5py.SoftLink("/x")]
-)
-def test_missing_keys_are_named_with_those_present(tmp_path, missing, link):
+@pytest.mark.parametrize("other", [None, *LINKS, h5py.Empty("f")])
+def test_missing_keys_are_named_with_those_present(tmp_path, missing, other):
     """Nor is an array read from another file on this machine, as a file may ask for."""
     write_signs(tmp_path / "o.h5")
     write_signs(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file[missing]
-        if link:
-            file[missing] = link
+        if other:
+            file[missing] = other
         present = ", ".join(sorted(file))
     with refused(f"no array {missing} in this HDF5 file .it has {present}"):
         read_signs_file(tmp_path / "a.h5", "train")
@@ -151,7 +152,7 @@ def test_missing_files_are_named_beside_what_is_there(tmp_path):
         read_signs(tmp_path)
     with refused(r"test_signs\.h5: .*no such folder"):
         read_signs(tmp_path / "test_signs.h5")
-    with refused("is a directory; expected an h5 file"):
+    with refused("no regular file; expected an h5 file"):
         read_signs_file(tmp_path, None)
 
 
