@@ -113,7 +113,11 @@ def _classes(
     """Class name -> its images, in label order, which is the natural one."""
     folders = _folders(directory)
     if not folders:
-        raise InputError(f"{directory}: no class folders in it; expected {LAYOUT}")
+        advice = "; if its images have no labels, name the folder beside it that has"
+        raise InputError(
+            f"{directory}: no class folders in it; expected {LAYOUT}"
+            f"{advice if _split_of(directory) else ''}"
+        )
     classes: dict[str, list[Path]] = {}
     for folder in folders:
         images = classes.setdefault(unicodedata.normalize("NFC", folder.name), [])
@@ -147,10 +151,11 @@ def _refuse_deeper(directory: Path, image: Path) -> str:
         found.setdefault(root, Counter())[path.parent] += 1
     meant = [root for root, of in found.items() if len(of) > 1 and root != directory]
     hint = max(meant, key=lambda root: found[root].total(), default=None)
+    wanted = f"name {hint}, which holds class folders" if hint else f"expected {LAYOUT}"
     return (
-        f"{directory}: {image.relative_to(directory)} is deeper than a class folder; "
-        f"expected {LAYOUT}{f', as in {hint}: name that folder' if hint else ''}. "
-        "Where folders in a class folder name people, set --config.data.group='^(.+)/'"
+        f"{directory}: {image.relative_to(directory)} is deeper than a class folder: "
+        f"{wanted}; where folders in a class folder name people, set "
+        "--config.data.group='^(.+)/'"
     )
 
 
