@@ -175,14 +175,14 @@ def square_resize(
 ) -> np.ndarray:
     """The framed part of an RGB image, resized: uint8 [size, size, 3]."""
     width, height = image.size
+    kernel = Image.Resampling[crop_resize.interpolation.upper()]
     if crop_resize.letterbox:
-        return _letterbox(image, size, _KERNELS[crop_resize.interpolation])
+        return _letterbox(image, size, kernel)
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     square = image.crop((left, top, left + side, top + side))
     # Of a part the kernel sees the pixels around it, as if all had been resized first.
     low, high = (1 - crop_resize.crop) / 2 * side, (1 + crop_resize.crop) / 2 * side
-    kernel = Image.Resampling[crop_resize.interpolation.upper()]
     return np.array(square.resize((size, size), kernel, box=(low, low, high, high)))
 
 

@@ -90,7 +90,7 @@ def _read_digits(config: Config) -> Splits:
 
 def _read_ankara(config: Config) -> Splits:
     """The Ankara digits of `config.data.dir`, or else downloaded if need be."""
-    directory = _directory(config) or fetch_images(ankara_digits(), cache_directory())
+    directory = _directory(config) or fetch_ankara(cache_directory())
     return _folder_of(config, directory)._replace(source="ankara")
 
 
