@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.helpers.streaming import write_images
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
@@ -39,6 +41,12 @@ def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SIGNJAX_DATA", raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of train/ and test/ that no test may change."""
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session")
