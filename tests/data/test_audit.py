@@ -162,6 +162,8 @@ def test_signs_leaks_its_known_twelve_and_has_one_image_without_a_hand(shared):
     expected = [f"test_signs.h5[{index}]" for index in SIGNS_TEST_LEAKS]
     assert report["copies"]["leaked"]["test"] == expected
     assert len(report["copies"]["sets"]) == 56
+    in_train = [n for n in report["identical"]["sets"] if "test" not in "".join(n)]
+    assert len(in_train) == 43
     assert len(report["look_alikes"]["leaked"]["test"]) == 16
     assert report["conflicts"] == []
     odd = {"train_signs.h5[174]": ["almost one color (contrast 9.2 levels)"]}

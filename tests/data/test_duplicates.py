@@ -15,7 +15,6 @@ from signjax.data.duplicates import (
     equal_images,
     join_groups,
 )
-from signjax.data.signs import read_signs
 from signjax.data.splits import grouped_split, hold_out, stratified_holdout
 
 
@@ -89,18 +88,6 @@ def test_files_are_equal_by_bytes_and_label(tmp_path):
     assert equal_files(paths, np.array([0, 0, 0, 1])).tolist() == [0, 1, 2, 3]
     groups = equal_files([*paths, tmp_path / "missing"], np.zeros(5))
     assert groups.tolist() == [0, 1, 2, 0, 4]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_no_training_image_of_signs_has_an_equal_one_held_out(shared, seed):
-    train, _ = read_signs(shared / "datasets")
-    pixels = np.array([image.tobytes() for image in train.images], object)
-    assert len(set(pixels)) == 1080 - 43
-    rng = np.random.default_rng(seed)
-    kept, held_out = hold_out(train, fraction=0.15, rng=rng)
-    assert sorted([*kept, *held_out]) == list(range(1080))
-    assert len(held_out) == pytest.approx(162, abs=6)
-    assert not set(pixels[kept]) & set(pixels[held_out])
 
 
 @pytest.mark.parametrize("block", [7, 2048])

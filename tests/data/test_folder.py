@@ -193,16 +193,6 @@ def test_files_of_signs_are_a_folder_of_splits_too(tmp_path):
     assert (len(splits.train), len(splits.test)) == (12, 6)
 
 
-def test_the_ankara_digits(shared):
-    splits = read(shared / "datasets" / "ankara_digits", image_size=64)
-    assert splits.train.classes == tuple("0123456789")
-    assert len(splits.train) + len(splits.test) == 1032
-    assert set(np.bincount(splits.test.labels)) <= {20, 21}
-    assert splits.describe(splits.train, None)["left out"] == (
-        "1 files beside the class folders"
-    )
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="file names may be text alone")
 def test_a_class_whose_name_is_no_text_can_be_trained_on(tmp_path):
     paint_classes(tmp_path, {"\udcff": 2, "b": 2})

@@ -1,20 +1,14 @@
 """What is held out, and the groups that no split parts, as file names tell them."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from signjax.config import check, default_config
-from signjax.data.dataset import Dataset
-from signjax.data.load import hold_out_validation, load_splits
 from signjax.data.splits import (
     by_name,
     by_sequence,
     grouped_split,
     stratified_holdout,
 )
-from tests.helpers.datasets import paint
 from tests.helpers.refusals import refused
 
 
@@ -101,28 +95,3 @@ def test_names_are_grouped_by_what_the_pattern_finds():
     assert by_name(["x/1", "y/1", "x/2"], "^(.+)/").tolist() == [0, 1, 0]
     with refused(r"in 3 of 4 file names, such as anna_1.jpg"):
         by_name(names, "/")
-
-
-def people(data: Dataset | None) -> set[int]:
-    assert data is not None
-    return set(data.images[:, 0, 0, 0].tolist())
-
-
-def test_a_folder_is_split_by_person_for_test_and_validation(tmp_path):
-    for person in range(20):
-        for label in range(3):
-            paint(tmp_path / str(label) / f"p{person}_{label}.png", person, label)
-    config: Any = default_config()
-    config.data.source, config.data.dir = "folder", str(tmp_path)
-    config.data.image_size = 32
-    config.data.group = "^(p[0-9]+)_"
-    config.data.validation_fraction = 0.25
-    check(config)
-    splits = load_splits(config, pytest.fail)
-    train, validation = hold_out_validation(config, splits)
-    parts = [people(part) for part in (train, validation, splits.test)]
-    assert list(map(len, parts)) == [12, 4, 4]
-    assert set.union(*parts) == set(range(20))
-    assert len(train.labels) == 36
-    assert train.images[:, 0, 0, 1].tolist() == train.labels.tolist()
-    assert np.count_nonzero(np.diff(splits.train.labels)) > 10  # classes mixed

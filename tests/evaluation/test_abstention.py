@@ -180,7 +180,7 @@ def test_own_data_that_are_gone_are_told_with_what_to_do(
     record["data"]["source"] = "folder"
     record["config"]["data"]["dir"] = str(tmp_path / "gone")
     (moved / "run.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="gone: no such folder.*score by --data"):
+    with pytest.raises(InputError, match="gone: no such file.*score by --data"):
         run(Options("evaluate", workdir=str(moved)))
 
 
