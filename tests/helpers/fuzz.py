@@ -55,6 +55,7 @@ def fork_and_touch(content: bytes) -> None:
         return
     try:
         signal.alarm(SECONDS)
+        hdf5._CPU_SECONDS = 1  # the files are small
         hdf5.touch(content)
         os._exit(0)
     finally:
