@@ -16,40 +16,48 @@ from signjax.data.dataset import Dataset
 from signjax.data.duplicates import equal_images
 from signjax.data.image import to_eight_bits
 from signjax.data.listing import natural_key
-from signjax.errors import InputError, one_line
+from signjax.errors import InputError, listed, one_line
 
-_PAIRS = {
-    "all": ("x", "y"),
-    "train": ("x_train", "y_train"),
-    "test": ("x_test", "y_test"),
-}
+# How the names of files end, without their suffix -> the split.
+_ENDS = {"": "all", "train": "train", "test": "test"}
+_ENDS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 _LONGEST_ROW = 1 << 24  # characters
 _HEADERS = b"label,pixel", b"label,1x1"  # how tables of images begin
 
 
 def find_arrays(path: Path) -> dict[str, tuple[Path, ...]]:
-    """Split, `train` and `test` or `all` -> its files, images first; empty if none are.
+    """Split -> its files, images first; empty if none are.
 
-    path: a CSV file, X.npy beside Y.npy, or a folder with arrays for each split.
+    path: a CSV file, X.npy beside Y.npy, or a folder of X.npy and Y.npy, the split
+    `all`, or of X_train.npy, train.csv and so on: `train`, `validation` and `test`.
+    Raises InputError where a split has several files.
     """
     if path.is_file() and path.suffix.lower() == ".npy":
-        found = find_arrays(path.parent)
-        return {split: files for split, files in found.items() if path in files}
-    if path.is_file():
-        return {"all": (path,)} if _is_table(path) else {}
+        found = [
+            (x, files) for x, files in _files_of_splits(path.parent) if path in files
+        ]
+    elif path.is_file():
+        found = [("all", (path,))] if _is_table(path) else []
+    else:
+        found = _files_of_splits(path)
+    if len(dict(found)) < len(found) or ("all" in dict(found) and len(found) > 1):
+        names = listed(files[0].name for _, files in found)
+        raise InputError(f"{path}: {names} are images of one split; leave one of them")
+    return dict(found)
+
+
+def _files_of_splits(directory: Path) -> list[tuple[str, tuple[Path, ...]]]:
     try:
-        files = {file.name.lower(): file for file in path.iterdir() if file.is_file()}
+        files = {x.name.lower(): x for x in directory.iterdir() if x.is_file()}
     except OSError:
-        return {}
-    found = {
-        split: tuple(files[f"{name}.npy"] for name in names)
-        for split, names in _PAIRS.items()
-        if all(f"{name}.npy" in files for name in names)
-    }
-    for name, file in files.items():
-        for split in ("train", "test"):
-            if name.endswith(f"{split}.csv") and _is_table(file):
-                found[split] = (file,)
+        return []
+    found: list[tuple[str, tuple[Path, ...]]] = []
+    for end, split in _ENDS.items():
+        images, labels = (files.get(f"{x}_{end}".strip("_") + ".npy") for x in "xy")
+        if images and labels:
+            found.append((split, (images, labels)))
+        tables = [name for name in files if end and name.endswith(f"{end}.csv")]
+        found += [(split, (files[x],)) for x in tables if _is_table(files[x])]
     return found
 
 

@@ -132,6 +132,10 @@ def test_a_table_is_read_as_its_images(tmp_path):
     parts = read_arrays(tmp_path)
     assert [part.classes for part in parts.values()] == [("0", "2", "4")] * 2
     assert parts["test"].labels.tolist() == [1, 2, 1]
+    write_table(tmp_path / "other_test.csv", GREY, LABELS)
+    with refused("_test.csv are images of one split; leave one of them"):
+        find_arrays(tmp_path)
+    (tmp_path / "other_test.csv").unlink()
     (tmp_path / "sign_mnist_train.csv").write_text("file,label\n0.png,3\n")
     assert find_arrays(tmp_path).keys() == {"test"}
 
@@ -160,4 +164,9 @@ def test_arrays_are_trained_and_evaluated_on(tmp_path):
     assert (len(splits.train), len(splits.test)) == (COUNT, 3)
     data, others = load_labelled(pair, 32, CropResize())
     assert (len(data), others) == (3, {"images of train": COUNT})
+    splits = read(save(pair, x_val=GREY[:6], y_val=LABELS[:6]))
+    assert splits.validation is not None and len(splits.validation) == 6
+    save(pair, X=GREY, Y=LABELS)
+    with refused("X.npy, X_train.npy, X_test.npy, x_val.npy are images of one split"):
+        read(pair)
     assert len(load_labelled(pair / "X_train.npy", 32, CropResize())[0]) == COUNT
