@@ -9,7 +9,7 @@ import numpy as np
 from signjax.commands.cli import Options
 from signjax.commands.common import load_own_splits, open_model, require_packages
 from signjax.data.dataset import Dataset, match_classes
-from signjax.data.load import load_labelled
+from signjax.data.parts import load_labelled
 from signjax.errors import InputError, RunError
 from signjax.evaluation.calibration import read_calibration, why_no_abstention
 from signjax.evaluation.scores import Evaluation
@@ -80,7 +80,7 @@ def _images(
     """
     experiment, run = trained.experiment, trained.run
     if options.data:
-        labelled = load_labelled(
+        labelled, _ = load_labelled(
             options.data, experiment.image_size, experiment.crop_resize
         )
         return match_classes(labelled, run.classes)[0], Path(options.data).name
