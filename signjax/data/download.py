@@ -20,6 +20,7 @@ from signjax.runtime.files import publish
 
 _TIMEOUT_SECONDS = 10
 _CHUNK_BYTES = 1 << 16
+_MOST_BYTES = 1 << 30  # of a file of unknown size
 
 
 class RemoteFile(NamedTuple):
@@ -99,7 +100,7 @@ def _download(url: str, part: Path, name: str, size: int | None) -> str | None:
     request = urllib.request.Request(url, headers={"User-Agent": "signjax"})
     columns = "{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn()
     console, quiet = Console(stderr=True), not sys.stderr.isatty()
-    received, limit = 0, sys.maxsize if size is None else size
+    received, limit = 0, _MOST_BYTES if size is None else size
     with open(part, "wb") as output:
         try:
             with (
@@ -113,9 +114,9 @@ def _download(url: str, part: Path, name: str, size: int | None) -> str | None:
                     bar.advance(task, len(chunk))
         except (OSError, http.client.HTTPException) as error:
             return _reason(error)
-    if size is not None and received != size:
-        over = "or more " if received > size else ""
-        return f"{received:,} bytes {over}came where {size:,} were expected"
+    if received > limit or size not in (None, received):
+        over = "or more " if received > limit else ""
+        return f"{received:,} bytes {over}came where {limit:,} were expected"
     return None
 
 

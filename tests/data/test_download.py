@@ -109,6 +109,13 @@ def test_what_is_not_the_file_is_refused(server, tmp_path, monkeypatch, name, re
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_of_unknown_size_is_not_endless(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_MOST_BYTES", 350_000)
+    with refused(r"bytes or more came where 350,000 were expected", RunError):
+        fetch(at(server, "endless")._replace(size=None), tmp_path)
+    assert fetch(at(server, "good")._replace(size=None), tmp_path).exists()
+
+
 def test_the_next_mirror_is_tried_and_every_reason_told(server, refusing, tmp_path):
     told = f"{refusing}: .*Connection refused; .*HTTP 404.*; .*wrong checksum"
     with refused(told, RunError):
