@@ -279,13 +279,14 @@ def topology() -> str:
 def promises() -> str:
     """What came of bad moments and bad files: a row a promise."""
     rows = json.loads(PROMISES.read_text())
-    keys = ("promise", "n", "equal", "refused")
+    keys = ("promise", "n", "equal", "refused", "other values")
     lines = [(*(row[key] for key in keys), len(row["faults"])) for row in rows]
     return table(
-        "promise | n | equal | refused in one line | faults",
+        "promise | n | equal | refused in one line | other values | faults",
         lines,
         "Equal: it ended as if nothing had happened; a run with the same bits in the "
         "last checkpoint's arrays, `metrics.jsonl` and `result.json` without timings. "
+        "Other values: of files without a checksum, which cannot tell. "
         "A fault is a traceback, a second line, something lost or left in part, or a "
         f"wrong answer. {_measured_on(rows)}. `benchmarks/results/promises.json`, by "
         "`python -m tests.promises`.",

@@ -22,8 +22,8 @@ from typing import Any
 
 from signjax.runtime.machine import provenance
 from signjax.workdir import versions
-from tests.promises import damage, disk, kills, together
-from tests.promises.outcome import EQUAL, REFUSED, Outcome
+from tests.promises import damage, disk, fuzz, kills, together
+from tests.promises.outcome import EQUAL, OTHER, REFUSED, Outcome
 
 # Name -> how many of its cases are done -> the outcomes of the others, one by one.
 PARTS: dict[str, Callable[[int], Iterator[Outcome]]] = {
@@ -34,6 +34,8 @@ PARTS: dict[str, Callable[[int], Iterator[Outcome]]] = {
     "disk-answers": disk.measure_answers,
     "together": together.measure,
     "pipes": together.measure_pipes,
+    "images": partial(fuzz.measure, "tests.data.fuzz_images", "KINDS"),
+    "weights": partial(fuzz.measure, "tests.pretrained.fuzz_weights", "WRITERS"),
 }
 
 
@@ -42,10 +44,10 @@ def add(rows: list[dict[str, Any]], part: str, outcome: Outcome) -> None:
     row = next((row for row in rows if row["promise"] == outcome.promise), None)
     if row is None:
         row = {"promise": outcome.promise, "part": part, "n": 0}
-        row |= {EQUAL: 0, REFUSED: 0, "faults": []}
+        row |= {EQUAL: 0, REFUSED: 0, OTHER: 0, "faults": []}
         rows.append(row)
     row["n"] += outcome.n
-    if outcome.ended in (EQUAL, REFUSED):
+    if outcome.ended in (EQUAL, REFUSED, OTHER):
         row[outcome.ended] += outcome.n
     else:
         row["faults"].append(outcome.ended)

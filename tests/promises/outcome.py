@@ -7,11 +7,12 @@ from typing import NamedTuple
 from tests.helpers.command_line import CNN, main
 
 EQUAL, REFUSED = "equal", "refused"
+OTHER = "other values"  # read from a file that cannot tell, as it has no checksum
 SMALL = (*CNN, "--config.train.epochs=3")
 
 
 class Outcome(NamedTuple):
-    """ended: EQUAL, REFUSED, or what is wrong in words."""
+    """ended: EQUAL, REFUSED, OTHER, or what is wrong in words."""
 
     promise: str
     ended: str
