@@ -16,7 +16,7 @@ PAGES = sorted(
 )
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 # train.csv is a file, not a key.
-SUFFIXES = {"csv", "json", "md", "npy", "onnx", "py", "safetensors", "stablehlo"}
+SUFFIXES = set("csv json md npy onnx py safetensors sh stablehlo".split())
 UNLEARNED = (
     "drawn hands", "given up", "no class", "stranger", "other people", "twins",
     "relight", "framing", "nearly a point", "taken for none", "peer",
