@@ -3,7 +3,6 @@
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from tests.helpers.datasets import (
 from tests.helpers.refusals import refused
 
 WHOLE = CropResize()
-Read = Callable[..., Splits]
 
 
 def config_of(source: str, directory: Path | str = "", **data: Any) -> Any:
@@ -40,14 +38,8 @@ def config_of(source: str, directory: Path | str = "", **data: Any) -> Any:
     return config
 
 
-@pytest.fixture
-def warnings():
-    return []
-
-
-@pytest.fixture
-def read(warnings):
-    return lambda *args, **data: load_splits(config_of(*args, **data), warnings.append)
+def read(*args: Any, warn: Any = pytest.fail, **data: Any) -> Splits:
+    return load_splits(config_of(*args, **data), warn)
 
 
 @pytest.fixture(autouse=True)
@@ -107,9 +99,7 @@ def images_of(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("source", ["auto", "signs"])
-def test_the_named_folder_comes_first(
-    read, tmp_path, monkeypatch, cache, source, warnings
-):
+def test_the_named_folder_comes_first(tmp_path, monkeypatch, cache, source):
     named = write_signs_pair(tmp_path / "named", seed=0)
     variable = write_signs_pair(tmp_path / "variable", seed=1)
     write_signs_pair(cache, seed=2)
@@ -121,12 +111,11 @@ def test_the_named_folder_comes_first(
     assert read(source).origin == str(variable)
     monkeypatch.setenv("SIGNJAX_DATA", "")
     assert read(source).origin == str(cache)
-    assert warnings == []
 
 
 @pytest.mark.parametrize("source", ["auto", "signs"])
 def test_missing_files_are_downloaded_into_the_cache(
-    read, tmp_path, monkeypatch, cache, source, warnings
+    tmp_path, monkeypatch, cache, source
 ):
     remote = write_signs_pair(tmp_path / "remote")
     serve(monkeypatch, remote)
@@ -135,28 +124,26 @@ def test_missing_files_are_downloaded_into_the_cache(
     assert {p.name for p in cache.iterdir()} == {"test_signs.h5", "train_signs.h5"}
     serve(monkeypatch, tmp_path / "nothing")
     assert read(source).sha256 == splits.sha256
-    assert warnings == []
 
 
-def test_without_anything_auto_alone_renders_hands_and_says_so(
-    read, rendered, warnings
-):
+def test_without_anything_auto_alone_renders_hands_and_says_so(rendered):
     with refused(r"cannot download train_signs\.h5.* with SIGNJAX_DATA=DIR", RunError):
         read("signs")
-    assert rendered == warnings == []
-    assert read("auto", synthetic_train=70, synthetic_test=40).source == "synthetic"
+    warned: list[str] = []
+    splits = read("auto", warn=warned.append, synthetic_train=70, synthetic_test=40)
+    assert splits.source == "synthetic"
     assert rendered == [
         {"seed": 3, "train_size": 70, "test_size": 40, "classes": 6}
         | {"pose_jitter": 0.0, "image_size": 64}
     ]
-    (warning,) = warnings
+    (warning,) = warned
     assert "SYNTHETIC" in warning and "SIGNJAX_DATA=DIR" in warning
     assert "train_signs.h5: " in warning and "\n" not in warning
 
 
 @pytest.mark.parametrize("source", ["auto", "signs"])
 def test_a_named_place_never_turns_into_something_else(
-    read, tmp_path, monkeypatch, cache, source, rendered, warnings
+    tmp_path, monkeypatch, cache, source
 ):
     write_signs_pair(cache)
     folders = paint_classes(tmp_path / "folders", {"a": 5, "b": 5})
@@ -169,18 +156,16 @@ def test_a_named_place_never_turns_into_something_else(
     monkeypatch.delenv("SIGNJAX_DATA")
     with refused(r"test_signs\.h5: .*web page.*deleted"):
         read(source)
-    assert rendered == warnings == []
 
 
-def test_synthetic_on_request_is_no_warning(read, rendered, warnings):
+def test_synthetic_on_request_is_no_warning(rendered):
     assert read("synthetic", synthetic_classes=10).source == "synthetic"
     assert rendered[0]["classes"] == 10
-    assert warnings == []
     with refused("synthetic reads no folder, but here"):
         read("synthetic", "here")
 
 
-def test_a_folder_is_read_by_its_keys(read, tmp_path):
+def test_a_folder_is_read_by_its_keys(tmp_path):
     directory = paint_classes(tmp_path / "photos", {"a": 5, "b": 5})
     splits = read("folder", directory, image_size=32)
     assert (splits.source, splits.origin) == ("folder", str(directory))
@@ -213,7 +198,7 @@ def own_signs(tmp_path, monkeypatch):
     return directory
 
 
-def test_digits_joins_signs_and_the_folder_by_class_name(read, tmp_path, own_signs):
+def test_digits_joins_signs_and_the_folder_by_class_name(tmp_path, own_signs):
     names = (*"0123456789", "fist")
     hands = paint_people(tmp_path / "hands", names, people=10)
     splits = read("digits", hands, group="sequence")
@@ -260,30 +245,22 @@ def test_digits_parts_no_person_for_test_or_validation(tmp_path, own_signs):
     assert load_splits(config, pytest.fail, source="digits").sha256 == splits.sha256
 
 
-def test_digits_takes_what_is_published(read, tmp_path, monkeypatch, cache, warnings):
+@pytest.mark.parametrize("source", ["digits", "ankara"])
+def test_digits_and_ankara_take_what_is_published(tmp_path, monkeypatch, cache, source):
     remote = write_signs_pair(tmp_path / "remote")
     hands = paint_people(tmp_path / "hands", "0123456789", people=10)
     serve(monkeypatch, pack(hands, remote))
-    splits = read("digits", group="sequence")
-    assert f"SIGNS of {cache} and {cache / 'ankara_digits'}" == splits.origin
+    splits = read(source, group="sequence")
+    joined = source == "digits"
+    origin = f"SIGNS of {cache} and " * joined + str(cache / "ankara_digits")
+    assert (splits.source, splits.origin) == (source, origin)
+    assert len(splits.train) == 80 + 12 * joined and len(splits.test) == 20 + 6 * joined
     monkeypatch.setenv("SIGNJAX_DATA", str(remote))
-    assert read("digits", hands, group="sequence").sha256 == splits.sha256
-    assert warnings == []
+    assert read(source, hands, group="sequence").sha256 == splits.sha256
+    assert (cache / "train_signs.h5").exists() == joined
 
 
-def test_ankara_is_what_is_published_or_a_folder_of_it_without_signs(
-    read, tmp_path, monkeypatch, cache
-):
-    hands = paint_people(tmp_path / "hands", "0123456789", people=10)
-    serve(monkeypatch, pack(hands, tmp_path / "remote"))
-    splits = read("ankara", group="sequence")
-    assert splits.source == "ankara" and splits.origin == str(cache / "ankara_digits")
-    assert len(splits.train) == 80 and len(splits.test) == 20
-    assert read("ankara", hands, group="sequence").sha256 == splits.sha256
-    assert not (cache / "train_signs.h5").exists()
-
-
-def test_what_digits_lacks_is_named(read, tmp_path, monkeypatch):
+def test_what_digits_lacks_is_named(tmp_path, monkeypatch):
     with refused(r"ankara_digits\.zip.*--config\.data\.dir=DIR", RunError):
         read("digits")
     hands = paint_people(tmp_path / "hands", "012469", people=5)
@@ -299,7 +276,7 @@ def test_a_source_that_a_run_does_not_know_is_named():
         load_splits(default_config(), pytest.fail, source="sings")
 
 
-def test_signs_in_another_size_is_resized_as_photos_are(read, tmp_path):
+def test_signs_in_another_size_is_resized_as_photos_are(tmp_path):
     directory = write_signs_pair(tmp_path / "signs")
     splits = read("signs", directory, image_size=32, crop=0.8)
     assert splits.train.images.shape == (12, 32, 32, 3)
