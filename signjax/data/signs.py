@@ -123,16 +123,15 @@ def read_signs_file(path: str | Path, split: Split | None) -> Dataset:
 
 
 def _check_is_hdf5(path: Path) -> None:
+    expected = "expected an h5 file of the SIGNS layout or a folder of images"
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe waits for ever
+        raise InputError(f"{path}: no regular file; {expected}")
     try:
-        if path.exists() and not path.is_file():  # to read a pipe would wait for ever
-            raise OSError(0, "no regular file")
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
-        raise InputError(
-            f"{path}: {str(error.strerror).lower()}; expected an h5 file of the SIGNS "
-            "layout or a folder of images"
-        ) from error
+        problem = str(error.strerror).lower()
+        raise InputError(f"{path}: {problem}; {expected}") from error
     if not h5py.is_hdf5(path):
         raise InputError(f"{path}: not an HDF5 file: it is {describe_content(head)}")
 
