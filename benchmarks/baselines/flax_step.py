@@ -118,7 +118,7 @@ def time_training(
     optimizer: optax.GradientTransformation,
     arguments: Any,
 ) -> None:
-    variables = unflatten_dict(measure.read_weights(arguments.weights))
+    variables = unflatten_dict(measure.read_weights(arguments.weights), sep="/")
     params = variables["params"]
     state = jax.device_put(
         (params, variables.get("batch_stats", {}), optimizer.init(params))

@@ -28,15 +28,15 @@ def main() -> None:
     devices = jax.local_devices()[:1]
     experiment = make_experiment(config, measure.CLASSES, measure.IMAGES, devices)
     variables = experiment.initial_state().variables
-    leaves = flatten_dict(jax.device_get(variables))
+    leaves = flatten_dict(jax.device_get(variables), sep="/")
     measure.write_weights(
         arguments.output, {place: _start(place, x) for place, x in leaves.items()}
     )
 
 
-def _start(place: tuple[str, ...], leaf: Any) -> np.ndarray:
+def _start(place: str, leaf: Any) -> np.ndarray:
     """The leaf itself, or LAST_SCALE where a residual branch ends in zeros."""
-    is_last = place[-2:] == ("bn3", "scale")
+    is_last = place.endswith("/bn3/scale")
     return np.full_like(leaf, LAST_SCALE) if is_last else np.asarray(leaf)
 
 

@@ -11,7 +11,7 @@ from benchmarks.baselines import measure
 from signjax.pretrained.names import BLOCKS, LAYOUTS, table
 
 CNN_PLACES = {
-    f"{layer}/{leaf}": ("params", layer, leaf)
+    f"{layer}/{leaf}": f"params/{layer}/{leaf}"
     for layer in ("conv1", "conv2", "head")
     for leaf in ("kernel", "bias")
 }
@@ -61,7 +61,7 @@ def make_resnet() -> keras.Model:
     return keras.Model(images, layers.Dense(measure.CLASSES, name="predictions")(x))
 
 
-def make_network(model: str, weights: dict[tuple[str, ...], np.ndarray]) -> keras.Model:
+def make_network(model: str, weights: dict[str, np.ndarray]) -> keras.Model:
     """`resnet` or `cnn` with weights given by their places in signjax."""
     network = make_resnet() if model == "resnet" else make_cnn()
     is_resnet = model == "resnet"

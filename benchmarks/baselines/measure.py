@@ -71,16 +71,14 @@ def batch_indices(step: int, batch_size: int) -> np.ndarray:
     return (np.arange(batch_size, dtype=np.int32) + step * batch_size) % IMAGES
 
 
-def read_weights(path: str | Path) -> dict[tuple[str, ...], np.ndarray]:
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """Place in signjax's variables -> float32 array, as `write_weights` stored them."""
     with np.load(path) as file:
-        return {tuple(name.split("/")): file[name] for name in file.files}
+        return dict(file)
 
 
-def write_weights(path: str | Path, leaves: dict[tuple[str, ...], np.ndarray]) -> None:
-    np.savez(
-        path, allow_pickle=False, **{"/".join(place): x for place, x in leaves.items()}
-    )
+def write_weights(path: str | Path, leaves: dict[str, np.ndarray]) -> None:
+    np.savez(path, allow_pickle=False, **leaves)
 
 
 def cores() -> int:

@@ -50,7 +50,7 @@ def main() -> None:
     devices = jax.local_devices()
     experiment = make_experiment(config, measure.CLASSES, measure.IMAGES, devices)
     variables = jax.device_put(
-        unflatten_dict(measure.read_weights(arguments.weights)),
+        unflatten_dict(measure.read_weights(arguments.weights), sep="/"),
         replicated(experiment.mesh),
     )
     clock = measure.Clock(arguments)

@@ -13,7 +13,7 @@ from benchmarks.baselines.torch_resnet import ResNet50
 from signjax.pretrained.names import LAYOUTS, table
 
 CNN_PLACES = {
-    f"{layer}.{leaf}": ("params", layer, own)
+    f"{layer}.{leaf}": f"params/{layer}/{own}"
     for layer in ("conv1", "conv2", "head")
     for leaf, own in (("weight", "kernel"), ("bias", "bias"))
 }
@@ -48,7 +48,7 @@ class OnImages(nn.Module):
         return self.network((x - measure.MEAN) / measure.STD)
 
 
-def make_network(model: str, weights: dict[tuple[str, ...], np.ndarray]) -> nn.Module:
+def make_network(model: str, weights: dict[str, np.ndarray]) -> nn.Module:
     """`resnet` or `cnn` with weights given by their places in signjax."""
     network = ResNet50(measure.CLASSES) if model == "resnet" else CNN(measure.CLASSES)
     places = table(LAYOUTS["torchvision"]) if model == "resnet" else CNN_PLACES

@@ -93,7 +93,7 @@ def _print(console: Console, weights: Weights) -> None:
     console.info(f"network: {ported.network}, {json.dumps(ported.variant)}")
     console.info(f"images: {json.dumps(ported.preprocessing._asdict())}")
     for note in ported.notes:
-        console.info(f"not said by the weights, taken for granted: {note}")
+        console.info(f"weights: {note}")
 
 
 def _print_difference(console: Console, experiment: Experiment, ported: Ported) -> None:

@@ -34,7 +34,7 @@ def fingerprint(variables: dict[str, Any]) -> str:
     """sha256 of all values, in the order of their paths, hex."""
     digest = hashlib.sha256()
     for place, leaf in sorted(flatten(variables).items()):
-        digest.update("/".join(place).encode())
+        digest.update(place.encode())
         digest.update(np.ascontiguousarray(leaf, np.float32).data)
     return digest.hexdigest()
 

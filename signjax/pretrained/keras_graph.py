@@ -1,28 +1,51 @@
 """A ResNet-50 found in the configuration that Keras stores with a whole model.
 
 Layers may have any names and stand in models within the model: what a layer is follows
-from how it is connected. What the configuration says of strides, padding, BatchNorm and
-the preparation of images is read, never assumed.
+from what it does and what it is called on. What the configuration says of strides,
+padding, BatchNorm and the preparation of images is read, never assumed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from signjax.errors import InputError
+from signjax.errors import InputError, listed
 from signjax.pretrained.keras_model import Layer, affine
-from signjax.pretrained.names import (
-    BLOCKS,
-    KERAS_LEAVES,
-    LAYOUTS,
-    STEM,
-    Layout,
-    Unit,
-    variant,
-)
+from signjax.pretrained.names import BLOCKS, LAYOUTS, STEM, V1_5, Layout, Unit, units
 from signjax.pretrained.published import CAFFE, UNIT_RANGE, Preprocessing
+
+# What tells layers of a kind apart, and the value that is not told.
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "Conv2D": {
+        "filters": None,
+        "kernel_size": None,
+        "strides": 1,
+        "padding": "valid",
+        "dilation_rate": 1,
+        "groups": 1,
+        "activation": "linear",
+        "data_format": "channels_last",
+    },
+    "BatchNormalization": {"axis": -1},
+    "Activation": {"activation": None},
+    "ReLU": {"max_value": None, "negative_slope": 0, "threshold": 0},
+    "ZeroPadding2D": {"padding": None},
+    "MaxPooling2D": {"pool_size": None, "strides": None, "padding": "valid"},
+    "AveragePooling2D": {"pool_size": None},
+    "Dense": {"activation": None},
+}
+_SAME = {
+    "BatchNormalization axis=3": "BatchNormalization",
+    "Activation activation=relu": "ReLU",
+    "Activation activation=softmax": "Softmax",
+    "Activation activation=linear": "Softmax",
+}
+_LAST = Unit(len(BLOCKS), BLOCKS[-1], "3")
+_ADDS = {8: 18, 33: 101, 50: 152}  # of other ResNets
+
+# (places of what a layer is called on, what it does) -> its own place
+Network = dict[tuple[frozenset[str], str], str]
 
 
 def find_resnet50(
@@ -33,292 +56,210 @@ def find_resnet50(
     arrays: those of all layers, by `layer/leaf`. Raises InputError naming the first
     layer that differs.
     """
-    return _Walk(layers, arrays).layout()
-
-
-@dataclass
-class _Walk:
-    """A walk along the network from input to output, noting what it passes."""
-
-    layers: Mapping[str, Layer]
-    arrays: Mapping[str, np.ndarray]
-    units: dict[Unit, tuple[str, str]] = field(default_factory=dict)
-    strides_on: set[str] = field(default_factory=set)
-    norms: list[Layer] = field(default_factory=list)
-    consumers: dict[str, list[Layer]] = field(default_factory=dict)
-
-    def layout(self) -> Layout:
-        for layer in self.layers.values():
-            for name in layer.inputs:
-                self.consumers.setdefault(name, []).append(layer)
-        convs = [layer for layer in self.layers.values() if layer.kind == "Conv2D"]
-        if len(convs) < 2:
-            raise InputError(f"its network has {len(convs)} convolutions: expected 53")
-        images, padding = self._before(convs[0])
-        x, pool_padding = self._stem(convs[0], padding)
-        blocks = sum(
-            x.kind == "Add" and len(x.inputs) == 2 for x in self.layers.values()
+    adds = sum(layer.kind == "Add" for layer in layers.values())
+    if adds in _ADDS:
+        raise InputError(f"a ResNet-{_ADDS[adds]}, which has {adds} residual blocks")
+    network = _resnet50()
+    prepared: dict[str, np.ndarray] = {}  # what layers before the network make
+    places: dict[str, str] = {}
+    found: dict[str, Layer] = {}
+    size = None
+    for layer in layers.values():
+        before = frozenset(places.get(name, "images") for name in layer.inputs)
+        if before <= {"images"} and layer.kind not in ("ZeroPadding2D", "Conv2D"):
+            inputs = [prepared[name] for name in layer.inputs]
+            prepared[layer.name] = affine(layer, inputs, arrays)
+            size = _image_size(layer, size)
+            continue
+        does = _describe(layer)
+        if does == f"AveragePooling2D pool_size={_map_size(size, 'pool pad' in found)}":
+            does = "GlobalAveragePooling2D"
+        place = network.get((before, does))
+        if place is None or (place in found and place not in before):
+            known = [does for inputs, does in network if inputs == before]
+            raise InputError(
+                f"{layer.name} ({does}) follows {listed(layer.inputs, 2)}: ResNet-50 "
+                f"has {listed(known, 3, ' or ')} there"
+            )
+        places[layer.name] = place
+        found.setdefault(place, layer)
+    if f"relu {_LAST}" not in found:
+        raise InputError(
+            f"it ends at {listed([*layers][-1:])}: ResNet-50 goes on there"
         )
-        if blocks != sum(BLOCKS):
-            raise InputError(
-                f"its network has {blocks} residual blocks: expected the {sum(BLOCKS)} "
-                "of ResNet-50 (ResNet-101 has 33, ResNet-152 has 50)"
+    return _layout(found, prepared[found["pad"].inputs[0]], size)
+
+
+def _resnet50() -> Network:
+    """All ways in which a ResNet-50's layers may follow each other."""
+    network: Network = {}
+
+    def edge(place: str, does: str, *before: str) -> str:
+        network[frozenset(before), does] = place
+        return place
+
+    def convolve(
+        x: str, unit: Unit, filters: int, kernel: int = 1, strides: tuple = (1,)
+    ) -> str:
+        """Adds a unit; the place of its BatchNorm."""
+        padded = x
+        if kernel > 1:
+            padded = "pad" if x == "images" else f"pad {unit}"
+            edge(padded, f"ZeroPadding2D padding={kernel // 2}", x)
+        for stride in strides:
+            does = f"Conv2D filters={filters} kernel_size={kernel}"
+            does += f" strides={stride}" if stride > 1 else ""
+            edge(f"conv {unit}", does, padded)
+            # With more than stride 1 'same' pads unequally, but for nothing to pad.
+            if stride == 1 or kernel == 1:
+                edge(f"conv {unit}", f"{does} padding=same", x)
+        return edge(f"norm {unit}", "BatchNormalization", f"conv {unit}")
+
+    x = edge("relu", "ReLU", convolve("images", STEM, 64, 7, (2,)))
+    edge("pool pad", "ZeroPadding2D padding=1", x)
+    for before in (x, "pool pad"):
+        x = edge("pool", "MaxPooling2D pool_size=3 strides=2", before)
+    for stage, blocks in enumerate(BLOCKS, start=1):
+        filters = 32 << stage
+        for block in range(1, blocks + 1):
+            strided = block == 1 and stage > 1
+            strides = (1, 2) if strided else (1,)
+            first, second, third, projected = (
+                Unit(stage, block, branch) for branch in ("1", "2", "3", "shortcut")
             )
-        for stage, count in enumerate(BLOCKS, start=1):
-            for block in range(1, count + 1):
-                x = self._block(x, stage, block)
-        image_size = self._image_size(images)
-        head = self._end(x, _last_map_size(image_size, pool_padding))
-        stride_on = self._agreed("the layer that strides", self.strides_on)
-        momentum, epsilon = (
-            self._agreed(
-                f"BatchNormalization's {key}", {n.settings[key] for n in self.norms}
-            )
-            for key in ("momentum", "epsilon")
-        )
-        notes = []
-        if trained := sum(norm.training is True for norm in self.norms):
-            notes.append(
-                f"{trained} BatchNorm layers are called with training=True: in Keras "
-                "they normalise by each batch's own statistics even when predicting, "
-                "here by the running ones, so predictions differ"
-            )
-        preprocessing, bgr, note = self._prepared(images)
-        if image_size is not None:
-            preprocessing = preprocessing._replace(image_size=image_size)
-        return Layout(
-            "keras_model",
-            self.units.__getitem__,
-            head or "",
-            KERAS_LEAVES,
-            variant(stride_on, pool_padding, momentum, epsilon),
-            preprocessing,
-            bgr=bgr,
-            notes=(*notes, *note),
-        )
-
-    def _agreed(self, what: str, values: set[Any]) -> Any:
-        if len(values) != 1:
-            raise InputError(
-                f"{what} differs between layers ({sorted(values)}): expected one value"
-            )
-        return values.pop()
-
-    def _before(self, conv: Layer) -> tuple[Layer, int]:
-        """The layer whose output the stem takes, and what is padded between them."""
-        before = self.layers[conv.inputs[0]]
-        if before.kind != "ZeroPadding2D":
-            return before, 0
-        return self.layers[before.inputs[0]], _padding(before)
-
-    def _image_size(self, x: Layer) -> int | None:
-        """Pixels a side that the network is built for, None for any."""
-        while x.kind not in ("InputLayer", "Resizing"):
-            x = self.layers[x.inputs[0]]
-        if x.kind == "Resizing":
-            shape = (None, x.settings["height"], x.settings["width"], 3)
-        else:
-            shape = x.settings.get("batch_shape") or x.settings["batch_input_shape"]
-        if shape[3] != 3:
-            raise InputError(
-                f"its input has shape {shape}: expected RGB, [None, H, W, 3]"
-            )
-        return shape[1] if shape[1] == shape[2] else None
-
-    def _prepared(self, images: Layer) -> tuple[Preprocessing, bool, list[str]]:
-        """(how images are prepared, whether blue comes first, a note if guessed)."""
-        values: dict[str, np.ndarray] = {}
-        for layer in self.layers.values():
-            inputs = [values[name] for name in layer.inputs]
-            values[layer.name] = affine(layer, inputs, self.arrays)
-            if layer is images:
-                break
-        change = values[images.name]
-        published = LAYOUTS["keras_applications"].naming(STEM)[0]
-        if np.array_equal(change, np.eye(3, 4)):
-            if self.units[STEM][0].rpartition("/")[2] != published:
-                return UNIT_RANGE, False, ["input: RGB, divided by 255"]
-            note = "input: BGR, 0 to 255, less ImageNet's mean, by the layers' names"
-            return CAFFE, True, [note]
-        bgr = not change[0, 0]
-        change = change[::-1] if bgr else change  # channels in RGB order
-        scale, offset = np.diagonal(change), change[:, 3]
-        if np.count_nonzero(change[:, :3]) != 3 or not (scale > 0).all():
-            raise InputError(
-                f"the layers up to {images.name} mix the colors: expected a scale and "
-                "an offset for each"
-            )
-        # It takes 0 to 255; mean and std are of 0 to 1.
-        mean, std = -offset / scale / 255, 1 / scale / 255
-        prepared = UNIT_RANGE._replace(mean=(*mean.tolist(),), std=(*std.tolist(),))
-        return prepared, bgr, []
-
-    def _stem(self, conv: Layer, padding: int) -> tuple[Layer, int]:
-        norm = self._unit(STEM, conv, kernel=7, strides=2, padding=padding)
-        x, pool_padding = self._skip_padding(self._relu(norm))
-        pool = self._next(x, "MaxPooling2D")
-        _expect(pool, pool_size=(3, 3), strides=(2, 2), padding="valid")
-        if pool_padding not in (0, 1):
-            raise InputError(f"{x.name} pads by {pool_padding}: expected 0 or 1")
-        return pool, pool_padding
-
-    def _block(self, x: Layer, stage: int, block: int) -> Layer:
-        convs = [c for c in self._after(x) if c.kind == "Conv2D"]
-        shortcut = [c for c in convs if self._reaches_add(c)]
-        main = [c for c in convs if c not in shortcut]
-        if len(main) != 1 or len(shortcut) != (1 if block == 1 else 0):
-            raise InputError(
-                f"after {x.name} a block with{'' if block == 1 else 'out'} a "
-                f"convolution on the shortcut was expected (stage {stage}, block "
-                f"{block} of ResNet-50)"
-            )
-        strides, second = (2 if block == 1 and stage > 1 else 1), 1
-        first = strides
-        if strides == 2:
-            on_first = _pair(main[0].settings["strides"]) == (2, 2)
-            first, second = (2, 1) if on_first else (1, 2)
-            self.strides_on.add("1x1" if on_first else "3x3")
-        y = self._unit(Unit(stage, block, "1"), main[0], strides=first)
-        y, pad = self._skip_padding(self._relu(y))
-        y = self._next(y, "Conv2D")
-        y = self._unit(
-            Unit(stage, block, "2"), y, kernel=3, strides=second, padding=pad
-        )
-        y = self._unit(Unit(stage, block, "3"), self._next(self._relu(y), "Conv2D"))
-        total = self._next(y, "Add")
-        for conv in shortcut:
-            x = self._unit(Unit(stage, block, "shortcut"), conv, strides=strides)
-        if {*total.inputs} != {x.name, y.name}:
-            raise InputError(f"{total.name} adds other than {x.name} and {y.name}")
-        return self._relu(total)
-
-    def _end(self, x: Layer, map_size: int | None) -> str | None:
-        """Checks the average pool; the name of the classifier, None without one."""
-        if not (pool := self._after(x)):
-            return None
-        (x,) = pool
-        if x.kind == "AveragePooling2D":
-            size = _pair(x.settings["pool_size"])
-            if size != (map_size, map_size):
-                raise InputError(
-                    f"{x.name} pools {size} of a map of side {map_size or 'unknown'}: "
-                    "expected the average over the whole map"
-                )
-        elif x.kind != "GlobalAveragePooling2D":
-            raise InputError(
-                f"{x.name} is a {x.kind}: expected the average pool over the whole map"
-            )
-        while (after := self._after(x)) and after[0].kind in ("Flatten", "Dropout"):
-            x = after[0]
-        if not after:
-            return None
-        head = x = self._next(x, "Dense")
-        activations = [head.settings["activation"]]
-        while (after := self._after(x)) and after[0].kind in ("Activation", "Softmax"):
-            x = after[0]
-            activations.append(x.settings.get("activation", "softmax"))
-        if any(y.kind == "Dense" for y in self.layers.values() if y is not head):
-            raise InputError(
-                f"{head.name} is a hidden layer of its head: expected one Dense layer "
-                "after the average pool"
-            )
-        if after:
-            raise InputError(f"after {x.name} comes {after[0].name}: expected none")
-        if not {"softmax", "linear"}.issuperset(activations):
-            raise InputError(
-                f"{head.name}'s activation is {activations[-1]}: expected softmax or "
-                "linear"
-            )
-        return head.name
-
-    def _unit(
-        self, unit: Unit, conv: Layer, *, kernel: int = 1, strides: int = 1, padding=0
-    ) -> Layer:
-        """Checks and notes a unit; its BatchNorm. padding: of a layer before it."""
-        _expect(
-            conv,
-            kernel_size=(kernel, kernel),
-            strides=(strides, strides),
-            dilation_rate=(1, 1),
-            groups=1,
-            activation="linear",
-            data_format="channels_last",
-        )
-        # With stride 1 'same' pads equally on both sides; with more it does not.
-        same = conv.settings["padding"] == "same" and strides == 1 and padding == 0
-        if kernel > 1 and not same:
-            _expect(conv, padding="valid")
-            if padding != kernel // 2:
-                raise InputError(
-                    f"{conv.name}'s padding before it is {padding}: expected "
-                    f"{kernel // 2}"
-                )
-        norm = self._next(conv, "BatchNormalization")
-        axis = norm.settings["axis"]
-        if axis not in (3, -1, [3], [-1]):
-            raise InputError(f"{norm.name}'s axis is {axis}: expected the last")
-        self.units[unit] = conv.name, norm.name
-        self.norms.append(norm)
-        return norm
-
-    def _relu(self, x: Layer) -> Layer:
-        (after,) = self._after(x) or [x]
-        if after.kind == "ReLU":
-            _expect(after, max_value=None, negative_slope=0, threshold=0)
-        elif after.kind != "Activation" or after.settings["activation"] != "relu":
-            raise InputError(
-                f"{after.name} after {x.name} is {after.kind}: expected ReLU"
-            )
-        return after
-
-    def _skip_padding(self, x: Layer) -> tuple[Layer, int]:
-        """The padding layer after x and what it pads a side, or x and 0."""
-        after = self._after(x)
-        if len(after) != 1 or after[0].kind != "ZeroPadding2D":
-            return x, 0
-        return after[0], _padding(after[0])
-
-    def _reaches_add(self, conv: Layer) -> bool:
-        norm = self._after(conv)
-        return len(norm) == 1 and [c.kind for c in self._after(norm[0])] == ["Add"]
-
-    def _next(self, x: Layer, kind: str) -> Layer:
-        after = self._after(x)
-        if len(after) != 1 or after[0].kind != kind:
-            found = ", ".join(f"{c.name} ({c.kind})" for c in after[:3]) or "nothing"
-            raise InputError(f"after {x.name} comes {found}: expected one {kind}")
-        return after[0]
-
-    def _after(self, x: Layer) -> list[Layer]:
-        return self.consumers.get(x.name, [])
+            y = edge(f"relu {first}", "ReLU", convolve(x, first, filters, 1, strides))
+            y = convolve(y, second, filters, 3, strides)
+            y = edge(f"relu {second}", "ReLU", y)
+            y = convolve(y, third, 4 * filters)
+            if block == 1:
+                x = convolve(x, projected, 4 * filters, 1, strides[-1:])
+            y = edge(f"add {first}", "Add", x, y)
+            x = edge(f"relu {third}", "ReLU", y)
+    x = edge("mean", "GlobalAveragePooling2D", x)
+    for activation in ("softmax", "linear"):
+        edge("head", f"Dense activation={activation}", x)
+    for does in ("Flatten", "Dropout"):
+        edge(x, does, x)
+    edge("head", "Softmax", "head")
+    return network
 
 
-def _expect(layer: Layer, **expected: Any) -> None:
-    """Settings that a layer must have where it has them; a number stands for a pair."""
-    for what, value in expected.items():
-        found = layer.settings.get(what, value)
-        found = _pair(found) if isinstance(value, tuple) else found
-        if found != value:
-            raise InputError(f"{layer.name}'s {what} is {found}: expected {value}")
+def _describe(layer: Layer) -> str:
+    """What a layer does, in words that tell apart all layers of the network."""
+    does = layer.kind
+    for key, usual in _SETTINGS.get(layer.kind, {}).items():
+        if (value := _plain(layer.settings.get(key, usual))) != usual:
+            does += f" {key}={value}"
+    return _SAME.get(does, does)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def _plain(value: Any) -> Any:
+    """One number for what is the same in all directions."""
+    if isinstance(value, list | tuple) and value:
+        parts = [_plain(part) for part in value]
+        return parts[0] if parts.count(parts[0]) == len(parts) else parts
+    return value
 
 
-def _padding(layer: Layer) -> int:
-    padding = layer.settings["padding"]
-    sides = {side for pair in padding for side in _pair(pair)}
-    if len(sides) != 1:
-        raise InputError(f"{layer.name} pads {padding}: expected equal sides")
-    return sides.pop()
+def _image_size(layer: Layer, size: int | None) -> int | None:
+    """Pixels a side of a layer's output, None for any."""
+    if layer.kind in ("Resizing", "RandomCrop"):
+        shape = (None, layer.settings["height"], layer.settings["width"], 3)
+    elif layer.kind == "InputLayer":
+        shape = layer.settings.get("batch_shape") or layer.settings["batch_input_shape"]
+    else:
+        return size
+    if shape[3] != 3:
+        raise InputError(f"its input has shape {shape}: expected RGB, [None, H, W, 3]")
+    return shape[1] if shape[1] == shape[2] else None
 
 
-def _last_map_size(image_size: int | None, pool_padding: int) -> int | None:
+def _map_size(image_size: int | None, pool_padding: bool) -> int | None:
+    """Positions a side of the last maps."""
     if image_size is None:
         return None
-    size = (image_size - 1) // 2 + 1
-    size = (size + 2 * pool_padding - 3) // 2 + 1
-    for _ in range(len(BLOCKS) - 1):
-        size = (size - 1) // 2 + 1
-    return size
+    return -(-((-(-image_size // 2) + 2 * pool_padding - 1) // 2) // 8)
+
+
+def _layout(found: Mapping[str, Layer], change: np.ndarray, size: int | None) -> Layout:
+    """found: the network's layers by place. change: how its images are prepared."""
+    named = {
+        unit: (found[f"conv {unit}"].name, found[f"norm {unit}"].name)
+        for unit in units()
+    }
+    norms = [found[f"norm {unit}"] for unit in units()]
+    strides = [
+        tuple(
+            _plain(found[f"conv {Unit(stage, 1, branch)}"].settings["strides"])
+            for branch in ("1", "2")
+        )
+        for stage in (2, 3, 4)
+    ]
+    notes = []
+    if trained := sum(norm.training is True for norm in norms):
+        notes.append(
+            f"{trained} BatchNorm layers are called with training=True: in Keras they "
+            "normalise by each batch's own statistics even when predicting, here by "
+            "the running ones, so predictions differ"
+        )
+    bgr, published = False, LAYOUTS["keras_applications"].naming(STEM)[0]
+    if not np.array_equal(change, np.eye(3, 4)):
+        bgr, preprocessing = _prepared(change)
+    elif named[STEM][0].rpartition("/")[2] == published:
+        notes.append(
+            "input assumed: BGR, 0 to 255, less ImageNet's mean, by the layers' names"
+        )
+        bgr, preprocessing = True, CAFFE
+    else:
+        notes.append("input assumed: RGB, divided by 255")
+        preprocessing = UNIT_RANGE
+    if size is None:
+        size = preprocessing.image_size
+        notes.append(f"input assumed: {size} pixels a side, as it takes any")
+    momentum, epsilon = (
+        float(_agreed(key, [norm.settings[key] for norm in norms]))
+        for key in ("momentum", "epsilon")
+    )
+    first, second = _agreed("strides", strides)
+    if {first, second} != {1, 2}:
+        raise InputError(
+            f"strides of {first} and {second} in a block: expected 1 and 2"
+        )
+    return Layout(
+        "keras_model",
+        "keras",
+        named.__getitem__,
+        found["head"].name if "head" in found else "",
+        {
+            **V1_5,
+            "stride_on": "1x1" if first == 2 else "3x3",
+            "pool_padding": int("pool pad" in found),
+            "bn_momentum": momentum,
+            "bn_epsilon": epsilon,
+        },
+        preprocessing._replace(image_size=size),
+        bgr=bgr,
+        notes=tuple(notes),
+    )
+
+
+def _agreed(what: str, values: list[Any]) -> Any:
+    if values.count(values[0]) != len(values):
+        raise InputError(f"{what} differs between layers: expected one value of all")
+    return values[0]
+
+
+def _prepared(change: np.ndarray) -> tuple[bool, Preprocessing]:
+    """Whether blue comes first, and the preparation of RGB, of `keras_model.affine`."""
+    bgr = not change[0, 0]
+    change = change[::-1] if bgr else change  # channels in RGB order
+    scale, offset = np.diagonal(change), change[:, 3]
+    if np.count_nonzero(change[:, :3]) != 3 or not (scale > 0).all():
+        raise InputError(
+            "the layers before its network mix the colors: expected a scale and an "
+            "offset for each"
+        )
+    # It takes 0 to 255; mean and std are of 0 to 1.
+    mean, std = -offset / scale / 255, 1 / scale / 255
+    usual = CAFFE if bgr else UNIT_RANGE
+    return bgr, usual._replace(mean=(*mean.tolist(),), std=(*std.tolist(),))

@@ -50,12 +50,12 @@ def _flatten(
     settings = model["config"]
     if isinstance(settings, list):  # a Sequential's, once
         settings = {"layers": settings}
-    sequential = model["class_name"] == "Sequential"
     if model["class_name"] not in _CONTAINERS or "layers" not in settings:
         raise InputError(
             f"its model is of class {model['class_name']}: expected a functional or a "
             "sequential one"
         )
+    sequential = model["class_name"] == "Sequential"
     outputs: dict[str, list[str]] = {}  # of each layer here, by its own name
     counts: dict[str, int] = {}
     last, unfed = list(feeds or ()), list(feeds or ())
@@ -64,32 +64,32 @@ def _flatten(
         key = _snake_case(kind)
         number = counts[key] = counts.get(key, -1) + 1
         place = f"{group}/{key}_{number}" if number else f"{group}/{key}"
-        nodes = entry.get("inbound_nodes") or []
+        nodes = entry.get("inbound_nodes") or [None]
         if len(nodes) > 1:
             raise InputError(f"layer {own} is used {len(nodes)} times: expected once")
-        called, mode = _call(nodes[0]) if nodes else ([], None)
+        (call,) = nodes
+        called, mode = _call(call)
         mode = training if mode is None else mode
         inputs = last if sequential else [outputs[name][0] for name in called]
         name = prefix + own
         if kind == "InputLayer" and feeds is not None:
-            outputs[own] = [unfed.pop(0)]
+            last = [unfed.pop(0)]
         elif kind in _CONTAINERS:
             below = prefix or f"{own}/"
-            outputs[own] = _flatten(
-                entry, below, f"{place}/layers", inputs, mode, layers
-            )
+            last = _flatten(entry, below, f"{place}/layers", inputs, mode, layers)
         elif name in layers:
             raise InputError(f"two of its layers are called {name}: expected one")
         else:
-            call = nodes[0] if nodes else None
             layers[name] = Layer(
                 name, kind, entry["config"], (*inputs,), call, mode, place
             )
-            outputs[own] = [name]
-        last = outputs[own]
-    ends = [] if sequential else settings["output_layers"]
-    ends = [ends] if ends and isinstance(ends[0], str) else ends
-    return last if sequential else [outputs[end[0]][0] for end in ends]
+            last = [name]
+        outputs[own] = last
+    if sequential:
+        return last
+    ends = settings["output_layers"]
+    ends = [ends] if isinstance(ends[0], str) else ends
+    return [outputs[name][0] for name, *_ in ends]
 
 
 def _snake_case(kind: str) -> str:
@@ -99,6 +99,8 @@ def _snake_case(kind: str) -> str:
 
 def _call(node: Any) -> tuple[list[str], bool | None]:
     """(names of the layers that a call takes, its `training` argument)."""
+    if node is None:
+        return [], None
     if isinstance(node, dict):  # Keras 3
         return list(_tensors(node["args"])), node["kwargs"].get("training")
     tensors = [node] if isinstance(node[0], str) else node
@@ -141,13 +143,13 @@ def affine(
     if kind.startswith("Random") or kind in _NONE_IN_USE or operation == "cast":
         return x
     if kind == "Rescaling":
-        return _scaled(x, np.multiply, settings["scale"], settings["offset"])
+        return _scaled(x, settings["scale"], settings["offset"])
     if kind == "Normalization" and not settings.get("invert"):
         mean, variance = settings["mean"], settings["variance"]
         if mean is None:  # adapted to images: its variables
             mean, variance = (arrays[f"{layer.name}/{x}"] for x in ("kernel", "bias"))
         deviation = np.maximum(np.sqrt(variance), 1e-7)
-        return _scaled(_scaled(x, None, 1, -np.asarray(mean)), np.divide, deviation)
+        return _scaled(x, 1 / deviation, np.negative(mean) / deviation)
     if operation == "stack":
         return np.concatenate(inputs)
     if operation in ("get_item", "getitem") and constants:
@@ -156,21 +158,21 @@ def affine(
             return x[[index]]
         if index.get("config", index) == {"start": None, "stop": None, "step": -1}:
             return x[::-1]
-    if operation in _OPERATIONS and len(constants) == 1 and len(inputs) == 1:
-        change = _OPERATIONS[operation]
+    if operation in _OPERATIONS and len(constants) == len(inputs) == 1:
+        change, constant = _OPERATIONS[operation], constants[0]
         if change in (np.multiply, np.divide):
-            return _scaled(x, change, constants[0])
-        return _scaled(x, None, 1, change(0, constants[0]))
+            return _scaled(x, change(1, constant), 0)
+        return _scaled(x, 1, change(0, constant))
     raise InputError(
         f"{layer.name} ({kind}) prepares its images: expected Rescaling, Normalization "
         "or ResNet's preprocess_input"
     )
 
 
-def _scaled(x: np.ndarray, change: Any, scale: Any, offset: Any = 0) -> np.ndarray:
-    x = change(x, np.reshape(scale, (-1, 1))) if change else x.copy()
-    x[:, 3] += np.ravel(offset)
-    return x
+def _scaled(x: np.ndarray, scale: Any, offset: Any) -> np.ndarray:
+    scaled = x * np.reshape(scale, (-1, 1))
+    scaled[:, 3] += np.ravel(offset)
+    return scaled
 
 
 def _constants(call: Any) -> list[Any]:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from signjax import workdir
-from signjax.config import Config, default_config, field
+from signjax.config import Config, check, default_config, field
 from signjax.data.download import fetch
 from signjax.errors import InputError, listed
 from signjax.experiment import Experiment
@@ -37,6 +37,11 @@ from signjax.state import TrainState
 
 Warn = Callable[[str], None]
 
+_OF_DATA = ("mean", "std", "image_size", "crop", "interpolation")
+# What follows from the weights; bn_momentum is of training alone.
+_DECIDED = [f"model.{key}" for key in Variant.__annotations__ if key != "bn_momentum"]
+_DECIDED += ["data.mean", "data.std"]
+
 
 class Weights(NamedTuple):
     """origin: the path or name given. sha256: of the file; empty for a workdir."""
@@ -60,12 +65,17 @@ def open_weights(given: str, *, devices: list[jax.Device], warn: Warn) -> Weight
         if path.is_dir() and not (path / "config.json").exists():
             raise InputError(
                 f"weights {path}: a folder without run.json or config.json; expected a "
-                "file, the workdir of a trained model or a folder as from Hugging Face"
+                "file, a trained model's workdir or a folder as from Hugging Face (a "
+                "TensorFlow SavedModel: save it anew, model.save('X.keras'))"
             )
         if not path.exists():
             path = fetch(named(given).file, cache_directory() / "weights")
         source = read_folder(path) if path.is_dir() else read_weights(path)
         weights = Weights(port(source), given, source.sha256)
+        try:
+            check(ported_config(weights.ported))
+        except InputError as error:
+            raise InputError(f"weights {path} need what is wrong: {error}") from error
     require_same(f"weights {given}", weights.sha256)
     return weights
 
@@ -73,8 +83,7 @@ def open_weights(given: str, *, devices: list[jax.Device], warn: Warn) -> Weight
 def _of_workdir(path: Path, devices: list[jax.Device], warn: Warn) -> Ported:
     trained = workdir.load_trained(path, devices=devices, warn=warn)
     variables = jax.tree.map(np.asarray, trained.state.variables)
-    leaves = flatten(variables)
-    refuse_impossible_values(str(path), {"/".join(p): x for p, x in leaves.items()})
+    refuse_impossible_values(str(path), flatten(variables))
     config, blank = trained.run.config, trained.run.blank_head
     if blank:
         del variables["params"]["head"]
@@ -91,8 +100,7 @@ def _of_workdir(path: Path, devices: list[jax.Device], warn: Warn) -> Ported:
 
 def configured_preprocessing(config: Config) -> Preprocessing:
     """How images are prepared for the model of a config, and the views of each."""
-    keys = ("mean", "std", "image_size", "crop", "interpolation")
-    return Preprocessing(**{key: config.data[key] for key in keys}, **config.tta)
+    return Preprocessing(**{key: config.data[key] for key in _OF_DATA}, **config.tta)
 
 
 def ported_config(ported: Ported) -> Config:
@@ -101,10 +109,10 @@ def ported_config(ported: Ported) -> Config:
     config.name = "ported"
     config.model.name = ported.network
     config.model.update(ported.variant)
-    preprocessing = ported.preprocessing._asdict()
-    for key in ("flip", "rotation"):
-        config.augment[key] = config.tta[key] = preprocessing.pop(key)
-    config.data.update(preprocessing)
+    needed = ported.preprocessing._asdict()
+    config.data.update({key: needed.pop(key) for key in _OF_DATA})
+    config.augment.update(needed)
+    config.tta.update(needed)
     return config
 
 
@@ -131,7 +139,8 @@ def settle_weights(
         kept = {k: field(old, k) for k in _DECIDED if k not in chosen}
         return _changed(config, kept), None
     ported = open_weights(given, devices=devices, warn=console.warning).ported
-    needed = _needed(ported)
+    follows = ported_config(ported)
+    needed = {key: field(follows, key) for key in ("model.name", *_DECIDED)}
     differing = {
         key: value
         for key, value in needed.items()
@@ -143,22 +152,12 @@ def settle_weights(
             f"{listed(told)}, which config.model.weights={given} needs: leave out what "
             "follows from the weights"
         )
+    for note in ported.notes:
+        console.info(f"weights: {note}")
     if differing:
         told = listed(f"{key}={value!r}" for key, value in differing.items())
         console.info(f"from the weights: {told}")
     return _changed(config, differing), ported
-
-
-# bn_momentum is of training alone.
-_DECIDED = [f"model.{key}" for key in Variant.__annotations__ if key != "bn_momentum"]
-_DECIDED += ["data.mean", "data.std"]
-
-
-def _needed(ported: Ported) -> dict[str, Any]:
-    values = {f"model.{key}": value for key, value in ported.variant.items()}
-    values["data.mean"] = ported.preprocessing.mean
-    values["data.std"] = ported.preprocessing.std
-    return {"model.name": ported.network} | {key: values[key] for key in _DECIDED}
 
 
 def _changed(config: Config, values: dict[str, Any]) -> Config:
@@ -181,8 +180,8 @@ def start_from(
     """
     if weights is None:
         return state
-    new = () if weights.classes == classes else ("head",)
-    merged = merge(weights.variables, jax.device_get(state.variables), new=new)
+    new = weights.classes != classes
+    merged = merge(weights.variables, jax.device_get(state.variables), new_head=new)
     head = "new" if new else "theirs"
     console.info(f"starting from pretrained weights; the classifier is {head}")
     return state.replace(**device_put_global(merged, replicated(experiment.mesh)))

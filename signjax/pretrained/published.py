@@ -61,18 +61,13 @@ def _keras(suffix: str, size: int, md5: str) -> Published:
 
 
 def _hub(
-    repository: str, sha256: str, preprocessing: Preprocessing, revision: str = "main"
+    repository: str, revision: str, preprocessing: Preprocessing, sha256: str
 ) -> Published:
-    address = (
-        f"https://huggingface.co/{repository}/resolve/{revision}/model.safetensors"
-    )
+    host = "https://huggingface.co"
+    address = f"{host}/{repository}/resolve/{revision}/model.safetensors"
     # Every repository calls its file model.safetensors; the cache must not.
-    file = RemoteFile(
-        name=f"{repository.replace('/', '-')}.safetensors",
-        mirrors=(address,),
-        sha256=sha256,
-    )
-    return Published(file, preprocessing)
+    name = f"{repository.replace('/', '-')}.safetensors"
+    return Published(RemoteFile(name, (address,), sha256=sha256), preprocessing)
 
 
 PUBLISHED = {
@@ -80,27 +75,35 @@ PUBLISHED = {
     "keras-imagenet-notop": _keras(
         "_notop", 94_765_736, "4d473c1dd8becc155b73f8504c6f6626"
     ),
-    "timm/resnet50.a1_in1k": _hub(
-        "timm/resnet50.a1_in1k",
-        "773525d5821de224f8f30c33377b7a795d7863e08522698200d3217d3f2a41bb",
-        STRIKES_BACK,
-    ),
-    "timm/resnet50.a2_in1k": _hub(
-        "timm/resnet50.a2_in1k",
-        "f531f9aca4dde1b89e9a465c5b9e3b916a2d1b20a216acf3b9473d1e1212ecf6",
-        STRIKES_BACK,
-    ),
-    "timm/resnet50.tv_in1k": _hub(
-        "timm/resnet50.tv_in1k",
-        "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
-        TORCHVISION,
-    ),
-    "microsoft/resnet-50": _hub(
-        "microsoft/resnet-50",
-        "9c6061af1f450bb0847e529fd742aa5066017be379c71bbf5546b198e5b13a1e",
-        HUGGING_FACE,
-        revision="34c2154c194f829b11125337b98c8f5f9965ff19",
-    ),
+}
+PUBLISHED |= {
+    repository: _hub(repository, revision, preprocessing, sha256)
+    for repository, revision, preprocessing, sha256 in (
+        (
+            "timm/resnet50.a1_in1k",
+            "main",
+            STRIKES_BACK,
+            "773525d5821de224f8f30c33377b7a795d7863e08522698200d3217d3f2a41bb",
+        ),
+        (
+            "timm/resnet50.a2_in1k",
+            "main",
+            STRIKES_BACK,
+            "f531f9aca4dde1b89e9a465c5b9e3b916a2d1b20a216acf3b9473d1e1212ecf6",
+        ),
+        (
+            "timm/resnet50.tv_in1k",
+            "main",
+            TORCHVISION,
+            "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+        ),
+        (
+            "microsoft/resnet-50",
+            "34c2154c194f829b11125337b98c8f5f9965ff19",
+            HUGGING_FACE,
+            "9c6061af1f450bb0847e529fd742aa5066017be379c71bbf5546b198e5b13a1e",
+        ),
+    )
 }
 
 
@@ -116,9 +119,7 @@ def named(name: str) -> Published:
 
 def preprocessing_of(sha256: str) -> Preprocessing | None:
     """How images are prepared for a published file, told by its content."""
-    known = {
-        published.file.sha256: published.preprocessing
-        for published in PUBLISHED.values()
-        if published.file.sha256
-    }
-    return known.get(sha256)
+    for published in PUBLISHED.values():
+        if published.file.sha256 and published.file.sha256 == sha256:
+            return published.preprocessing
+    return None

@@ -41,8 +41,7 @@ _PICKLE = (
     'it safe where torch is: `python -c "import torch, safetensors.torch as s; '
     "s.save_file(torch.load('X.pth', weights_only=True), 'X.safetensors')\"`"
 )
-
-
+_FLAX = "expected a Flax variables file, with params and batch_stats"
 _SAFETENSORS = {"F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
 
 
@@ -69,14 +68,13 @@ def read_weights(path: str | Path) -> Source:
     names, or not whole, or other numbers.
     """
     path = Path(path)
+    where = f"weights {path}: "
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"weights {path}: {error.strerror or error}") from error
-    where = f"weights {path}: "
-    try:
         layout, arrays = _read(content)
+    except OSError as error:
+        raise InputError(f"{where}{error.strerror or error}") from error
     except InputError as error:
         text = one_line(error, max(100, 300 - len(where)))
         raise InputError(where + text) from error
@@ -90,7 +88,7 @@ def _read(content: bytes) -> tuple[Layout, Arrays]:
     _refuse_more_than_a_network(len(content))
     kind, reader = _reader(content[:HEAD_BYTES])
     try:
-        return reader(content)
+        layout, arrays = reader(content)
     except InputError:
         raise
     # Of a damaged or hostile file the libraries raise nearly everything.
@@ -99,12 +97,23 @@ def _read(content: bytes) -> tuple[Layout, Arrays]:
             f"a damaged {kind}, its download cut short perhaps, or of a version that "
             f"is not known ({one_line(repr(error), 100)}); get it again"
         ) from error
+    floats = (np.float32, np.float16, jnp.bfloat16)
+    # Counters, which are single numbers, are no network's and told as such.
+    others = {
+        name: str(array.dtype)
+        for name, array in arrays.items()
+        if array.ndim and array.dtype not in floats
+    }
+    if others:
+        raise InputError(
+            f"{len(others)} of {len(arrays)} arrays are {listed({*others.values()})} "
+            f"({listed(others, 3)}): expected float32, float16 or bfloat16; save the "
+            "weights as they were trained"
+        )
+    return layout, {name: np.asarray(x, np.float32) for name, x in arrays.items()}
 
 
-Reader = Callable[[bytes], tuple[Layout, Arrays]]
-
-
-def _reader(head: bytes) -> tuple[str, Reader]:
+def _reader(head: bytes) -> tuple[str, Callable[[bytes], tuple[Layout, Arrays]]]:
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return "HDF5 file", _read_hdf5
     if head.startswith(b"PK\x03\x04"):
@@ -125,36 +134,32 @@ def _recognized(arrays: Arrays, found: str) -> tuple[Layout, Arrays]:
             f"{found} of another network ({listed(arrays, 3)}): expected ResNet-50's "
             "by the names of Keras, torchvision, timm, Hugging Face or Flax"
         )
-    return layout, _float32(arrays)
+    return layout, arrays
 
 
 def _read_hdf5(content: bytes) -> tuple[Layout, Arrays]:
     with _open_hdf5(content) as root:
         held = _held(root)
         if "model_config" in root.attrs:
-            layers = keras_model.parse_layers(
-                json.loads(_text(root.attrs["model_config"]))
-            )
+            config = json.loads(_text(root.attrs["model_config"]))
+            layers = keras_model.parse_layers(config)
             return _of_model(layers, _by_layer(held, "model_weights/", layers))
         if _strings(root, "layer_names"):
             arrays = _by_layer(held, "", ())
         else:
-            arrays = _by_variable(held, _published_names())
+            arrays = _by_variable(held, names.keras_groups())
         if not arrays:
             raise InputError(
                 f"an HDF5 file without Keras weights (it holds {listed(root, 3)}); "
                 f"{_EXPECTED}"
             )
-    try:
-        return _recognized(arrays, "Keras weights")
-    except InputError as error:
-        automatic = [n for n in arrays if re.match("(.*/)?(conv2d|batch_norm)", n)]
-        if not automatic:
-            raise
+    automatic = [n for n in arrays if re.match("(.*/)?(conv2d|batch_norm)", n)]
+    if automatic:
         raise InputError(
             f"Keras weights under automatic layer names ({listed(automatic, 1)}) "
             "without the model's configuration: save all of it, model.save('X.keras')"
-        ) from error
+        )
+    return _recognized(arrays, "Keras weights")
 
 
 def _of_model(
@@ -164,10 +169,8 @@ def _of_model(
         layout = keras_graph.find_resnet50(layers, arrays)
     except InputError as error:
         raise InputError(f"not ResNet-50: {error}") from error
-    kept = {name for unit in names.units() for name in layout.naming(unit)}
-    kept.add(layout.head)
-    parts = {name: a for name, a in arrays.items() if name.rpartition("/")[0] in kept}
-    return layout, _float32(parts)
+    kept = {layout.head}.union(*map(layout.naming, names.units()))
+    return layout, {n: a for n, a in arrays.items() if n.rpartition("/")[0] in kept}
 
 
 def _open_hdf5(content: bytes) -> h5py.File:
@@ -211,8 +214,7 @@ def _by_layer(held: Held, base: str, known: Collection[str]) -> Arrays:
         weights = _strings(held[base + layer], "weight_names")
         whole = layer in known or len({name.rpartition("/")[0] for name in weights}) < 2
         for name in weights:
-            own = name.split("/")[-2:][0]
-            key = layer if whole else f"{layer}/{own}"
+            key = layer if whole else f"{layer}/{name.split('/')[-2:][0]}"
             leaves.setdefault(key, []).append(held[f"{base}{layer}/{name}"])
     return _named(leaves)
 
@@ -245,22 +247,13 @@ def _named(leaves: Mapping[str, list[Any]]) -> Arrays:
     """Names a layer's arrays by their order, as Keras itself does when it loads."""
     arrays = {}
     for layer, datasets in leaves.items():
-        kind = "norm" if len(datasets) == 4 else "conv"
-        known = [*names.KERAS_LEAVES[kind], *map(str, range(2, len(datasets)))]
-        for leaf, dataset in zip(known, datasets, strict=False):
+        known = names.LEAVES["keras"]["norm" if len(datasets) == 4 else "conv"]
+        for i, dataset in enumerate(datasets):
             value = dataset[()]
             if value.dtype == "V2":  # as h5py stores what HDF5 has no name for
                 value = value.view(jnp.bfloat16)
-            arrays[f"{layer}/{leaf}"] = value
+            arrays[f"{layer}/{known[i] if i < len(known) else i}"] = value
     return arrays
-
-
-def _published_names() -> dict[str, str]:
-    return {
-        f"{kind}_{i}" if i else kind: layer
-        for kind, layers in names.keras_layer_order().items()
-        for i, layer in enumerate(layers)
-    }
 
 
 def _read_zip(content: bytes) -> tuple[Layout, Arrays]:
@@ -302,32 +295,15 @@ def _read_flax(content: bytes) -> tuple[Layout, Arrays]:
     tree = serialization.msgpack_restore(content)
     if not isinstance(tree, dict) or "params" not in tree:
         raise InputError(
-            f"msgpack without params (it holds {listed(tree, 3)}): expected a Flax "
-            "variables file, with params and batch_stats"
+            f"msgpack without params (it holds {listed(tree, 3)}): {_FLAX}"
         )
     # Of a saved train state only these are weights.
     kept = {key: tree[key] for key in ("params", "batch_stats") if key in tree}
     arrays = cast(Arrays, flatten_dict(kept, sep="/"))
     odd = [name for name, leaf in arrays.items() if not isinstance(leaf, np.ndarray)]
     if odd:
-        raise InputError(
-            f"leaves that are no arrays ({listed(odd, 3)}): expected a Flax variables "
-            "file, with params and batch_stats"
-        )
+        raise InputError(f"leaves that are no arrays ({listed(odd, 3)}): {_FLAX}")
     return _recognized(arrays, "Flax variables")
-
-
-def _float32(arrays: Arrays) -> Arrays:
-    """The same values in float32; InputError where that would lose some."""
-    floats = (np.float32, np.float16, jnp.bfloat16)
-    others = {n: str(a.dtype) for n, a in arrays.items() if a.dtype not in floats}
-    if others:
-        raise InputError(
-            f"{len(others)} of {len(arrays)} arrays are {listed({*others.values()})} "
-            f"({listed(others, 3)}): expected float32, float16 or bfloat16; save the "
-            "weights as they were trained"
-        )
-    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
 
 def _strings(group: Any, name: str) -> list[str]:

@@ -1,6 +1,5 @@
 """--mode=port, from the command line to a workdir that the other modes accept."""
 
-import gzip
 import json
 import os
 import shutil
@@ -17,9 +16,7 @@ import pytest
 import main as program
 from signjax.pretrained.load import open_weights
 from signjax.workdir import load_trained, lock
-from tests.helpers.weight_files import write_sparse_safetensors
-
-GOLDEN = Path(__file__).parents[1] / "golden"
+from tests.helpers.weight_files import GOLDEN, shapes_of, write_sparse_safetensors
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,17 +31,11 @@ def main(*arguments: str) -> int:
     return program.main(["main.py", *arguments])
 
 
-def torchvision_shapes() -> dict[str, tuple[int, ...]]:
-    """Of a ResNet-50 with six outputs."""
-    stored = json.loads(gzip.decompress((GOLDEN / "port.json.gz").read_bytes()))
-    return {k: tuple(v) for k, v in stored["shapes"]["torchvision"].items()}
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """whole.safetensors, headless.safetensors, and what port makes of them."""
     folder = tmp_path_factory.mktemp("port")
-    shapes = torchvision_shapes()
+    shapes = shapes_of("torchvision")
     body = {name: shape for name, shape in shapes.items() if "fc." not in name}
     write_sparse_safetensors(folder / "whole.safetensors", shapes)
     write_sparse_safetensors(folder / "headless.safetensors", body)
@@ -103,7 +94,7 @@ def test_the_coverage_of_each_part_is_printed(whole: Told, headless: Told) -> No
         "total": [265, 0, 2],
     }
     assert '"stride_on": "3x3"' in whole.out
-    assert "taken for granted: class names: 0 to 5" in whole.out
+    assert "weights: class names assumed: 0 to 5" in whole.out
 
 
 def test_the_preprocessing_is_in_the_workdir(whole: Told) -> None:

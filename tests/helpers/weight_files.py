@@ -12,6 +12,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+from flax import serialization
+from flax.traverse_util import unflatten_dict
 from safetensors.numpy import save_file
 
 from signjax.pretrained import names
@@ -30,7 +32,14 @@ def golden_json() -> dict[str, Any]:
 
 
 def shapes_of(case: str, *, counters: bool = True) -> dict[str, tuple[int, ...]]:
-    """A source's leaves by its own names; counters: with PyTorch's of batches."""
+    """A source's leaves by its own names; counters: with PyTorch's of batches.
+
+    Flax' are torchvision's by our names.
+    """
+    if case == "flax":
+        shapes = shapes_of("torchvision", counters=False)
+        table = names.table(names.LAYOUTS["torchvision"])
+        return {table[name]: shape for name, shape in shapes.items()}
     shapes = {name: tuple(s) for name, s in golden_json()["shapes"][case].items()}
     if counters:
         return shapes
@@ -48,6 +57,14 @@ def zeros(shapes: Shapes, dtype: Any = np.float32) -> dict[str, np.ndarray]:
     """Arrays of any shape in next to no memory."""
     zero = np.zeros((), dtype)
     return {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()}
+
+
+def numbered(shapes: Shapes, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+    """Arrays of the same ranks, of three values: all ones, twos, ..."""
+    return {
+        name: np.full((1,) * (len(shape) - 1) + (3,), index, dtype)
+        for index, (name, shape) in enumerate(shapes.items(), start=1)
+    }
 
 
 def by_layer(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
@@ -138,6 +155,13 @@ def write_dataset(group: h5py.Group, name: str, array: np.ndarray) -> None:
         dataset[...] = array
 
 
+def write_msgpack(path: Path, arrays: Arrays) -> Path:
+    """Flax variables, of leaves by their paths."""
+    tree = unflatten_dict(dict(arrays), sep="/")
+    path.write_bytes(serialization.msgpack_serialize(tree))
+    return path
+
+
 def write_safetensors(path: Path, arrays: Arrays) -> Path:
     save_file(dict(arrays), path, metadata={"format": "pt"})
     return path
@@ -148,7 +172,7 @@ def write_sparse_safetensors(path: Path, shapes: Shapes, dtype: str = "F32") -> 
     header: dict[str, Any] = {}
     end = 0
     for name, shape in shapes.items():
-        start, end = end, end + int(np.prod(shape)) * (4 if dtype == "F32" else 2)
+        start, end = end, end + int(np.prod(shape)) * {"F32": 4, "F8_E4M3": 1}[dtype]
         header[name] = {
             "dtype": dtype,
             "shape": list(shape),

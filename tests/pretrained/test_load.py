@@ -30,10 +30,11 @@ from signjax.runtime.console import Console
 from tests.helpers.weight_files import shapes_of, write_sparse_safetensors
 
 NAME = "timm/resnet50.a1_in1k"
+DEVICES = jax.devices()[:1]
 
 
 def open_(given: str | Path) -> Weights:
-    return open_weights(str(given), devices=jax.devices()[:1], warn=pytest.fail)
+    return open_weights(str(given), devices=DEVICES, warn=pytest.fail)
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +48,12 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_file_is_opened_with_its_digest(file: Path) -> None:
-    weights = open_(file)
-    assert weights.origin == str(file)
-    assert weights.sha256 == sha256(file)
-    assert weights.ported.classes == tuple("012345")
-
-
-def test_a_tilde_is_the_home_folder(file: Path, monkeypatch: Any) -> None:
+def test_a_file_below_the_home_folder_is_opened(file: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("HOME", str(file.parent))
     weights = open_("~/resnet50.safetensors")
     assert weights.origin == "~/resnet50.safetensors"
     assert weights.sha256 == sha256(file)
+    assert weights.ported.classes == tuple("012345")
 
 
 @pytest.fixture
@@ -102,75 +97,54 @@ def test_a_published_file_with_other_content_is_refused(
 
 @pytest.mark.parametrize("name", ["keras-imagnet", "missing.h5"])
 def test_an_unknown_name_lists_those_there_are(name: str, cache: Path) -> None:
-    with pytest.raises(InputError, match="neither a file or folder") as caught:
+    with pytest.raises(InputError, match=f"{name}: neither a file or f") as caught:
         open_(name)
     assert all(known in str(caught.value) for known in PUBLISHED)
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"without run\.json or config\.json"
-    ) as caught:
+    with pytest.raises(InputError, match=r"without run\.json or config\.json") as found:
         open_(tmp_path)
-    assert str(tmp_path) in str(caught.value)
+    assert str(tmp_path) in str(found.value)
 
 
 def save(directory: Path, config: Any, variables: Any = None) -> Experiment:
     """A workdir of `config`, with new weights or with `variables`."""
-    classes = tuple("abc")
-    experiment = make_experiment(config, len(classes), 32, jax.devices()[:1])
+    experiment = make_experiment(config, 3, 32, DEVICES)
     data = {"source": "signs", "origin": "here", "sha256": "0"}
-    workdir.record_run(directory, workdir.Run(config, classes, data, train_size=32))
-    state = (
-        experiment.initial_state()
-        if variables is None
-        else ported_state(experiment, variables)
-    )
+    run = workdir.Run(config, tuple("abc"), data, train_size=32)
+    workdir.record_run(directory, run)
+    if variables is None:
+        state = experiment.initial_state()
+    else:
+        state = ported_state(experiment, variables)
     with Checkpoints(directory / "checkpoints", warn=pytest.fail) as checkpoints:
         checkpoints.save(0, state)
     return experiment
 
 
-def test_a_workdir_gives_its_weights_and_how_images_are_prepared(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_workdir_gives_its_network_and_how_images_are_prepared(
+    tmp_path: Path,
 ) -> None:
     config = resnet.get_config()
-    config.model.stride_on = "1x1"
-    config.data.image_size = 96
+    config.model.update(stride_on="1x1", width=8, stage_sizes=(1, 1, 1, 2))
+    config.data.update(image_size=96, crop=0.75, interpolation="bilinear")
     config.data.mean = (0.5, 0.25, 0.125)
-    config.data.crop = 0.75
-    config.data.interpolation = "bilinear"
-    head = {
-        "kernel": np.full((2048, 3), 2.0, np.float32),
-        "bias": np.arange(3, dtype=np.float32),
-    }
-    variables = open_(file).ported.variables
-    params = variables["params"] | {"head": head}
-    save(tmp_path / "run", config, variables | {"params": params})
-    monkeypatch.setenv("HOME", str(tmp_path))
-    weights = open_("~/run")
-    assert (weights.origin, weights.sha256) == ("~/run", "")
+    state = save(tmp_path, config).initial_state()
+    weights = open_(tmp_path)
+    assert (weights.origin, weights.sha256) == (str(tmp_path), "")
     ported = weights.ported
     assert ported.classes == tuple("abc")
-    assert ported.variant["bn_momentum"] == config.model.bn_momentum
-    assert ported.variant["stride_on"] == "1x1"
-    assert ported.preprocessing == (
-        (0.5, 0.25, 0.125),
-        tuple(config.data.std),
-        96,
-        0.75,
-        "bilinear",
-        True,
-        15.0,
-    )
+    means, stds = (0.5, 0.25, 0.125), tuple(config.data.std)
+    assert ported.preprocessing == (means, stds, 96, 0.75, "bilinear", True, 15.0)
+    jax.tree.map(np.testing.assert_array_equal, ported.variables, state.variables)
     kept = ported_config(ported)
     check(kept)
     for key in ("mean", "std", "image_size", "crop", "interpolation"):
         assert kept.data[key] == config.data[key]
+    for key in ported.variant:
+        assert kept.model[key] == config.model[key]
     assert (kept.tta.flip, kept.tta.rotation) == (config.tta.flip, config.tta.rotation)
-    found = ported.variables["params"]["head"]
-    np.testing.assert_array_equal(found["bias"], [0, 1, 2])
-    assert len(jax.tree.leaves(ported.variables)) == 267
 
 
 def test_a_cnn_starts_from_the_weights_of_a_cnn(tmp_path: Path) -> None:
@@ -199,7 +173,7 @@ def test_a_cnn_starts_from_the_weights_of_a_cnn(tmp_path: Path) -> None:
 
 def test_values_that_no_network_has_are_refused_in_workdirs(tmp_path: Path) -> None:
     config = cnn.get_config("seed")
-    experiment = make_experiment(config, 3, 32, jax.devices()[:1])
+    experiment = make_experiment(config, 3, 32, DEVICES)
     variables = jax.tree.map(np.array, experiment.initial_state().variables)
     variables["params"]["conv2"]["kernel"][0, 0, 0, 0] = np.nan
     save(tmp_path, config, variables)
@@ -211,36 +185,42 @@ def test_values_that_no_network_has_are_refused_in_workdirs(tmp_path: Path) -> N
 
 
 def settle(config: Any, directory: Path, *chosen: str) -> tuple[Any, Ported | None]:
-    devices = jax.devices()[:1]
-    return settle_weights(config, directory, chosen, devices, Console(quiet=True))
+    return settle_weights(config, directory, chosen, DEVICES, Console(quiet=True))
+
+
+def from_weights(path: Path) -> Any:
+    config = resnet_pretrained.get_config()
+    config.model.weights = str(path)
+    return config
 
 
 def test_what_follows_from_the_weights_is_taken_from_them(
-    file: Path, tmp_path: Path
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = resnet_pretrained.get_config()
-    config.model.weights = str(file)
-    settled, ported = settle(config, tmp_path, "data.image_size", "model.bn_momentum")
+    config = from_weights(file)
+    chosen = ("data.image_size", "model.bn_momentum")
+    settled, ported = settle_weights(config, tmp_path, chosen, DEVICES, Console())
     assert ported is not None
-    assert settled.model.stride_on == "3x3"
-    assert settled.model.bn_epsilon == 1e-5
-    assert settled.data.mean == (0.485, 0.456, 0.406)
-    assert settled.data.std == (0.229, 0.224, 0.225)
-    kept = config.to_dict()
-    for group, key in (("model", "stride_on"), ("model", "bn_epsilon")):
-        kept[group][key] = settled[group][key]
-    kept["data"] |= {"mean": settled.data.mean, "std": settled.data.std}
-    assert settled.to_dict() == kept  # and nothing else
+    expected = config.to_dict()
+    expected["model"] |= {"stride_on": "3x3", "bn_epsilon": 1e-5}
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected["data"] |= {"mean": mean, "std": std}
+    assert settled.to_dict() == expected  # and nothing else
+    told = capsys.readouterr().out
+    assert "weights: class names assumed: 0 to 5, in the order of the outputs" in told
+    assert "from the weights: model.stride_on='3x3', model.bn_epsilon=1e-05" in told
 
 
 def test_keys_set_on_purpose_are_refused_all_at_once(
     file: Path, tmp_path: Path
 ) -> None:
-    config = resnet_pretrained.get_config()
-    config.model.weights = str(file)
+    config = from_weights(file)
+    config.model.width = 16
+    chosen = ("model.stride_on", "model.pool_padding", "model.width", "data.mean")
     with pytest.raises(InputError) as caught:
-        settle(config, tmp_path, "model.stride_on", "model.pool_padding", "data.mean")
+        settle(config, tmp_path, *chosen)
     line = str(caught.value)
+    assert "config.model.width is 16, not 64" in line
     assert "config.model.stride_on is '1x1', not '3x3'" in line
     assert "config.data.mean is (0.48" in line
     assert "bn_epsilon" not in line and "pool_padding" not in line
@@ -249,17 +229,13 @@ def test_keys_set_on_purpose_are_refused_all_at_once(
 def test_a_run_goes_on_without_the_file_it_started_from(
     file: Path, tmp_path: Path
 ) -> None:
-    config = resnet_pretrained.get_config()
-    config.model.weights = str(file)
+    config = from_weights(file)
     settled, ported = settle(config, tmp_path)
     assert ported is not None
-    head = {"kernel": np.zeros((2048, 3), np.float32), "bias": np.zeros(3, np.float32)}
-    params = ported.variables["params"] | {"head": head}
-    save(tmp_path, settled, ported.variables | {"params": params})
     config.model.weights = settled.model.weights = str(tmp_path / "gone")
-    stored = json.loads((tmp_path / "run.json").read_text())
-    stored["config"]["model"]["weights"] = config.model.weights
-    (tmp_path / "run.json").write_text(json.dumps(stored))
+    head = {"kernel": np.zeros((2048, 3), np.float32), "bias": np.zeros(3, np.float32)}
+    ported.variables["params"]["head"] = head
+    save(tmp_path, settled, ported.variables)
     again, ported = settle(config, tmp_path)
     assert ported is None
     assert again.to_dict() == settled.to_dict()
@@ -271,7 +247,7 @@ def test_a_run_goes_on_without_the_file_it_started_from(
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_sparse_safetensors(tmp_path / "model.safetensors", shapes_of("hugging_face"))
-    labels = {str(i): name for i, name in enumerate(["a", "b", "c", "d", "e", "f"])}
+    labels = {str(i): name for i, name in enumerate("abcdef")}
     (tmp_path / "config.json").write_text(json.dumps({"id2label": labels}))
     return tmp_path
 
@@ -303,13 +279,21 @@ def test_a_hugging_face_folder_says_classes_and_preparation(
     assert ported.notes == ()
 
 
+TIMM = {
+    "input_size": [3, 224, 224],
+    "test_input_size": [3, 288, 288],
+    "crop_pct": 0.95,
+    "test_crop_pct": 1.0,
+    "interpolation": "bicubic",
+    "mean": [0.1, 0.2, 0.3],
+    "std": [1, 2, 3],
+}
+
+
 def test_a_timm_folder_says_its_preparation(folder: Path) -> None:
     shapes = shapes_of("torchvision")
     write_sparse_safetensors(folder / "model.safetensors", shapes)
-    stored = {"input_size": [3, 224, 224], "test_input_size": [3, 288, 288]}
-    stored |= {"crop_pct": 0.95, "test_crop_pct": 1.0, "interpolation": "bicubic"}
-    stored |= {"mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]}
-    (folder / "config.json").write_text(json.dumps({"pretrained_cfg": stored}))
+    (folder / "config.json").write_text(json.dumps({"pretrained_cfg": TIMM}))
     expected = ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0), 288, 1.0, "bicubic", False, 0.0)
     assert open_(folder).ported.preprocessing == expected
 
@@ -324,6 +308,10 @@ def test_a_timm_folder_says_its_preparation(folder: Path) -> None:
         ),
         ({"id2label": {"0": "a", "2": "b"}}, "not what transformers or timm write"),
         ({"pretrained_cfg": {"mean": 1}}, "not what transformers or timm write"),
+        ({"pretrained_cfg": TIMM | {"std": [1, 0, 1]}}, "config.data.std is (1.0, 0.0"),
+        ({"pretrained_cfg": TIMM | {"mean": [1, 2]}}, "config.data.mean is (1.0, 2.0)"),
+        ({"pretrained_cfg": TIMM | {"test_crop_pct": 2}}, "config.data.crop is 2.0"),
+        ({"pretrained_cfg": TIMM | {"mean": [1, 2, float("nan")]}}, "data.mean is (1."),
         ([], "expected a JSON object"),
     ],
 )

@@ -1,5 +1,6 @@
 """Leaves that do not fit, or cannot be right, are named in one short line."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,9 +9,9 @@ import pytest
 from flax.traverse_util import unflatten_dict
 
 from signjax.errors import InputError
-from signjax.pretrained import names
 from signjax.pretrained.port import merge, port
-from tests.helpers.weight_files import as_source, shapes_of, zeros
+from signjax.pretrained.read import read_weights
+from tests.helpers.weight_files import as_source, shapes_of, write_keras_h5, zeros
 
 
 def test_leaves_that_do_not_fit_are_listed() -> None:
@@ -28,24 +29,17 @@ def test_leaves_that_do_not_fit_are_listed() -> None:
     )
 
 
+HF_MEAN = "resnet.embedder.embedder.normalization.running_mean"
+
+
 @pytest.mark.parametrize(
     ("case", "name", "value", "told"),
     [
         ("torchvision", "fc.weight", np.nan, "not a number in fc.weight"),
         ("torchvision", "bn1.running_var", -1, "a negative variance in bn1.running_v"),
-        (
-            "keras_applications",
-            "conv1_conv/bias",
-            np.inf,
-            "infinite in conv1_conv/bias",
-        ),
+        ("keras_applications", "conv1_conv/bias", np.inf, "infinite in conv1_conv/b"),
         ("keras_applications", "conv1_bn/moving_variance", -1e-9, "negative variance"),
-        (
-            "hugging_face",
-            "resnet.embedder.embedder.normalization.running_mean",
-            -np.inf,
-            "infinite in resnet.embedder",
-        ),
+        ("hugging_face", HF_MEAN, -np.inf, "infinite in resnet.embedder"),
     ],
 )
 def test_values_that_no_network_has_are_refused_by_name(
@@ -60,6 +54,14 @@ def test_values_that_no_network_has_are_refused_by_name(
     assert len(str(caught.value)) <= 300
 
 
+def test_a_counter_is_unexpected_whatever_its_type(tmp_path: Path) -> None:
+    arrays = zeros(shapes_of("keras_applications"))
+    arrays["normalization/count"] = np.array(0, np.int64)
+    path = write_keras_h5(tmp_path / "x", arrays)
+    with pytest.raises(InputError, match=r"1 unexpected: normalization/kernel \(\)"):
+        port(read_weights(path))
+
+
 def test_shapes_are_listed_as_the_source_has_them() -> None:
     arrays = zeros(shapes_of("torchvision", counters=False))
     arrays["conv1.weight"] = np.zeros((64, 4, 7, 7), np.float32)
@@ -67,13 +69,35 @@ def test_shapes_are_listed_as_the_source_has_them() -> None:
         port(as_source("torchvision", arrays))
 
 
+@pytest.mark.parametrize("outputs", [0, 1])
+def test_a_head_that_no_softmax_is_over_is_refused(outputs: int) -> None:
+    shapes = shapes_of("torchvision", counters=False)
+    shapes |= {"fc.weight": (outputs, 2048), "fc.bias": (outputs,)}
+    with pytest.raises(InputError, match=f"of {outputs} output: .* leave fc.bias"):
+        port(as_source("torchvision", zeros(shapes)))
+
+
 @pytest.mark.parametrize(
-    ("blocks", "depth"), [((3, 4, 23, 3), 101), ((3, 8, 36, 3), 152)]
+    ("blocks", "convolutions", "depth"),
+    [
+        ((2, 2, 2, 2), 2, 18),
+        ((3, 4, 6, 3), 2, 34),
+        ((3, 4, 23, 3), 3, 101),
+        ((3, 8, 36, 3), 3, 152),
+    ],
 )
-def test_a_deeper_network_is_named(blocks: tuple[int, ...], depth: int) -> None:
-    naming = names.LAYOUTS["torchvision"].naming
-    kernels = [f"{naming(unit)[0]}.weight" for unit in names.units(blocks)]
-    arrays = zeros({name: (1,) for name in kernels})
+def test_a_network_of_another_depth_is_named(
+    blocks: tuple[int, ...], convolutions: int, depth: int
+) -> None:
+    shortcuts = (1, 2, 3, 4) if convolutions == 3 else (2, 3, 4)
+    kernels = ["conv1", *(f"layer{stage}.0.downsample.0" for stage in shortcuts)]
+    kernels += [
+        f"layer{stage}.{block}.conv{i + 1}"
+        for stage, count in enumerate(blocks, start=1)
+        for block in range(count)
+        for i in range(convolutions)
+    ]
+    arrays = zeros({f"{name}.weight": (1, 1, 1, 1) for name in kernels})
     with pytest.raises(InputError, match=f"a ResNet-{depth}; expected a ResNet-50"):
         port(as_source("torchvision", arrays))
 
@@ -81,30 +105,23 @@ def test_a_deeper_network_is_named(blocks: tuple[int, ...], depth: int) -> None:
 # Variables merged into those of a network to train.
 
 
-def small(**changes: tuple[int, ...]) -> dict[str, Any]:
+def small(classes: int) -> dict[str, Any]:
     shapes = {"params/body/kernel": (2, 3), "batch_stats/body/mean": (3,)}
-    shapes |= {"params/head/kernel": (3, 6), "params/head/bias": (6,)}
-    for name, shape in changes.items():
-        shapes[f"params/head/{name}"] = shape
-    flat = {tuple(k.split("/")): np.ones(s, np.float32) for k, s in shapes.items()}
-    return unflatten_dict(flat)
+    shapes |= {"params/head/kernel": (3, classes), "params/head/bias": (classes,)}
+    flat = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    return unflatten_dict(flat, sep="/")
 
 
-def test_merge_replaces_everything_but_what_is_named_new() -> None:
-    initial = jax.tree.map(np.zeros_like, small())
-    merged = merge(small(kernel=(3, 9), bias=(9,)), initial, new=["head"])
-    expected = small()
+def test_merge_replaces_everything_but_a_new_head() -> None:
+    initial = jax.tree.map(np.zeros_like, small(6))
+    merged = merge(small(9), initial, new_head=True)
+    expected = small(6)
     expected["params"]["head"] = initial["params"]["head"]
     jax.tree.map(np.testing.assert_array_equal, merged, expected)
 
 
-def test_merge_refuses_another_head_that_is_not_named() -> None:
+def test_merge_refuses_another_head_that_is_not_new() -> None:
     with pytest.raises(InputError) as caught:
-        merge(small(kernel=(3, 9), bias=(9,)), small())
+        merge(small(9), small(6))
     assert "params/head/kernel (3, 9) instead of (3, 6)" in str(caught.value)
     assert "params/head/bias (9,) instead of (6,)" in str(caught.value)
-
-
-def test_merge_refuses_an_exception_that_is_no_layer() -> None:
-    with pytest.raises(InputError, match="no layers to leave new: haed"):
-        merge(small(), small(), new=["haed"])
