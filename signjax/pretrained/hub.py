@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from signjax.errors import InputError, one_line
+from signjax.errors import InputError, listed, one_line
 from signjax.pretrained.names import BLOCKS, Layout
 from signjax.pretrained.published import Preprocessing
 from signjax.pretrained.read import Source, read_weights
@@ -45,6 +45,9 @@ def read_folder(folder: Path) -> Source:
             file = folder / "preprocessor_config.json"
             if file.exists():
                 layout = _with_processor(layout, _load(file))
+        classes = tuple(map(str, classes or ()))
+        if odd := [name for name in classes if not name.isprintable()]:
+            raise InputError(f"class names {listed(map(repr, odd), 3)}: expected text")
     except InputError as error:
         raise InputError(f"weights {file}: {error}") from error
     except OSError as error:
@@ -54,9 +57,7 @@ def read_folder(folder: Path) -> Source:
             f"weights {file}: not what transformers or timm write "
             f"({one_line(repr(error), 100)}); get the folder again"
         ) from error
-    return replace(
-        source, layout=layout, classes=tuple(map(str, classes)) if classes else None
-    )
+    return replace(source, layout=layout, classes=classes or None)
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -82,6 +83,9 @@ def _with_processor(layout: Layout, stored: dict[str, Any]) -> Layout:
     if stored.get("do_center_crop") and stored.get("crop_size"):
         size, resized = _side(stored["crop_size"]), size
         crop = min(1.0, size / resized)
+    factor = stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", 1) else 1
+    if not 0.99 < factor * 255 < 1.01:
+        raise InputError(f"it multiplies images by {factor}: expected 1/255")
     normalized = stored.get("do_normalize", True)
     return _prepared(
         layout,

@@ -240,16 +240,10 @@ OTHERS = {
     "crop (CenterCrop) prepares its images": functional(
         layer("CenterCrop", "crop", "images"), base("crop"), SIGNS
     ),
-    "signs (Dense activation=sigmoid) follows": sequential(
-        base(), dense("signs", activation="sigmoid")
-    ),
     "of class Custom: expected a functional or a sequential one": json.dumps(
         {"class_name": "Custom", "config": {"layers": []}}
     ),
     "(Multiply) follows": MODELS["sequential"].replace('"Add"', '"Multiply"'),
-    "(Activation activation=gelu) follows": MODELS["sequential"].replace(
-        '"relu"', '"gelu"'
-    ),
     "signs (Dense) prepares its images": sequential(dense("signs")),
 }
 

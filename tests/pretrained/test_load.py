@@ -307,6 +307,7 @@ def test_a_timm_folder_says_its_preparation(folder: Path) -> None:
             "1 different class",
         ),
         ({"id2label": {"0": "a", "2": "b"}}, "not what transformers or timm write"),
+        ({"id2label": {"0": "a\x1b[2J"}}, "class names 'a\\x1b[2J': expected text"),
         ({"pretrained_cfg": {"mean": 1}}, "not what transformers or timm write"),
         ({"pretrained_cfg": TIMM | {"std": [1, 0, 1]}}, "config.data.std is (1.0, 0.0"),
         ({"pretrained_cfg": TIMM | {"mean": [1, 2]}}, "config.data.mean is (1.0, 2.0)"),
@@ -322,3 +323,12 @@ def test_folders_that_do_not_fit_are_refused(
     with pytest.raises(InputError) as caught:
         open_(folder)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("stored", [{"rescale_factor": 1.0}, {"do_rescale": False}])
+def test_images_that_are_scaled_otherwise_are_refused(
+    stored: dict[str, Any], folder: Path
+) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="multiplies images by 1.*expected 1/255"):
+        open_(folder)
