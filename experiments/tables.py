@@ -6,7 +6,7 @@ A test sees that what is committed is what this would write.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -16,11 +16,11 @@ from experiments import ablation as ablations
 from experiments import accuracy as accuracies
 from experiments import calibration as calibrations
 from experiments import digits
+from experiments.exports import exports
+from experiments.markdown import Rows, measured_on, table
 from signjax.data.leaks import SIGNS_TEST_LEAKS
 from signjax.evaluation.metrics import calibration_error
 from signjax.runtime.machine import ROOT
-
-Rows = Sequence[Mapping[str, Any]]
 
 PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
 SPEED, STARTUP, TOPOLOGY, PROMISES = (
@@ -62,14 +62,6 @@ def page() -> str:
     return "\n".join([introduction, *sections])
 
 
-def table(header: str, lines: Iterable[Sequence[object]], note: str = "") -> str:
-    """A Markdown table and a paragraph below it. header: columns, parted by |."""
-    rows = [[cell.strip() for cell in header.split("|")], *lines]
-    text = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    text.insert(1, f"|{'---|' * len(rows[0])}")
-    return "\n".join(text) + (f"\n\n{note}\n" if note else "")
-
-
 def accuracy() -> str:
     """Accuracy of every recipe over its seeds, beside the reference's."""
     rows, lines = accuracies.read(), []
@@ -91,7 +83,7 @@ def accuracy() -> str:
         "recipe | epochs | n | train | test, 120 | test, 108 leak-free "
         "| unseen signers",
         lines,
-        f"n seeds, mean ± standard deviation. {_measured_on(rows)}. Unseen signers: "
+        f"n seeds, mean ± standard deviation. {measured_on(rows)}. Unseen signers: "
         f"{' or '.join(map(str, counts))} pictures of the Ankara digits 0 to "
         "5, of people whom no development run saw. The reference's figures are those "
         "its project reports. `experiments/results/accuracy.json`, by "
@@ -119,7 +111,7 @@ def calibration() -> str:
         "Of the predictions of n seeds together. The temperature and the threshold of "
         f"each were fitted to {held_out[0]} to {held_out[-1]} training images held out "
         "from it. ECE: expected calibration error, 10 bins of equal mass. Selective "
-        f"accuracy: of the images not abstained from. {_measured_on(rows)}. "
+        f"accuracy: of the images not abstained from. {measured_on(rows)}. "
         "`experiments/results/calibration.json`, by "
         "`python -m experiments.calibration`.",
     )
@@ -145,7 +137,7 @@ def ten_digits() -> str:
         lines,
         f"Of the predictions of {n} seeds together, {rows[0]['epochs']} epochs each; "
         "every seed tests its own third of the Ankara people held out. "
-        f"{_measured_on(rows)}. `experiments/results/digits.json`, by "
+        f"{measured_on(rows)}. `experiments/results/digits.json`, by "
         "`python -m experiments.digits`.",
     )
 
@@ -171,7 +163,7 @@ def ablation() -> str:
         lines,
         "One run each, seed 0, trained on 85% of the SIGNS training images and scored "
         "on the others, and on development signers of the Ankara digits 0 to 5. "
-        f"{_measured_on(rows)}. `experiments/results/ablation.json`, by "
+        f"{measured_on(rows)}. `experiments/results/ablation.json`, by "
         "`python -m experiments.ablation`, whose list says what each name changes.",
     )
 
@@ -193,7 +185,7 @@ def speed() -> str:
         "Median over the pairs (least to most): more than 1 means that signjax is "
         "faster. Memory: the process's largest, baseline and signjax. Other programs "
         f"took more than {DISTURBED:.0%} of the cores in a pair of: "
-        f"{'; '.join(disturbed) or 'none'}. {_measured_on(rows)}, float32. "
+        f"{'; '.join(disturbed) or 'none'}. {measured_on(rows)}, float32. "
         "`benchmarks/results/speed.json`, by `python -m benchmarks.speed`; "
         "`benchmarks/README.md` has the commands and the baselines' settings.",
     )
@@ -237,7 +229,7 @@ def startup() -> str:
         f"compiled programs | {' | '.join(stages)} | all",
         lines,
         f"Seconds, median of {len(found['rows']) // 2} processes each. "
-        f"{_measured_on([found])}. `benchmarks/results/startup.json`, by "
+        f"{measured_on([found])}. `benchmarks/results/startup.json`, by "
         "`python -m benchmarks.startup`.",
     )
 
@@ -288,7 +280,7 @@ def promises() -> str:
         "last checkpoint's arrays, `metrics.jsonl` and `result.json` without timings. "
         "Other values: of files without a checksum, which cannot tell. "
         "A fault is a traceback, a second line, something lost or left in part, or a "
-        f"wrong answer. {_measured_on(rows)}. `benchmarks/results/promises.json`, by "
+        f"wrong answer. {measured_on(rows)}. `benchmarks/results/promises.json`, by "
         "`python -m tests.promises`.",
     )
 
@@ -337,16 +329,6 @@ def _minutes(runs: Rows) -> str:
     return " to ".join(map(str, dict.fromkeys((minutes[0], minutes[-1]))))
 
 
-def _measured_on(rows: Rows) -> str:
-    """The processors of a table's rows, and the versions, the same for all of them."""
-    first = rows[0]
-    versions = first.get("versions") or first["pairs"][0]["signjax"]["versions"]
-    processors = " or ".join(dict.fromkeys(row["processor"] for row in rows))
-    counts = sorted({row["cores"] for row in rows})
-    cores = f"{' or '.join(map(str, counts))} core{'s' * (counts != [1])}"
-    return f"{processors}, {cores}, Python {versions['python']}, jax {versions['jax']}"
-
-
 def _spread(runs: Rows, key: str, digits: int = 4) -> str:
     values = [run[key] for run in runs if run.get(key) is not None]
     if len(values) < 2:
@@ -384,6 +366,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "Speed": speed,
     "Start-up": startup,
     "Accelerators, by their compilers": topology,
+    "Exports": exports,
     "Promises": promises,
 }
 

@@ -18,13 +18,14 @@ MODES = {
     "evaluate": "score the model of --workdir on its own test images or on --data",
     "predict": "label the images and folders that are named after the flags",
     "export": "write the model of --workdir for other programs into --output",
+    "demo": "show the model of --workdir a camera, on a page of this machine",
     "port": "turn --weights of another program into a --workdir",
     "audit": "find duplicates, leaks, imbalance and odd images in --data",
     "summary": "list the layers and parameters of --config",
     "benchmark": "time the train step of --config and compare it with the hardware",
 }
 _ANY = " ".join(MODES)
-_ON_DEVICES = "train evaluate predict export port summary benchmark"
+_ON_DEVICES = "train evaluate predict export demo port summary benchmark"
 
 
 def _flag(
@@ -55,17 +56,19 @@ class Options:
     config: Config = _flag(None, "config file, with a variant after a colon",
         "train! summary! benchmark!", example="configs/resnet.py")
     workdir: str = _flag("", "directory of the run; train: runs/NAME by default",
-        "train evaluate! predict! export! port! audit", example="runs/resnet")
+        "train evaluate! predict! export! demo! port! audit", example="runs/resnet")
     data: str = _flag("", "h5 file of the SIGNS layout or folder of class folders",
-        "evaluate export audit!", example="photos")
+        "evaluate export demo audit!", example="photos")
     output: str = _flag("", "file to write: JSON; evaluate: or CSV; export: a folder",
         "evaluate export! audit benchmark", example="exported")
     precision: str = _flag("float32", "of the weights in the files", "export",
         choices=("float32", "float16"))
+    page: bool = _flag(False, "a page too, that shows it a camera in any browser",
+        "export")
     weights: str = _flag("", "file of weights, workdir or published name",
         "port!", example="keras-imagenet")
     best: bool = _flag(False, "the best checkpoint, not the last",
-        "evaluate predict export audit")
+        "evaluate predict export demo audit")
     json: bool = _flag(False, "one JSON object a line", "predict")
     sheet: str = _flag("", "page.html or picture.png: answers and where it looked",
         "predict audit")

@@ -1,6 +1,7 @@
 """--mode=export: the model of --workdir for other programs, checked, in a folder."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import jax
@@ -9,45 +10,42 @@ import numpy as np
 from signjax.commands.cli import Options
 from signjax.commands.common import load_own_splits, open_model, require_packages
 from signjax.data.dataset import Dataset, match_classes
+from signjax.data.image import resize_images
 from signjax.data.parts import load_labelled
 from signjax.errors import InputError, RunError
 from signjax.evaluation.calibration import read_calibration, why_no_abstention
 from signjax.evaluation.scores import Evaluation
-from signjax.export.trained import in_float32
+from signjax.export.trained import RENDERED, in_float32
 from signjax.runtime.console import Console
-from signjax.runtime.files import new_folder, require_no_content
+from signjax.runtime.files import new_folder
 from signjax.runtime.machine import core_count, processor
 from signjax.synthetic.render import render_hands
 from signjax.workdir import TrainedModel
 
 PACKAGES = ("onnx", "onnxruntime", "flatbuffers")
-RENDERED = "synthetic hands"
 _RENDERED_COUNT = 32
 
 
 def run(options: Options) -> None:
     """Writes --output, or nothing where the export answers otherwise than signjax."""
     require_packages("export", PACKAGES)
+    from signjax.export.page import onnxruntime_web, write_page
     from signjax.export.write import write_card, write_export
 
-    folder = Path(options.output).absolute()
-    require_no_content(folder)
     console = Console()
-    evaluation = evaluation_to_export(options, console)
-    with new_folder(folder) as directory:
+    with new_folder(Path(options.output).resolve()) as directory:
+        tarball = onnxruntime_web() if options.page else None
+        evaluation = evaluation_to_export(options, console)
         with console.if_slow("writing and checking the model"):
-            record = write_export(
-                directory,
-                evaluation,
-                options.precision,
-                scored=evaluation.source != RENDERED,
-            )
+            record = write_export(directory, evaluation, options.precision)
+        if tarball is not None:
+            write_page(directory, tarball)
         write_card(directory, record)
         with console.if_slow("timing it"):
             speed = _describe_speed(directory, evaluation)
         sizes = [
             f"{path.name} {path.stat().st_size / 1e6:.2f} MB"
-            for path in sorted(directory.iterdir())
+            for path in sorted(directory.glob("model.*"))
         ]
     console.header(
         {
@@ -57,6 +55,9 @@ def run(options: Options) -> None:
             "written": f"{options.output}: {', '.join(sizes)}",
         }
     )
+    if options.page:
+        folder = quote(options.output)
+        console.info(f"to see the page: python -m http.server --directory {folder}")
 
 
 def evaluation_to_export(options: Options, console: Console) -> Evaluation:
@@ -90,9 +91,11 @@ def _images(
     except (InputError, RunError) as error:
         console.warning(f"checked on {RENDERED}, and no scores are told: {error}")
     digits = np.arange(_RENDERED_COUNT) % 10
-    images = render_hands(jax.random.key(0), digits, size=experiment.image_size)
+    # Large ones take minutes to render, and show no more.
+    hands = np.asarray(render_hands(jax.random.key(0), digits, size=64))
+    images = resize_images(hands, experiment.image_size)
     labels = np.zeros(_RENDERED_COUNT, np.int32)
-    return Dataset(np.asarray(images), labels, run.classes), RENDERED
+    return Dataset(images, labels, run.classes), RENDERED
 
 
 def describe_check(checked: dict[str, Any]) -> str:

@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-_KINDS = {
+KINDS = {
     "signs": "SIGNS",
+    "ankara": "the Ankara digits",
     "digits": "SIGNS and the Ankara digits",
     "synthetic": "synthetic hands",
     "folder": "a folder of photographs",
@@ -169,8 +170,10 @@ def _origin(record: dict[str, Any]) -> str:
     came = (
         "The weights were ported from another program's file"
         if source == "ported"
-        else f"Trained on {data['train_count']:,} images: {_KINDS[source]}"
+        else f"Trained on {data['train_count']:,} images: {KINDS[source]}"
     )
+    if begun := record["pretrained"]:
+        came += f", from the pretrained weights `{begun}`, whose licence holds too"
     return (
         f"## Data and licence\n\n{came} (sha256 `{data['sha256'][:16]}...`, whole in "
         f"`model.json`). Licence: {licence['reason']}."

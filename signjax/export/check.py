@@ -1,7 +1,7 @@
 """Whether an exported model answers as the program does."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -19,6 +19,7 @@ TOLERANCES = {"float32": 1e-4, "float16": 2e-3}
 _BATCH = 32
 # Photographs that the resize is checked on, width and height in pixels.
 _PHOTOGRAPHS = ((640, 480), (333, 500), (40, 48))
+_MOST_LEVELS = 2
 
 Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
@@ -54,25 +55,26 @@ def compare(
     answer: uint8 [B, S, S, 3] -> (probabilities [B, C], labels [B] with -1 for unsure,
     or None where it gives none).
     """
-    found = [
-        answer(expected.images[start : start + _BATCH])
-        for start in range(0, len(expected.images), _BATCH)
-    ]
-    own = expected.probabilities
-    probabilities = np.concatenate([probabilities for probabilities, _ in found])
+    images, own = expected.images, expected.probabilities
+    count, batches = len(images), -(-len(images) // _BATCH)
+    # The last batch begins anew, as StableHLO is compiled for each size.
+    filled = np.resize(images, (batches * _BATCH, *images.shape[1:]))
+    found = [answer(batch) for batch in np.split(filled, batches)]
+    probabilities = np.concatenate([part for part, _ in found])[:count]
     # A value that is no number differs from every number.
     differences = np.nan_to_num(np.abs(probabilities - own), nan=np.inf)
     other = np.flatnonzero(probabilities.argmax(axis=1) != own.argmax(axis=1))
-    unsure: Any = []
-    if found[0][1] is not None:
-        said = np.concatenate([labels for _, labels in found])
+    unsure, labels = np.array([], int), [part for _, part in found if part is not None]
+    if labels:
+        said = np.concatenate(labels)[:count]
         confidence = own.max(axis=1)
         wanted = np.where(confidence >= threshold, own.argmax(axis=1), UNSURE)
         clear = np.abs(confidence - threshold) > tolerance
         unsure = np.flatnonzero(((said == UNSURE) != (wanted == UNSURE)) & clear)
-    names = expected.names
     return Difference(
-        float(differences.max()), [names[i] for i in other], [names[i] for i in unsure]
+        float(differences.max()),
+        [expected.names[i] for i in other.tolist()],
+        [expected.names[i] for i in unsure.tolist()],
     )
 
 
@@ -115,20 +117,32 @@ def of_prepared(model: onnx.ModelProto) -> Answer:
     """
     network = Extractor(model).extract_model([SEEN], [PROBABILITIES, LABEL])
     session = open_session(network.SerializeToString())
-    return lambda images: tuple(session.run([PROBABILITIES, LABEL], {SEEN: images}))
+
+    def answer(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        probabilities, labels = session.run([PROBABILITIES, LABEL], {SEEN: images})
+        return np.asarray(probabilities), np.asarray(labels)
+
+    return answer
 
 
-def largest_resize_difference(
+def check_resize(
     session: onnxruntime.InferenceSession, images: np.ndarray, crop_resize: CropResize
 ) -> int:
     """Levels of 255 between what the model sees of photographs and what predict does.
 
-    images: uint8 [N, S, S, 3], which photographs of several shapes are made of.
+    images: uint8 [N, S, S, 3], which photographs of several shapes are made of. Raises
+    RunError where the levels are more than rounding explains.
     """
     levels = 0
     for image, shape in zip(images, _PHOTOGRAPHS, strict=False):
         photograph = Image.fromarray(image).resize(shape)
         own = square_resize(photograph, images.shape[1], crop_resize)
-        (seen,) = session.run([SEEN], {PHOTOGRAPH: np.asarray(photograph)[None]})
-        levels = max(levels, int(np.abs(seen[0].astype(int) - own).max()))
+        (outputs,) = session.run([SEEN], {PHOTOGRAPH: np.asarray(photograph)[None]})
+        seen = np.asarray(outputs)[0].astype(int)
+        levels = max(levels, int(np.abs(seen - own).max()))
+    if levels > _MOST_LEVELS:
+        raise RunError(
+            "model.onnx does not resize photographs as the program does, so nothing "
+            f"was written: a value differs by {levels} levels of 255; please report it"
+        )
     return levels

@@ -7,8 +7,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 Value = str | np.ndarray | list[int] | float
-# Of ONNX Runtime since 1.15; both numbers are of 2022, so that older runtimes read it.
-_OPSET, _IR_VERSION = 18, 9
+# Those of ONNX 1.13 (2022), so that older runtimes read it too.
+_OPSET, _IR_VERSION = 18, 8
 
 
 class Graph:

@@ -58,8 +58,7 @@ def _add_resnet(
     stem = _folded(model, params, stats, "conv_stem", "bn_stem")
     x = graph.add("Relu", _add_conv(graph, x, stem, stride=2, pad=(3, 3)))
     pool = (0, 1) if model.same_padding else (model.pool_padding, model.pool_padding)
-    window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": _pads(pool)}
-    x = graph.add("MaxPool", x, **window)
+    x = graph.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=_pads(pool))
     for stage, blocks in enumerate(model.stage_sizes, 1):
         for block in range(1, blocks + 1):
             name = f"stage{stage}_block{block}"
@@ -115,9 +114,14 @@ def _add_conv(
     pad: Pad = (0, 0),
 ) -> str:
     """layer: kernel [kh, kw, C, K], bias [K]."""
-    kernel = graph.kernel(layer["kernel"].transpose(3, 2, 0, 1))
-    options = {"strides": [stride, stride], "pads": _pads(pad)}
-    return graph.add("Conv", x, kernel, layer["bias"].astype(np.float32), **options)
+    return graph.add(
+        "Conv",
+        x,
+        graph.kernel(layer["kernel"].transpose(3, 2, 0, 1)),
+        layer["bias"].astype(np.float32),
+        strides=[stride, stride],
+        pads=_pads(pad),
+    )
 
 
 def _pads(pad: Pad) -> list[int]:

@@ -61,7 +61,10 @@ def _add_answer(graph: Graph, answering: Answering) -> None:
         flip=prepared.flip,
         rotation=prepared.rotation,
     )
-    mean, std = (np.float32(x).reshape(3, 1, 1) for x in (prepared.mean, prepared.std))
+    mean, std = (
+        np.asarray(x, np.float32).reshape(3, 1, 1)
+        for x in (prepared.mean, prepared.std)
+    )
     normalized = add("Div", add("Sub", views, mean), std)
     logits = add_network(graph, answering.model, answering.variables, normalized)
     if count > 1:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from signjax.evaluation.calibration import Calibration
-from signjax.export.trained import Answering
+from signjax.export.trained import Answering, pretrained_on
 from signjax.workdir import TrainedModel, versions
 
 # By where the images came from: Hugging Face's word for the licence, and what is known.
@@ -16,6 +16,7 @@ LICENCES = {
         "of its training images the Ankara digits are Apache-2.0, SIGNS has no "
         "published licence",
     ),
+    "ankara": ("apache-2.0", "its training images, the Ankara digits, are Apache-2.0"),
     "synthetic": ("apache-2.0", "its training images were rendered by signjax"),
     "folder": ("unknown", "that of its training images, which signjax does not know"),
     "ported": ("unknown", "that of who published the weights"),
@@ -58,6 +59,7 @@ def model_record(
         "calibration": calibration and calibration.to_json(),
         "scores": scores and {k: scores[k] for k in scores.keys() - _LOCAL},
         "data": data,
+        "pretrained": pretrained_on(trained),
         "licence": {"id": licence, "reason": reason},
         "checked": checked,
         "versions": versions(),

@@ -45,9 +45,10 @@ def to_stablehlo(answering: Answering, *, half: bool = False) -> bytes:
     size = prepared.image_size
     (count,) = jax.export.symbolic_shape("N")
     images = jax.ShapeDtypeStruct((count, size, size, 3), jnp.uint8)
-    return jax.export.export(jax.jit(answer), platforms=PLATFORMS)(images).serialize()
+    exported = jax.export.export(jax.jit(answer), platforms=PLATFORMS)(images)
+    return bytes(exported.serialize())
 
 
-def load_stablehlo(content: bytes | bytearray) -> Callable[[np.ndarray], Any]:
+def load_stablehlo(content: bytes) -> Callable[[np.ndarray], Any]:
     """The function that `to_stablehlo` has written."""
     return jax.jit(jax.export.deserialize(bytearray(content)).call)

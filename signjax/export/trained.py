@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +14,9 @@ from signjax.evaluation.calibration import Calibration
 from signjax.pretrained.load import configured_preprocessing
 from signjax.pretrained.published import Preprocessing
 from signjax.workdir import TrainedModel
+
+# The source of images that a model is checked on which has none of its own.
+RENDERED = "synthetic hands"
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ def in_float32(trained: TrainedModel) -> TrainedModel:
         ) from error
     state = jax.device_get(trained.state)
     return TrainedModel(run, run.make_experiment(devices), state)
+
+
+def pretrained_on(trained: TrainedModel) -> str:
+    """What the pretrained weights that the run began from are called; or empty."""
+    return Path(trained.run.config.model.weights).name
 
 
 def answering(trained: TrainedModel, calibration: Calibration | None) -> Answering:

@@ -11,8 +11,8 @@ from signjax.export.card import model_card
 from signjax.export.check import (
     TOLERANCES,
     Expected,
+    check_resize,
     compare,
-    largest_resize_difference,
     of_prepared,
     open_session,
     require_equal,
@@ -20,7 +20,7 @@ from signjax.export.check import (
 from signjax.export.onnx_model import onnx_model
 from signjax.export.record import model_record
 from signjax.export.stablehlo import load_stablehlo, to_stablehlo
-from signjax.export.trained import Answering, answering
+from signjax.export.trained import RENDERED, Answering, answering
 from signjax.runtime.files import write_bytes, write_json, write_text
 
 ONNX, STABLEHLO, RECORD, CARD = (
@@ -36,14 +36,14 @@ def write_export(
     evaluation: Evaluation,
     precision: str,
     *,
-    scored: bool,
     stablehlo: bool = True,
 ) -> dict[str, Any]:
     """model.onnx, model.stablehlo where asked for, and model.json, which it returns.
 
     evaluation: of a model in float32 on one CPU; its answers are what the files are
-    compared with. precision: float32 or float16, of the weights. scored: whether its
-    scores are worth telling. Raises RunError where a file answers otherwise.
+    compared with, and its scores are told, if its images are not `RENDERED` ones.
+    precision: float32 or float16, of the weights. Raises RunError where a file answers
+    otherwise.
     """
     model = answering(evaluation.trained, evaluation.calibration)
     data = evaluation.data
@@ -60,7 +60,7 @@ def write_export(
         evaluation.trained,
         model,
         evaluation.calibration,
-        evaluation.scores if scored else None,
+        None if evaluation.source == RENDERED else evaluation.scores,
         precision=precision,
         checked={
             "images": evaluation.source,
@@ -84,8 +84,8 @@ def write_onnx(
 ) -> dict[str, Any]:
     """Writes model.onnx.
 
-    Returns largest_difference, of a probability, and resize_levels, see
-    `largest_resize_difference`. Raises RunError where it is not to be kept.
+    Returns largest_difference, of a probability, and resize_levels, see `check_resize`.
+    Raises RunError where it is not to be kept.
     """
     tolerance, prepared = TOLERANCES[precision], model.preprocessing
     written = onnx_model(model, half=precision == "float16")
@@ -97,7 +97,7 @@ def write_onnx(
     )
     require_equal(ONNX, difference, tolerance)
     content = written.SerializeToString()
-    levels = largest_resize_difference(
+    levels = check_resize(
         open_session(content),
         expected.images,
         CropResize(prepared.crop, prepared.interpolation),

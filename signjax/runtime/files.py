@@ -146,7 +146,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     InputError at once where something is at `path`, an empty folder excepted, and where
     it cannot be written.
     """
-    require_no_content(path)
+    _require_no_content(path)
     unfinished = path.with_name(f".{path.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
     try:
@@ -159,7 +159,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def require_no_content(path: Path) -> None:
+def _require_no_content(path: Path) -> None:
     """Raises InputError where there is something at `path`, but an empty folder."""
     with _errors_of(path):
         if path.is_dir() and not any(path.iterdir()):
