@@ -19,6 +19,7 @@ _ANKARA = "https://github.com/ardamavi/Sign-Language-Digits-Dataset"
 def page(rows: Rows) -> str:
     """All of docs/guides/recogniser.md. rows: of seed 0, the one in the box, first."""
     first, versions = rows[0], rows[0]["versions"]
+    learned = first["train_count"] - first["held_out_count"]
     scores = [_line(f"seed {row['seed']}", [row]) for row in rows]
     if len(rows) > 1:
         scores.append(_line("all", rows))
@@ -31,9 +32,9 @@ def page(rows: Rows) -> str:
         ("file", "`signjax/recogniser/model.safetensors`"),
         (
             "learned from",
-            f"{first['train_count']} photographs of the [Ankara digits]({_ANKARA}) "
-            "(Apache-2.0), about 10% of them for calibration, and rendered hands; no "
-            "other photographs, no pretrained weights",
+            f"{learned} photographs of the [Ankara digits]({_ANKARA}) (Apache-2.0) and "
+            f"rendered hands; {first['held_out_count']} photographs more gave the "
+            "temperature and the threshold; nothing else, no pretrained weights",
         ),
         (
             "answers",
@@ -58,11 +59,12 @@ asks for one.
 {table(_HEADER, scores)}
 
 Seed 0 is the model in the box. Hands: pictures of signers whom the seed has not learned
-from, a third of the Ankara signers held out each; no choice was compared on them.
+from, a third of the Ankara signers held out for tests; no choice was compared on them.
 Coverage: the share of hands that get an answer; selective accuracy: of those answers.
 Coverage at {RISK:.0%} error: the largest share, most confident first, of which at most
 {RISK:.0%} are wrong. Refused: photographs of other things
-(`experiments/photographs.csv`) that it says `unsure` of. {first["epochs"]} epochs.
+(`experiments/photographs.csv`) that it says `unsure` of. n = {len(rows)}, each of
+{first["epochs"]} epochs.
 {first["processor"]}, Python {versions["python"]}, jax {versions["jax"]}.
 `experiments/results/recogniser.json`, by `python -m experiments.recogniser`.
 
@@ -72,8 +74,8 @@ Coverage at {RISK:.0%} error: the largest share, most confident first, of which 
 - It learned from photographs before bright walls in one school, and from rendered
   hands. Other rooms, light and cameras are in its training as augmentation alone and
   were not measured; nor were hands seen from the back or the side, or gloves.
-- A digit is no sentence, and it answers one picture in some wrongly: decide nothing of
-  weight by it.
+- A digit is no sentence, and some of its answers are wrong: decide nothing of weight by
+  it.
 
 For your own pictures and classes train a model: [your own data](own-data.md).
 """

@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +267,19 @@ def test_the_trained_model_is_the_latest_or_the_best_on_any_device_count(
     assert model.step == step
     jax.tree.map(np.testing.assert_array_equal, model.state.params, params[place])
     assert model.run.classes == ("a", "b", "c")
+
+
+def test_the_packed_model_is_of_the_network_that_its_record_names(
+    tmp_path: Path,
+) -> None:
+    box = shutil.copytree(workdir.RECOGNISER, tmp_path / "box")
+    load = partial(workdir.load_trained, devices=jax.devices()[:1], warn=pytest.fail)
+    calibrated = json.loads((box / "calibration.json").read_text())
+    assert load(box).step == calibrated["step"]
+    with pytest.raises(InputError, match="--best: .*box has one state alone"):
+        load(box, best=True)
+    stored = json.loads((box / "run.json").read_text())
+    stored["config"]["model"]["width"] += 8
+    (box / "run.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="is not of the network that its run.json"):
+        load(box)

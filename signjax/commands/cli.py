@@ -55,8 +55,9 @@ class Options:
     mode: str = _flag("train", "what to do", _ANY, choices=tuple(MODES))
     config: Config = _flag(None, "config file, with a variant after a colon",
         "train! summary! benchmark!", example="configs/resnet.py")
-    workdir: str = _flag("", "directory of the run; train: runs/NAME by default",
-        "train evaluate! predict! export! demo! port! audit", example="runs/resnet")
+    workdir: str = _flag("",
+        "of the run; by default train: runs/NAME, predict: the recogniser in the box",
+        "train evaluate! predict export! demo! port! audit", example="runs/resnet")
     data: str = _flag("", "h5 file of the SIGNS layout or folder of class folders",
         "evaluate export demo audit!", example="photos")
     output: str = _flag("", "file to write: JSON; evaluate: or CSV; export: a folder",
@@ -137,5 +138,5 @@ def _refuse_other_flags(options: Options) -> None:
     if mode == "predict" and not arguments:
         raise InputError(
             "no image is named: expected files or folders after the flags, as in "
-            "--mode=predict --workdir=runs/resnet photo.jpg"
+            "--mode=predict photo.jpg"
         )

@@ -1,5 +1,6 @@
-"""What several commands begin with: the model of --workdir, and its own data."""
+"""What several commands begin with: a trained model, and its own data."""
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from signjax.errors import InputError
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.workdir import (
+    RECOGNISER,
     Run,
     TrainedModel,
     describe_change,
@@ -19,12 +21,24 @@ from signjax.workdir import (
 )
 
 
-def open_model(options: Options, console: Console) -> TrainedModel:
-    """The model of --workdir: its last checkpoint, or with --best its best.
+def model_directory(options: Options) -> Path:
+    """--workdir or, where a mode can do without, the recogniser in the box."""
+    return Path(options.workdir) if options.workdir else RECOGNISER
 
-    Raises InputError where its classifier is blank.
+
+def open_model(options: Options, console: Console) -> TrainedModel:
+    """The model of `model_directory`: its last checkpoint, or with --best its best.
+
+    The recogniser in the box is named on stderr. Raises InputError where the model's
+    classifier is blank.
     """
-    directory = Path(options.workdir)
+    directory = model_directory(options)
+    if not options.workdir:
+        print(
+            "model: the recogniser in the box (digits 0 to 9; learned from the Ankara "
+            "digits and synthetic hands); another: --workdir=DIR",
+            file=sys.stderr,
+        )
     if read(directory).blank_head:
         raise InputError(
             f"{directory} holds weights that came without a classifier, so it predicts "

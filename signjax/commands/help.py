@@ -11,8 +11,8 @@ from signjax.config import KEYS
 USAGE = """\
 Train and use classifiers of sign-language digits.
 
+  python main.py --mode=predict photo.jpg
   python main.py --config=configs/resnet.py
-  python main.py --mode=predict --workdir=runs/resnet photo.jpg
 """
 OVERRIDE = """
 Any key of a config is overridden by its name, --config.train.epochs=5; a variant

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from signjax.commands.cli import Options
-from signjax.commands.common import open_model
+from signjax.commands.common import model_directory, open_model
 from signjax.data.image import CropResize, load_image
 from signjax.data.listing import list_images
 from signjax.errors import InputError
@@ -31,7 +31,7 @@ def run(options: Options) -> None:
     """
     if options.sheet:
         check_sheet(options.sheet)
-    console = Console()
+    console, directory = Console(), model_directory(options)
     trained = open_model(options, console)
     if trained.run.data["source"] == "synthetic":
         console.warning("this model was trained on synthetic hands, not on photographs")
@@ -47,9 +47,7 @@ def run(options: Options) -> None:
             # Just enough for them, a multiple of the devices.
             batch_size=min(experiment.eval_batch_size, -(-len(paths) // size) * size),
         )
-        calibration = read_calibration(
-            Path(options.workdir), trained.step, console.warning
-        )
+        calibration = read_calibration(directory, trained.step, console.warning)
         if why := why_no_abstention(calibration):
             console.warning(why)
         found = answers(
@@ -65,7 +63,7 @@ def run(options: Options) -> None:
                 np.stack(images),
                 logits_of,
                 classes=trained.run.classes,
-                model=Path(options.workdir).name,
+                model=directory.name,
                 note=why or "",
             )
             if not options.json:

@@ -1,0 +1,55 @@
+"""--mode=predict without --workdir: the recogniser in the box."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signjax.commands.cli import Options, run
+from signjax.runtime.packed import FILE
+from signjax.workdir import RECOGNISER
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.usefixtures("module_cache")
+HAND = ROOT / "docs" / "hand.jpg"
+CAT = ROOT / "tests" / "golden" / "chelsea.png"
+
+
+def predicted(
+    capsys: pytest.CaptureFixture[str], *paths: Path
+) -> tuple[list[dict[str, Any]], str]:
+    """The answers on stdout and what is said on stderr."""
+    run(Options("predict", json=True, arguments=tuple(map(str, paths))))
+    out, err = capsys.readouterr()
+    return [json.loads(line) for line in out.splitlines()], err
+
+
+@pytest.mark.smoke
+def test_it_reads_a_hand_and_refuses_a_cat(capsys: pytest.CaptureFixture[str]) -> None:
+    (hand, cat), told = predicted(capsys, HAND, CAT)
+    assert hand["label"] == "3"
+    assert cat["label"] is None
+    assert list(hand["probabilities"]) == list("0123456789")
+    assert told.count("\n") == 1
+    assert told.startswith("model: the recogniser in the box (digits 0 to 9; ")
+
+
+def test_it_reads_ankara_hands(
+    capsys: pytest.CaptureFixture[str], shared: Path
+) -> None:
+    folder = shared / "datasets" / "ankara_digits"
+    files = [sorted((folder / str(digit)).iterdir())[5] for digit in range(10)]
+    answers, _ = predicted(capsys, *files)
+    right = [answer["likeliest"] == str(i) for i, answer in enumerate(answers)]
+    assert sum(right) >= 9
+
+
+def test_it_is_small() -> None:
+    assert (RECOGNISER / FILE).stat().st_size <= 3_000_000
+
+
+@pytest.mark.parametrize("file", ["run.json", "calibration.json", "result.json"])
+def test_it_names_no_path_of_a_machine(file: str) -> None:
+    text = (RECOGNISER / file).read_text()
+    assert "/tmp" not in text and "/home" not in text
