@@ -51,15 +51,20 @@ async function download(name) {
 const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
 
 async function start({ provider, script, program }, model, size) {
-  if (provider === "webgpu" && !(await navigator.gpu?.requestAdapter())) {
-    throw new Error("none here");
+  if (provider === "webgpu") {
+    const adapter = await navigator.gpu?.requestAdapter();
+    // One that is computed by the CPU is slower than WebAssembly.
+    if (!adapter || adapter.info?.isFallbackAdapter) throw new Error("none here");
   }
   ort = await import(folder + script);
   ort.env.wasm.wasmPaths = { wasm: folder + program };
   // A server that isolates the page from others, as --mode=demo does, lets it use more.
   ort.env.wasm.numThreads = self.crossOriginIsolated
     ? Math.min(4, navigator.hardwareConcurrency) : 1;
-  session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+  session = await ort.InferenceSession.create(model, {
+    executionProviders: [provider],
+    logSeverityLevel: 3, // errors; not which nodes the GPU leaves to the CPU
+  });
   // The first answer compiles, and shows whether the runtime can.
   await answer({ pixels: new ArrayBuffer(4 * size * size), width: size, height: size });
 }
