@@ -15,7 +15,7 @@ import numpy as np
 from experiments import ablation as ablations
 from experiments import accuracy as accuracies
 from experiments import calibration as calibrations
-from experiments import digits
+from experiments import digits, hands_table
 from experiments.exports import exports
 from experiments.markdown import Rows, measured_on, table
 from signjax.data.leaks import SIGNS_TEST_LEAKS
@@ -362,6 +362,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "Accuracy on SIGNS": accuracy,
     "Calibration": calibration,
     "Ten digits": ten_digits,
+    "Hands anywhere": lambda: table(*hands_table.contents(measured_on)),
     "Ablations": ablation,
     "Speed": speed,
     "Start-up": startup,

@@ -101,7 +101,9 @@ TABLE = (
     Key("dtype", "auto", one_of("auto", "float32", "bfloat16"),
         "of activations; auto: float32 on the CPU, bfloat16 elsewhere"),
 
-    Key("model.name", "cnn", one_of("cnn", "resnet50"), "the network"),
+    Key("model.name", "cnn", one_of("cnn", "resnet50", "hands"), "the network"),
+    Key("model.hands", "mediapipe-hands", TEXT,
+        "what finds the hands of model hands: that name, or a folder of its two files"),
     Key("model.weights", "", TEXT, "pretrained: a file, a workdir or a published name"),
     Key("model.init", "keras", one_of("keras", "he"),
         "keras: glorot-uniform, +-0.05 in identity blocks; he: normal"),
@@ -269,6 +271,12 @@ def check(config: Config) -> None:
     for key in TABLE if config.model.name != "resnet50" else ():
         if key.resnet and field(config, key.name) != key.default:
             why = f"which only resnet50 takes: leave it out for {config.model.name}"
+            raise _refusal(config, key.name, why)
+    for key in TABLE if config.model.name == "hands" else ():
+        of_pixels = key.name.startswith(("augment.", "tta."))
+        of_pixels &= key.name not in ("augment.rotation", "augment.noise")
+        if of_pixels and field(config, key.name) != key.default:
+            why = "which changes pixels: leave it out for hands, that learn landmarks"
             raise _refusal(config, key.name, why)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from signjax.augment import augment, count_outliers
+from signjax.augment import count_outliers
 from signjax.config import Config
 from signjax.data.batches import Batch, steps_per_epoch
 from signjax.data.image import CropResize
@@ -21,6 +21,7 @@ from signjax.optim import make_optimizer
 from signjax.runtime.distributed import make_mesh, replicated
 from signjax.state import TrainState, create_state
 from signjax.step import eval_step, jit_inference, jit_training, train_step
+from signjax.view import View, make_view
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Experiment:
     crop_resize: how a photograph becomes such an image. schedule: step -> learning
     rate. create_state: key -> TrainState. train_step: (state, images, labels, indices,
     key) -> (state, metrics), see `step.train_step`; jitted, donates the state.
-    eval_step: (variables, images uint8 [B, S, S, 3]) -> float32 logits [B, C], B a
+    eval_step: (variables, view.inputs of B images) -> float32 logits [B, C], B a
     multiple of the devices, as eval_batch_size is; jitted. statistics: (variables,
     images) -> the batch's batch_stats, or None where the run does not end by taking
     them anew. key: each step folds its number in. init_key: of the initial weights.
@@ -39,6 +40,7 @@ class Experiment:
 
     name: str
     model: nn.Module
+    view: View
     mesh: Mesh
     dtype: str
     image_size: int
@@ -119,18 +121,16 @@ def make_experiment(
         steps_per_epoch=steps,
         depth_below_head=depth_below_head,
     )
-    mean = np.asarray(config.data.mean, np.float32).reshape(1, 1, 1, 3)
-    std = np.asarray(config.data.std, np.float32).reshape(1, 1, 1, 3)
-    network = {"model": model, "normalize": lambda images: (images - mean) / std}
-    outliers = count_outliers(train.outlier_fraction, train.batch_size)
+    view = make_view(config, devices[0])
+    network = {"model": model, "unpack": view.unpack, "normalize": view.normalize}
     step = partial(
         train_step,
         **network,
         optimizer=optimizer,
-        augment=partial(augment, **config.augment, outlier_count=outliers),
+        augment=view.augment,
         label_smoothing=train.label_smoothing,
         freeze_backbone=train.freeze_backbone,
-        outlier_count=outliers,
+        outlier_count=count_outliers(train.outlier_fraction, train.batch_size),
     )
     mesh, key = make_mesh(devices), jax.random.key(config.seed)
     statistics = None
@@ -142,6 +142,7 @@ def make_experiment(
     return Experiment(
         name=config.name,
         model=model,
+        view=view,
         mesh=mesh,
         dtype=dtype,
         image_size=config.data.image_size,
@@ -157,7 +158,7 @@ def make_experiment(
             create_state,
             model=model,
             optimizer=optimizer,
-            image_size=config.data.image_size,
+            input_shape=view.input_shape,
             freeze_backbone=train.freeze_backbone,
         ),
         train_step=jit_training(mesh, step),

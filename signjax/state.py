@@ -90,12 +90,11 @@ def create_state(
     *,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    image_size: int,
+    input_shape: tuple[int, ...],
     freeze_backbone: bool = False,
 ) -> TrainState:
-    """A new state for square RGB images of image_size pixels; pure, so jit-able."""
-    images = np.zeros((1, image_size, image_size, 3), np.float32)
-    variables = model.init(key, images, train=False)
+    """A new state for inputs of that shape, such as (S, S, 3); pure, so jit-able."""
+    variables = model.init(key, np.zeros((1, *input_shape), np.float32), train=False)
     params = variables["params"]
     return TrainState(
         step=np.int32(0),  # type: ignore[arg-type]

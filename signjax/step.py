@@ -4,7 +4,6 @@ All arrays are global: over several devices a mesh splits a batch's indices, so 
 activations and gradients follow, and BatchNorm's statistics are those of the batch.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from signjax.augment.geometry import rotate
+from signjax.ops.pixels import unpack_pixels
 from signjax.runtime.distributed import batched, replicated, shard_batch
 from signjax.state import Metrics, TrainState, trainable
 
@@ -34,6 +34,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     augment: Callable[[jax.Array, jax.Array], jax.Array],
     normalize: Callable[[jax.Array], jax.Array],
+    unpack: Callable[[jax.Array], jax.Array] = unpack_pixels,
     label_smoothing: float,
     freeze_backbone: bool = False,
     outlier_count: int = 0,
@@ -44,17 +45,16 @@ def train_step(
     all of it, at every step. labels: int32 [N]. indices: int32 [B], -1 is padding (it
     enters no loss; a model with BatchNorm must not be given any, as its statistics
     would count it). key: the run's; the step number is folded in, so a resumed run
-    draws what it would have drawn. augment: float [B, H, W, 3] in [0, 1] and a key ->
-    the same, changed at random. normalize: that -> the model's input. freeze_backbone:
-    only `head` learns; all else, BatchNorm's statistics too, keeps its bits.
-    outlier_count: so many images, the first, `augment` makes out-of-distribution; no
-    metric counts them.
+    draws what it would have drawn. unpack: rows -> what is augmented, of pixels float
+    [B, H, W, 3] in [0, 1]. augment: that and a key -> the same, changed at random.
+    normalize: that -> the model's input. freeze_backbone: only `head` learns; all else,
+    BatchNorm's statistics too, keeps its bits. outlier_count: so many images, the
+    first, `augment` makes out-of-distribution; no metric counts them.
     """
     key = jax.random.fold_in(key, state.step)
     # Scopes are what profiles and --topology tell the parts of a step by.
     with jax.named_scope("data"):
-        size = math.isqrt(images.shape[1] // 3)
-        batch = images[indices].reshape(-1, size, size, 3).astype(jnp.float32) / 255.0
+        batch = unpack(images[indices])
     with jax.named_scope("augment"):
         inputs = normalize(augment(batch, key))
     mask = indices >= 0
@@ -111,6 +111,7 @@ def eval_step(
     *,
     model: nn.Module,
     normalize: Callable[[jax.Array], jax.Array],
+    unpack: Callable[[jax.Array], jax.Array] = unpack_pixels,
     flip: bool = False,
     rotation: float = 0.0,
 ) -> jax.Array:
@@ -120,7 +121,7 @@ def eval_step(
     with rotation, in degrees, it rotated by as much to either side; with flip, the
     mirror images of these too.
     """
-    image = images.astype(jnp.float32) / 255.0
+    image = unpack(images)
     views = [image]
     if rotation:
         views += [rotate(image, rotation), rotate(image, -rotation)]

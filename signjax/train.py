@@ -1,6 +1,7 @@
 """One run, from its config to its report; called again, it resumes."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def train(
         run = workdir.describe(config, splits, len(train_set))
     require_same("config and data", (config.to_dict(), run.data["sha256"]))
     experiment = make_experiment(config, len(run.classes), len(train_set), devices)
-    batches = make_batches(config, train_set, experiment.mesh)
+    inputs = replace(train_set, images=experiment.view.inputs(train_set.images))
+    batches = make_batches(config, inputs, experiment.mesh)
     with (
         workdir.create_or_resume(directory, run, console) as checkpoints,
         Recorder(directory, splits.source, console, config.run.tensorboard) as recorder,

@@ -101,6 +101,7 @@ def _dispute(
             partial(logits_of, experiment, trained.state.variables),
             classes=classes,
             model=directory.name,
+            looked=experiment.view.hands.drawn(images) if experiment.view.hands else (),
         )
         console.info(f"sheet: {options.sheet}")
     return disputed

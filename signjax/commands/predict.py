@@ -35,8 +35,13 @@ def run(options: Options) -> None:
     trained = open_model(options, console)
     if trained.run.data["source"] == "synthetic":
         console.warning("this model was trained on synthetic hands, not on photographs")
+    if trained.experiment.view.hands:
+        # Here, as it takes what stands in this file.
+        from signjax.commands.predict_hands import predict_hands
+
+        return predict_hands(options, trained, console)
     experiment, size = trained.experiment, trained.experiment.mesh.size
-    paths, images, bad = _load(
+    paths, images, bad = load_arguments(
         options.arguments, experiment.image_size, experiment.crop_resize
     )
     if paths:
@@ -53,7 +58,7 @@ def run(options: Options) -> None:
         found = answers(
             paths, logits_of(np.stack(images)), trained.run.classes, calibration
         )
-        line = json.dumps if options.json else _line
+        line = json.dumps if options.json else line_of
         for answer in found:
             console.info(line(answer))
         if options.sheet:
@@ -68,13 +73,18 @@ def run(options: Options) -> None:
             )
             if not options.json:
                 console.info(f"sheet: {options.sheet}")
+    refuse_bad(bad, len(paths))
+
+
+def refuse_bad(bad: int, read: int) -> None:
+    """Raises InputError at the end where files were named on stderr."""
     if bad:
         raise InputError(
-            f"{bad} could not be read, for the reasons above; {len(paths)} images were"
+            f"{bad} could not be read, for the reasons above; {read} images were"
         )
 
 
-def _load(
+def load_arguments(
     arguments: tuple[str, ...], image_size: int, crop_resize: CropResize
 ) -> tuple[list[str], list[np.ndarray], int]:
     """(paths, images, number of bad files and folders); these are named on stderr."""
@@ -128,7 +138,8 @@ def answers(
     return found
 
 
-def _line(answer: dict[str, Any]) -> str:
+def line_of(answer: dict[str, Any]) -> str:
+    """An answer in a line for a person."""
     path, label, confidence = (answer[k] for k in ("path", "label", "confidence"))
     if label is not None:
         return f"{path}  {label}  {confidence:.3f}"

@@ -124,7 +124,7 @@ class Batches:
         count = size if on_disk else len(self._data.labels)
         return (
             jax.ShapeDtypeStruct(
-                (count, math.prod(self._data.images.shape[1:])), np.uint8
+                (count, math.prod(self._data.images.shape[1:])), self._data.images.dtype
             ),
             jax.ShapeDtypeStruct((count,), np.int32),
             jax.ShapeDtypeStruct((size,), np.int32),

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import (
+    ExifTags,
+    Image,
+    ImageFile,
+    ImageOps,
+    PngImagePlugin,
+    UnidentifiedImageError,
+)
 
 from signjax.data.content import HEAD_BYTES, describe_content, is_heic
 from signjax.errors import InputError, listed, one_line
@@ -78,6 +85,13 @@ def load_whole(source: str | Path | BinaryIO) -> np.ndarray:
     A JPEG of more than `_MOST_PIXELS` is reduced.
     """
     return np.array(_decode(source))
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image, EXIF orientation honored."""
+    with _open(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.height, image.width) if turned else image.size
 
 
 def _decode(source: str | Path | BinaryIO, enough: int = 0) -> Image.Image:

@@ -87,7 +87,9 @@ def report_run(
 
 def augmented_images(trained: TrainedModel, train: Dataset) -> list[np.ndarray]:
     """A few training images as a train step sees them, each uint8 [S, S, 3]."""
-    config = trained.run.config
+    config, hands = trained.run.config, trained.experiment.view.hands
+    if hands:  # whose landmarks change, not pixels
+        return hands.drawn(train.images[:_AUGMENTED])
     change = jax.jit(partial(augment, **config.augment))
     images = np.asarray(train.images[:_AUGMENTED], np.float32) / 255
     changed = np.asarray(change(images, trained.experiment.key))

@@ -27,8 +27,9 @@ def score_split(
 
 def logits_of(experiment: Experiment, variables: Any, images: Images) -> np.ndarray:
     """Float32 logits [N, C] of images uint8 [N, H, W, 3], in order."""
+    inputs = experiment.view.inputs(images)
     return predict_logits(
-        experiment.eval_step, variables, images, experiment.eval_batch_size
+        experiment.eval_step, variables, inputs, experiment.eval_batch_size
     )
 
 
@@ -62,7 +63,7 @@ def predict_logits(
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         missing = batch_size - len(batch)
-        batch = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        batch = np.pad(batch, [(0, missing)] + [(0, 0)] * (batch.ndim - 1))
         logits.append(eval_step(variables, batch))
         # At most two batches wait on the device, however fast they are read.
         jax.block_until_ready(logits[-2:-1])

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from signjax.evaluation.occlusion import overlay
-
 SHOWN = 128  # pixels a side at least of an image
 
 
@@ -31,7 +29,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"png": _png, "overlay": overlay}
+    environment.filters["png"] = _png
     page = environment.get_template(f"{template}.html.jinja")
     return page.render(values, shown=SHOWN)
 

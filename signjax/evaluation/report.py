@@ -27,7 +27,6 @@ from signjax.data.parts import Parts, open_parts
 from signjax.errors import InputError, RunError
 from signjax.evaluation import plots
 from signjax.evaluation.metrics import coverage_curve, reliability, softmax
-from signjax.evaluation.occlusion import occlusion_maps
 from signjax.evaluation.page import SHOWN, render
 from signjax.evaluation.scores import Evaluation
 from signjax.runtime.console import Console
@@ -168,8 +167,8 @@ def confusion_list(scores: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 def _worst(evaluation: Evaluation) -> list[dict[str, Any]]:
     """The wrong answers of highest confidence, and where each comes from.
 
-    Of each: name; image, uint8 [S, S, 3], as the network saw it; heat, float [S, S],
-    how much each place spoke for the wrong label; true and predicted class; confidence,
+    Of each: name; image, uint8 [S, S, 3], as the network saw it; looked, the same with
+    where it looked, see `Evaluation.looked`; true and predicted class; confidence,
     of that label, and likelihood, of the true.
     """
     data, probabilities = evaluation.data, evaluation.probabilities
@@ -180,18 +179,18 @@ def _worst(evaluation: Evaluation) -> list[dict[str, Any]]:
     if not len(wrong):
         return []
     images = data.images[wrong]
-    maps = occlusion_maps(evaluation.logits_of, images, predicted[wrong])
+    looked = evaluation.looked(images, predicted[wrong])
     return [
         {
             "name": data.names[i] if data.names else f"image {i}",
             "image": image,
-            "heat": heat,
+            "looked": shown,
             "true": data.classes[data.labels[i]],
             "predicted": data.classes[predicted[i]],
             "confidence": float(confidence[i]),
             "likelihood": float(probabilities[i, data.labels[i]]),
         }
-        for i, image, heat in zip(wrong, images, maps, strict=True)
+        for i, image, shown in zip(wrong, images, looked, strict=True)
     ]
 
 

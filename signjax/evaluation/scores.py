@@ -21,6 +21,7 @@ from signjax.evaluation.metrics import (
     selective_accuracy,
     softmax,
 )
+from signjax.evaluation.occlusion import occlusion_maps, overlay
 from signjax.workdir import TrainedModel, count_trained_on
 
 FIRM = 0.9  # the confidence from which a model's other answer disputes a label
@@ -51,6 +52,13 @@ class Evaluation:
         """Float32 logits [N, C] of images uint8 [N, S, S, 3]."""
         experiment, state = self.trained.experiment, self.trained.state
         return logits_of(experiment, state.variables, images)
+
+    def looked(self, images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        """Images, uint8 [N, S, S, 3], with what spoke for a label, or with hands."""
+        if hands := self.trained.experiment.view.hands:
+            return hands.drawn(images)
+        maps = occlusion_maps(self.logits_of, images, labels)
+        return list(map(overlay, images, maps))
 
     @property
     def probabilities(self) -> np.ndarray:

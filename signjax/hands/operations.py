@@ -84,9 +84,16 @@ def _depthwise_conv(operator: Operator, x: Array, kernel: Array, bias: Array) ->
     vectorises; with strides of 2 one of the even or odd rows and columns. The barrier
     keeps XLA from computing what comes before anew for each tap.
     """
-    (down, across), padding = _window(operator, x, kernel.shape[1:3])
+    strides, padding = _window(operator, x, kernel.shape[1:3])
+    return _sum_of_taps(x, kernel, bias, strides, padding, operator.shape[1:3])
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))  # equal layers are traced once
+def _sum_of_taps(
+    x: Array, kernel: Array, bias: Array, strides: Any, padding: Any, size: Any
+) -> Array:
+    (down, across), (height, width), channels = strides, size, x.shape[3]
     padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    (height, width), channels = operator.shape[1:3], x.shape[3]
     phases: dict[tuple[int, int], Array] = {}
     result = jnp.tile(bias, width).reshape(1, 1, -1)
     for i, j in np.ndindex(*kernel.shape[1:3]):

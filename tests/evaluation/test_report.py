@@ -68,7 +68,7 @@ def report(mistakes: int = 2, epochs: int = 3) -> dict[str, Any]:
     mistake = {
         "name": "photos/7.png",
         "image": rng.integers(0, 256, (48, 48, 3)).astype(np.uint8),
-        "heat": rng.normal(size=(48, 48)),
+        "looked": rng.integers(0, 256, (48, 48, 3)).astype(np.uint8),
         "true": "cat",
         "predicted": "<dog>",
         "confidence": 0.9,

@@ -76,7 +76,9 @@ def draw_state(
     model: nn.Module, optimizer: optax.GradientTransformation, frozen: bool
 ) -> TrainState:
     """A start drawn with NumPy: the initialisers take longer to compile than steps."""
-    create = partial(create_state, model=model, optimizer=optimizer, image_size=SIZE)
+    create = partial(
+        create_state, model=model, optimizer=optimizer, input_shape=(SIZE, SIZE, 3)
+    )
     shapes = jax.eval_shape(create, jax.random.key(0))
     rng = np.random.default_rng(5)
 
