@@ -14,15 +14,15 @@ from tests.conftest import ROOT
 # A module may import what ranks below it, and the modules of its own package.
 ORDER = (
     "__version__", "errors", "config runtime", "augment ops synthetic", "models",
-    "data", "optim state", "step", "hands", "view", "experiment",
-    "workdir",
+    "data", "optim state", "step", "hands", "view", "experiment", "workdir",
     "evaluation pretrained", "loop", "benchmark export train", "commands",
 )  # fmt: skip
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
 MAIN_IMPORTS = ("signjax.commands", "signjax.errors", "signjax.runtime.console")
 # These unpack a config's groups; all others take plain values.
 CONFIG_READERS = {
-    "config.py", "data/load.py", "view.py", "experiment.py", "workdir.py", "evaluation/final.py",
+    "config.py", "data/load.py", "view.py", "experiment.py", "workdir.py",
+    "evaluation/final.py",
     "pretrained/load.py", "train.py", "benchmark/sweep.py", "commands/train.py",
     "export/trained.py",
     "commands/evaluate.py",

@@ -58,7 +58,15 @@ def pretrained_on(trained: TrainedModel) -> str:
 
 
 def answering(trained: TrainedModel, calibration: Calibration | None) -> Answering:
-    """What `trained`, in float32, and its calibration answer by."""
+    """What `trained`, in float32, and its calibration answer by.
+
+    Raises InputError for a model of hands, whose finder an export has not.
+    """
+    if trained.experiment.view.hands:
+        raise InputError(
+            "--mode=export writes networks of pixels, and this model's hands are found "
+            "by others: give the --workdir of a ResNet or CNN"
+        )
     return Answering(
         model=trained.experiment.model,
         variables=jax.tree.map(np.asarray, trained.state.variables),
