@@ -113,6 +113,9 @@ def test_it_learns_looks_once_at_each_picture_and_predicts_with_a_place(
     lines = printed(capsys, flags[0], flags[1], *map(str, names[:2]))
     assert " at " in lines[0] and lines[1].endswith("unsure  no hand found")
 
+    with pytest.raises(InputError, match="this model's hands are found by others"):
+        printed(capsys, "--mode=export", flags[1], f"--output={tmp_path / 'out'}")
+
 
 def test_a_finished_run_finds_no_hand_again(
     trained: Path, finder: ColorFinder, tmp_path: Path
