@@ -89,9 +89,12 @@ def load_whole(source: str | Path | BinaryIO) -> np.ndarray:
 
 def upright_size(path: str | Path) -> tuple[int, int]:
     """Width and height of an image, EXIF orientation honored."""
-    with _open(path) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return (image.height, image.width) if turned else image.size
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        with _open(file, head) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (image.height, image.width) if turned else image.size
 
 
 def _decode(source: str | Path | BinaryIO, enough: int = 0) -> Image.Image:
