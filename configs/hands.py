@@ -6,6 +6,10 @@ python main.py --config=configs/hands.py --config.model.hands=FOLDER
 It learns the ten digits from SIGNS and the Ankara digits, like configs/digits.py. The
 two hand networks are downloaded into the cache, or FOLDER holds them; the landmarks of
 each picture, found once, are kept there too.
+
+SIGNS test, leak-free 1.000 ± 0.000; unseen signers, 0 to 9, 0.996 ± 0.007 (n = 3); 6
+minutes on 2 cores of an AMD EPYC beside other work, landmarks found before. Of the 63
+development scenes 0.963 ± 0.009.
 """
 
 from signjax.config import Config, default_config

@@ -1,12 +1,13 @@
 """The table of configs/hands.py in docs/results.md, of what hands.py recorded."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
 from experiments.hands import read
+from experiments.markdown import measured_on, table
 from signjax.data.leaks import SIGNS_TEST_LEAKS
 from signjax.evaluation.metrics import calibration_error
 
@@ -15,10 +16,8 @@ HEADER = (
 )
 
 
-def contents(
-    measured_on: Callable[[Sequence[Mapping[str, Any]]], str],
-) -> tuple[str, list[tuple[str, ...]], str]:
-    """(header, lines, note) for `tables.table`."""
+def scores() -> str:
+    """What configs/hands.py reaches on unseen people and in rooms."""
     rows = read()
     n = len(rows)
     people = sum(len(row["ankara"]["labels"]) for row in rows)
@@ -51,7 +50,7 @@ def contents(
         f"without any found is wrong. {measured_on(rows)}. "
         "`experiments/results/hands.json`, by `python -m experiments.hands`."
     )
-    return HEADER, lines, note
+    return table(HEADER, lines, note)
 
 
 def scored(

@@ -15,7 +15,7 @@ import numpy as np
 from experiments import ablation as ablations
 from experiments import accuracy as accuracies
 from experiments import calibration as calibrations
-from experiments import digits, hands_table
+from experiments import digits, hands, hands_table
 from experiments.exports import exports
 from experiments.markdown import Rows, measured_on, table
 from signjax.data.leaks import SIGNS_TEST_LEAKS
@@ -292,16 +292,17 @@ def readme_accuracy() -> str:
         runs = [row for row in accuracies.read() if row["config"] == config]
         scores = [_spread(runs, key, 3) for key in TESTS[1:]]
         lines.append((f"`configs/{config}`", *scores, _minutes(runs), len(runs)))
-    runs = [
-        {
-            "signs": float(_selective([row], "signs", SIGNS_TEST_LEAKS)[0]),
-            "ankara": float(_selective([row], "ankara")[0]),
-        }
-        for row in digits.read()
-    ]
-    scores = [_spread(runs, key, 3) for key in ("signs", "ankara")]
-    name = "`configs/digits.py`, digits 0 to 9"
-    lines.append((name, *scores, _minutes(digits.read()), len(runs)))
+    for study, name in ((digits, "digits"), (hands, "hands")):
+        runs = [
+            {
+                "signs": float(_selective([row], "signs", SIGNS_TEST_LEAKS)[0]),
+                "ankara": float(_selective([row], "ankara")[0]),
+            }
+            for row in study.read()
+        ]
+        scores = [_spread(runs, key, 3) for key in ("signs", "ankara")]
+        words = f"`configs/{name}.py`, digits 0 to 9"
+        lines.append((words, *scores, _minutes(study.read()), len(runs)))
     header = "recipe | SIGNS test, leak-free | unseen signers | minutes | n"
     return table(header, lines)
 
@@ -362,7 +363,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "Accuracy on SIGNS": accuracy,
     "Calibration": calibration,
     "Ten digits": ten_digits,
-    "Hands anywhere": lambda: table(*hands_table.contents(measured_on)),
+    "Hands anywhere": hands_table.scores,
     "Ablations": ablation,
     "Speed": speed,
     "Start-up": startup,

@@ -123,7 +123,10 @@ def test_the_words_are_the_field_s(page: Path) -> None:
     assert [words for words in UNLEARNED if words in text] == []
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet", "resnet_pretrained", "digits"])
+RECIPES = ("cnn", "resnet", "resnet_pretrained", "digits", "hands")
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipes_say_what_they_reach(root: Path, name: str) -> None:
     """As README's table does, which a test holds against the result files."""
     text = (root / "README.md").read_text("utf-8")
