@@ -81,7 +81,8 @@ def fingers_of(points: Array) -> tuple[Array, Array]:
 def mix_fingers(points: Array, key: Array, count: int) -> Array:
     """`count` hands with fingers of others, in poses of NO_DIGITS; [B, 2, 21, 3].
 
-    A finger is taken from its base on, so it stands where the hand's own stood.
+    A finger is taken from its base on, so it stands where the hand's own stood. Where
+    no hand of the batch has one that suits, any other stands in.
     """
     pattern_key, finger_key, hand_key = jax.random.split(key, 3)
     chosen = jax.random.randint(pattern_key, (count,), 0, len(NO_DIGITS))

@@ -40,8 +40,8 @@ def hand(*stretched: int) -> np.ndarray:
     return points
 
 
-# 1 to 5, and 6 with a folded thumb, as MediaPipe's landmarks may show it.
-SHOWN = [(1,), (1, 2), (0, 1, 2), (1, 2, 3, 4), (0, 1, 2, 3, 4), (1, 2, 3)]
+# 1 to 5, and 6 and 9 with a folded thumb, as MediaPipe's landmarks may show them.
+SHOWN = [(1,), (1, 2), (0, 1, 2), (1, 2, 3, 4), (0, 1, 2, 3, 4), (1, 2, 3), (2, 3, 4)]
 POINTS = np.stack([np.stack([hand(*fingers)] * 2) for fingers in SHOWN * 4])
 
 
@@ -93,7 +93,7 @@ def test_outliers_come_first_and_the_others_stay(count: int) -> None:
 
 
 def test_noise_and_tilt_are_of_the_size_asked_for() -> None:
-    records = from_poses(jnp.asarray(np.repeat(POINTS, 20, axis=0)), jnp.ones(480))
+    records = from_poses(jnp.asarray(np.repeat(POINTS, 20, axis=0)), jnp.ones(560))
     before = np.asarray(poses(records))
     noisy = np.asarray(
         poses(vary(records, KEY, rotation=0.0, noise=0.02, outlier_count=0))
@@ -107,7 +107,7 @@ def test_noise_and_tilt_are_of_the_size_asked_for() -> None:
 
 
 def test_a_tilt_is_a_rotation_in_space() -> None:
-    found = np.asarray(tilt(jnp.asarray(POINTS), jnp.full(24, 0.3), jnp.full(24, -0.2)))
+    found = np.asarray(tilt(jnp.asarray(POINTS), jnp.full(28, 0.3), jnp.full(28, -0.2)))
     np.testing.assert_allclose(
         np.linalg.norm(found, axis=-1), np.linalg.norm(POINTS, axis=-1), atol=1e-5
     )
