@@ -133,6 +133,6 @@ def test_recipes_say_what_they_reach(root: Path, name: str) -> None:
     row = re.search(rf"^\| `configs/{name}\.py`.*$", text, re.MULTILINE)
     assert row
     header = (root / "configs" / f"{name}.py").read_text("utf-8").split('"""')[1]
-    figures = re.findall(r"0\.\d+ ± 0\.\d+", row[0])
+    figures = re.findall(r"[01]\.\d+ ± 0\.\d+", row[0])
     assert len(figures) == 2
     assert [figure for figure in figures if figure not in header] == []
