@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from flax import linen as nn
 
+from signjax.errors import InputError
 from signjax.export.graph import Graph
 from signjax.models import CNN, ResNet
 from signjax.ops.convolution import same_padding
@@ -18,7 +19,7 @@ def add_network(
 ) -> str:
     """The logits, float32 [N, C], of normalized images, float32 [N, 3, S, S].
 
-    variables: the model's, as numpy arrays.
+    variables: the model's, as numpy arrays. Raises InputError for another network.
     """
     params, stats = variables["params"], variables.get("batch_stats", {})
     if isinstance(model, CNN):
@@ -26,7 +27,10 @@ def add_network(
     elif isinstance(model, ResNet):
         features = _add_resnet(graph, model, params, stats, images)
     else:
-        raise TypeError(f"no ONNX nodes are known for {type(model).__name__}")
+        raise InputError(
+            f"a {type(model).__name__} cannot be exported: signjax/export/network.py "
+            "writes CNN and ResNet; add its nodes there"
+        )
     head = params["head"]
     kernel = head["kernel"]
     if isinstance(model, CNN):  # it flattens [H, W, C], the nodes [C, H, W]

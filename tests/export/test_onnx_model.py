@@ -1,12 +1,15 @@
 """model.onnx answers as the program does, from the photograph on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from flax import linen as nn
 from PIL import Image
 
 from signjax.data.image import CropResize, square_resize
+from signjax.errors import InputError
 from tests.helpers.exported import (
     MANY_VIEWS,
     MODELS,
@@ -94,3 +97,12 @@ def test_the_file_says_its_classes():
     model = onnx_model(make("cnn"))
     (classes,) = [x.value for x in model.metadata_props if x.key == "classes"]
     assert json.loads(classes) == ["a", "b", "c", "d"]
+
+
+def test_a_network_without_nodes_is_named():
+    class Other(nn.Module):
+        pass
+
+    other = replace(make("cnn"), model=Other())
+    with pytest.raises(InputError, match=r"a Other cannot be exported: .*network\.py"):
+        onnx_model(other)
