@@ -93,6 +93,11 @@ def plan(
             varied = vary(config, dtype, batch_size, augmented=program != "bare")
             check_batch_size(varied, train_size, count)
             experiment = make_experiment(varied, CLASSES, train_size, devices[:count])
+            if experiment.view.hands:
+                raise InputError(
+                    f"--mode=benchmark times networks of pixels, and {config.name} "
+                    "learns landmarks, in seconds: give another --config"
+                )
             small = devices[0].platform != "cpu" or isinstance(experiment.model, CNN)
             if program != "epoch" or small or "program" in sweep:
                 yield SweepPoint(

@@ -21,7 +21,7 @@ def run(options: Options) -> None:
     """Prints a line a layer of --config's network in order, and the totals last."""
     devices = require_devices(options.require_device)
     experiment = make_experiment(options.config, SIGNS_CLASSES, 0, devices)
-    shape = (1, experiment.image_size, experiment.image_size, 3)
+    shape = (1, *experiment.view.input_shape)
     console = Console()
     console.info(
         f"{experiment.name}: {SIGNS_CLASSES} classes, input {_shape(shape[1:])}"

@@ -14,7 +14,7 @@ from PIL import Image
 from configs.hands import get_config
 from signjax.commands.cli import run
 from signjax.commands.parse import parse
-from signjax.config import Config, check
+from signjax.config import Config, check, default_config
 from signjax.errors import InputError, RunError
 from signjax.hands import inputs
 from signjax.hands.inputs import HandInputs
@@ -164,3 +164,25 @@ def test_what_changes_pixels_is_refused(key: str) -> None:
     config.update_from_flattened_dict({key: value})
     with pytest.raises(InputError, match=f"{key} is {value}, which changes pixels"):
         check(config)
+
+
+def test_other_models_find_no_hands() -> None:
+    config = default_config()
+    config.model.hands = "folder"
+    with pytest.raises(InputError, match="hands is 'folder', which only hands takes"):
+        check(config)
+
+
+def test_the_summary_is_of_its_own_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, "--mode=summary", "--config=configs/hands.py")
+    assert lines[0] == "hands: 6 classes, input 142"
+    counts = [142 * 128 + 128, 128 * 128 + 128, 128 * 6 + 6]
+    for line, layer, count in zip(
+        lines[2:5], ("dense1", "dense2", "head"), counts, strict=True
+    ):
+        assert line.split()[0] == layer and f" {count:,} " in line
+
+
+def test_the_benchmark_refuses_it() -> None:
+    with pytest.raises(InputError, match="hands learns landmarks, in seconds"):
+        run(parse(["main.py", "--mode=benchmark", "--config=configs/hands.py"]))
