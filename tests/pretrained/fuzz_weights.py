@@ -47,11 +47,11 @@ def small(case: str) -> dict[str, np.ndarray]:
 
 
 WRITERS: dict[str, Callable[[Path], Path]] = {
-    "keras": lambda path: write_keras_zip(path, small("keras_model"), CONFIG),
-    "h5": lambda path: write_keras_h5(path, small("keras_model"), CONFIG),
-    "weights.h5": lambda path: write_keras_weights(path, small("keras_applications")),
-    "safetensors": lambda path: write_safetensors(path, small("torchvision")),
     "msgpack": lambda path: write_msgpack(path, small("flax")),
+    "safetensors": lambda path: write_safetensors(path, small("torchvision")),
+    "weights.h5": lambda path: write_keras_weights(path, small("keras_applications")),
+    "h5": lambda path: write_keras_h5(path, small("keras_model"), CONFIG),
+    "keras": lambda path: write_keras_zip(path, small("keras_model"), CONFIG),
 }
 
 
