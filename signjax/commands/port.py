@@ -17,6 +17,7 @@ from signjax.pretrained.load import (
     open_weights,
     ported_config,
     ported_state,
+    refuse_unportable,
 )
 from signjax.pretrained.port import Ported, Variables, imagenet_classes
 from signjax.runtime.checkpoint import Checkpoints
@@ -29,6 +30,7 @@ def run(options: Options) -> None:
     directory = Path(options.workdir)
     if (directory / "run.json").exists() and workdir.has_results(directory):
         raise InputError(f"--workdir {directory} holds a run already: give another")
+    refuse_unportable(options.weights)
     enable_compilation_cache()
     console = Console()
     devices = require_devices(options.require_device)[:1]  # for no more than one image

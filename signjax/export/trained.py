@@ -67,6 +67,11 @@ def answering(trained: TrainedModel, calibration: Calibration | None) -> Answeri
             "--mode=export writes networks of pixels, and this model's hands are found "
             "by others: give the --workdir of a ResNet or CNN"
         )
+    if trained.run.config.data.letterbox:
+        raise InputError(
+            "--mode=export writes what takes the centered square, and this model's "
+            "photographs are letterboxed: train without --config.data.letterbox"
+        )
     return Answering(
         model=trained.experiment.model,
         variables=jax.tree.map(np.asarray, trained.state.variables),

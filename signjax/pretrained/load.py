@@ -103,6 +103,19 @@ def configured_preprocessing(config: Config) -> Preprocessing:
     return Preprocessing(**{key: config.data[key] for key in _OF_DATA}, **config.tta)
 
 
+def refuse_unportable(given: str) -> None:
+    """Raises InputError for a workdir whose way of looking at images no port keeps."""
+    path = Path(os.path.expanduser(given))
+    if not (path / "run.json").exists():
+        return
+    config = workdir.read(path).config
+    if config.model.name == "hands" or config.data.letterbox:
+        raise InputError(
+            f"weights {given}: of a model that looks at letterboxed images or "
+            "at hands, which a port does not keep: predict with that workdir"
+        )
+
+
 def ported_config(ported: Ported) -> Config:
     """The config of a workdir that holds ported weights and has not trained."""
     config = default_config()

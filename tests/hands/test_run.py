@@ -115,6 +115,9 @@ def test_it_learns_looks_once_at_each_picture_and_predicts_with_a_place(
 
     with pytest.raises(InputError, match="this model's hands are found by others"):
         printed(capsys, "--mode=export", flags[1], f"--output={tmp_path / 'out'}")
+    with pytest.raises(InputError, match="which a port does not keep"):
+        weights = f"--weights={trained}"
+        printed(capsys, "--mode=port", weights, f"--workdir={tmp_path / 'ported'}")
 
 
 def test_a_finished_run_finds_no_hand_again(
