@@ -73,12 +73,11 @@ def main() -> int:
             for outcome in PARTS[part](done):
                 add(rows, part, outcome)
                 given.output.write_text(json.dumps(rows, indent=1) + "\n")
-    print(
-        "| promise | n | equal | refused in one line | faults |\n|---|---|---|---|---|"
-    )
+    names = ("promise", "n", EQUAL, REFUSED, OTHER)
+    print(f"| {' | '.join(names)} | faults |\n{'|---' * 6}|")
     for row in rows:
-        values = (row[name] for name in ("promise", "n", EQUAL, REFUSED))
-        print("|", *values, len(row["faults"]), "|", sep=" | ")
+        values = [*(row[name] for name in names), len(row["faults"])]
+        print(f"| {' | '.join(map(str, values))} |")
     return int(any(row["faults"] for row in rows))
 
 

@@ -25,27 +25,23 @@ def small_disk(folder: Path) -> Iterator[Callable[[int], None]]:
     """Gives what sets the bytes of an empty disk at `folder`, which it makes."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        print("no tmpfs may be mounted: RLIMIT_FSIZE limits each file instead")
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        try:
-            yield lambda size: resource.setrlimit(
-                resource.RLIMIT_FSIZE, (size, before[1])
-            )
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        return
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def resize(size: int) -> None:
+        if mounted:
+            again = ["mount", "-o", f"remount,size={size}", str(folder)]
+            subprocess.run(again, check=True)
+        else:
+            print("no tmpfs may be mounted: RLIMIT_FSIZE limits each file instead")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+
     try:
-        yield (
-            lambda size: (
-                subprocess.run(
-                    ["mount", "-o", f"remount,size={size}", str(folder)], check=True
-                )
-                and None
-            )
-        )
+        yield resize
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
 
 
 def measure_training(done: int) -> Iterator[Outcome]:
