@@ -56,8 +56,8 @@ class Options:
     config: Config = _flag(None, "config file, with a variant after a colon",
         "train! summary! benchmark!", example="configs/resnet.py")
     workdir: str = _flag("",
-        "of the run; by default train: runs/NAME, predict: the recogniser in the box",
-        "train evaluate! predict export! demo! port! audit", example="runs/resnet")
+        "of the run; by default train: runs/NAME, others: the recogniser in the box",
+        "train evaluate! predict export demo port! audit", example="runs/resnet")
     data: str = _flag("", "h5 file of the SIGNS layout or folder of class folders",
         "evaluate export demo audit!", example="photos")
     output: str = _flag("", "file to write: JSON; evaluate: or CSV; export: a folder",

@@ -1,4 +1,4 @@
-"""--mode=export: the model of --workdir for other programs, checked, in a folder."""
+"""--mode=export: a trained model for other programs, checked, in a folder."""
 
 from pathlib import Path
 from shlex import quote
@@ -8,7 +8,12 @@ import jax
 import numpy as np
 
 from signjax.commands.cli import Options
-from signjax.commands.common import load_own_splits, open_model, require_packages
+from signjax.commands.common import (
+    load_own_splits,
+    model_directory,
+    open_model,
+    require_packages,
+)
 from signjax.data.dataset import Dataset, match_classes
 from signjax.data.image import resize_images
 from signjax.data.parts import load_labelled
@@ -61,8 +66,8 @@ def run(options: Options) -> None:
 
 
 def evaluation_to_export(options: Options, console: Console) -> Evaluation:
-    """The model of --workdir in float32 on the CPU, with images to check it on."""
-    directory = Path(options.workdir)
+    """The model in float32 on the CPU, with images to check it on."""
+    directory = model_directory(options)
     trained = in_float32(open_model(options, console))
     calibration = read_calibration(directory, trained.step, console.warning)
     if why := why_no_abstention(calibration):
@@ -86,6 +91,8 @@ def _images(
         )
         return match_classes(labelled, run.classes)[0], Path(options.data).name
     try:
+        if not options.workdir:
+            raise InputError("the package comes without the photographs of its tests")
         splits = load_own_splits(Path(options.workdir), run, console.warning)
         return splits.test, f"{splits.source} test"
     except (InputError, RunError) as error:

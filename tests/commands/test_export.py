@@ -146,10 +146,19 @@ def test_a_folder_with_files_is_left_alone(trained: Path, tmp_path: Path) -> Non
     assert digest(tmp_path) == before
 
 
+def test_without_a_workdir_it_writes_the_recogniser_in_the_box(tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    done = main("--mode=export", f"--output={folder}", "--precision=float16")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("model: the recogniser in the box")
+    assert "no scores are told" in done.stderr
+    assert json.loads((folder / "model.json").read_text())["classes"] == [*"0123456789"]
+    assert (folder / "model.onnx").stat().st_size <= 3_000_000
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--output=x",), "--workdir is missing"),
         (("--workdir={run}",), "--output is missing"),
         (("--workdir={run}", "--output=x", "--precision=float8"), "float16"),
         (("--workdir=nowhere", "--output=x"), "holds no run"),
