@@ -50,8 +50,8 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "msgpack": lambda path: write_msgpack(path, small("flax")),
     "safetensors": lambda path: write_safetensors(path, small("torchvision")),
     "weights.h5": lambda path: write_keras_weights(path, small("keras_applications")),
-    "h5": lambda path: write_keras_h5(path, small("keras_model"), CONFIG),
-    "keras": lambda path: write_keras_zip(path, small("keras_model"), CONFIG),
+    "model.h5": lambda path: write_keras_h5(path, small("keras_model"), CONFIG),
+    ".keras": lambda path: write_keras_zip(path, small("keras_model"), CONFIG),
 }
 
 
@@ -82,7 +82,7 @@ def _spots(value: object):
 def with_config(kind: str, sound: bytes, config: str) -> bytes:
     """A sound file with another configuration."""
     file = io.BytesIO(sound)
-    if kind == "h5":
+    if kind == "model.h5":
         with h5py.File(file, "a") as root:
             root.attrs["model_config"] = config
         return file.getvalue()
@@ -120,7 +120,7 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
         sound, expected = path.read_bytes(), read_weights(path)
         for index in range(count):
             rng = np.random.default_rng((seed, index))
-            if kind in ("keras", "h5") and rng.random() < 0.5:
+            if kind in ("model.h5", ".keras") and rng.random() < 0.5:
                 path.write_bytes(with_config(kind, sound, change_config(CONFIG, rng)))
             else:
                 path.write_bytes(mutate(sound, rng))
