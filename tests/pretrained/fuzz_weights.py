@@ -127,7 +127,9 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
             start = time.monotonic()
             try:
                 outcomes[outcome(path, expected)] += 1
-            except BaseException as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # a panic in Rust is no Exception
                 faults.append(f"{kind} {seed} {index}: {error!r}")
             if time.monotonic() - start > SECONDS:
                 faults.append(f"{kind} {seed} {index}: more than {SECONDS} s")
