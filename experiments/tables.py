@@ -281,7 +281,8 @@ def promises() -> str:
         "Other values: of files without a checksum, which cannot tell. "
         "A fault is a traceback, a second line, something lost or left in part, or a "
         f"wrong answer. {measured_on(rows)}. `benchmarks/results/promises.json`, by "
-        "`python -m tests.promises`.",
+        "`python -m tests.promises` and, of mutated images and tables, by `python -m "
+        "tests.data.fuzz_images`.",
     )
 
 
