@@ -32,7 +32,7 @@ sets keys of it; the command line overrides any key by its name, as
         text += "| key | default | legal | is |\n|---|---|---|---|\n"
         for key in keys:
             legal = key.expected.replace("'", "`")
-            only = " (resnet50 alone)" if key.resnet else ""
+            only = f" ({key.model} alone)" if key.model else ""
             text += (
                 f"| `{key.name}` | `{key.default!r}` | {legal} | {key.help}{only} |\n"
             )

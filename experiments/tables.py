@@ -182,7 +182,7 @@ def speed() -> str:
         "work | processor | baseline | its time | signjax's | baseline / signjax "
         "| pairs | memory, GB",
         map(_speed_line, rows),
-        "Median over the pairs (least to most): more than 1 means that signjax is "
+        "Median over the pairs (min to max): more than 1 means that signjax is "
         "faster. Memory: the process's largest, baseline and signjax. Other programs "
         f"took more than {DISTURBED:.0%} of the cores in a pair of: "
         f"{'; '.join(disturbed) or 'none'}. {measured_on(rows)}, float32. "
@@ -322,7 +322,7 @@ def readme_speed() -> str:
         lowest, highest = ratio["min"], ratio["max"]
         spread = f"{ratio['median']:.2f} ({lowest:.2f} to {highest:.2f})"
         lines.append((work, f"{baseline} {its}", own, spread))
-    header = "work, 2 cores of Intel Xeon | baseline | signjax | ratio (least to most)"
+    header = "work, 2 cores of Intel Xeon | baseline | signjax | ratio (min to max)"
     return table(header, lines)
 
 

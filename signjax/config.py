@@ -34,13 +34,13 @@ class Rule(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A row of the table. resnet: whether only resnet50 takes it."""
+    """A row of the table. model: the one that takes it; empty: all do."""
 
     name: str
     default: Any
     rule: Rule
     help: str
-    resnet: bool = False
+    model: str = ""
 
     @property
     def expected(self) -> str:
@@ -93,6 +93,8 @@ NAME = Rule(
     "a name for the workdir runs/NAME, without / and \\",
 )
 
+RESNET = "resnet50"
+
 # fmt: off
 TABLE = (
     Key("name", "base", NAME, "names the default workdir, runs/NAME"),
@@ -101,25 +103,25 @@ TABLE = (
     Key("dtype", "auto", one_of("auto", "float32", "bfloat16"),
         "of activations; auto: float32 on the CPU, bfloat16 elsewhere"),
 
-    Key("model.name", "cnn", one_of("cnn", "resnet50", "hands"), "the network"),
+    Key("model.name", "cnn", one_of("cnn", RESNET, "hands"), "the network"),
     Key("model.hands", "mediapipe-hands", TEXT,
-        "what finds the hands of model hands: that name, or a folder of its two files"),
+        "what finds the hands: that name, or a folder of its two files", model="hands"),
     Key("model.weights", "", TEXT, "pretrained: a file, a workdir or a published name"),
     Key("model.init", "keras", one_of("keras", "he"),
         "keras: glorot-uniform, +-0.05 in identity blocks; he: normal"),
-    Key("model.width", 64, at_least(1), "channels of the stem", resnet=True),
-    Key("model.stage_sizes", (3, 4, 6, 3), BLOCKS, "blocks a stage", resnet=True),
+    Key("model.width", 64, at_least(1), "channels of the stem", model=RESNET),
+    Key("model.stage_sizes", (3, 4, 6, 3), BLOCKS, "blocks a stage", model=RESNET),
     Key("model.stride_on", "3x3", one_of("1x1", "3x3"),
-        "the layer that strides: 1x1 (v1, Keras), 3x3 (v1.5)", resnet=True),
-    Key("model.pool_padding", 1, one_of(0, 1), "of the stem's max-pool", resnet=True),
+        "the layer that strides: 1x1 (v1, Keras), 3x3 (v1.5)", model=RESNET),
+    Key("model.pool_padding", 1, one_of(0, 1), "of the stem's max-pool", model=RESNET),
     Key("model.same_padding", False, SWITCH,
-        "pad what strides as TensorFlow, as Flax's ImageNet example does", resnet=True),
-    Key("model.conv_bias", False, SWITCH, "biases in convolutions", resnet=True),
+        "pad what strides as TensorFlow does, and Flax's example", model=RESNET),
+    Key("model.conv_bias", False, SWITCH, "biases in convolutions", model=RESNET),
     Key("model.zero_init_last_scale", True, SWITCH,
-        "each block starts as the identity", resnet=True),
+        "each block starts as the identity", model=RESNET),
     Key("model.bn_momentum", 0.9, OPEN_FRACTION,
-        "weight of the old running statistics", resnet=True),
-    Key("model.bn_epsilon", 1e-5, POSITIVE, "added to variances", resnet=True),
+        "weight of the old running statistics", model=RESNET),
+    Key("model.bn_epsilon", 1e-5, POSITIVE, "added to variances", model=RESNET),
 
     Key("data.source", "auto",
         one_of("auto", "signs", "folder", "digits", "ankara", "synthetic"),
@@ -170,18 +172,18 @@ TABLE = (
     Key("train.label_smoothing", 0.0, within(0, 1), "of a label, over all classes"),
     Key("train.outlier_fraction", 0.0, within(0, 1),
         "of a batch, out-of-distribution images instead (outlier exposure)"),
-    Key("train.freeze_backbone", False, SWITCH, "train the head alone", resnet=True),
+    Key("train.freeze_backbone", False, SWITCH, "train the head alone", model=RESNET),
     Key("train.recalibrate_batch_norm", False, SWITCH,
-        "take its statistics anew after the last step", resnet=True),
+        "take its statistics anew after the last step", model=RESNET),
 
     Key("optimizer.name", "adam", one_of("sgd", "adam", "adamw"), "sgd: with Nesterov"),
     Key("optimizer.learning_rate", 1e-3, POSITIVE, "the peak"),
     Key("optimizer.schedule", "constant", one_of("constant", "cosine"), "cosine: to 0"),
     Key("optimizer.warmup_epochs", 0.0, at_least(0), "linear, from 0 to the peak"),
     Key("optimizer.layer_decay", 1.0, SHARE,
-        "the learning rate's factor a stage further down", resnet=True),
+        "the learning rate's factor a stage further down", model=RESNET),
     Key("optimizer.head_epochs", 0.0, at_least(0),
-        "at the start, in which only the head learns", resnet=True),
+        "at the start, in which only the head learns", model=RESNET),
     Key("optimizer.weight_decay", 0.0, at_least(0), "of kernels alone; sgd and adamw"),
     Key("optimizer.momentum", 0.9, within(0, 1), "sgd"),
     Key("optimizer.epsilon", 1e-7, POSITIVE, "adam and adamw"),
@@ -271,9 +273,10 @@ def check(config: Config) -> None:
     for conflict in CONFLICTS:
         if conflict.found(config):
             raise _refusal(config, conflict.key, conflict.why.format(**config))
-    for key in TABLE if config.model.name != "resnet50" else ():
-        if key.resnet and field(config, key.name) != key.default:
-            why = f"which only resnet50 takes: leave it out for {config.model.name}"
+    for key in TABLE:
+        others = key.model and key.model != config.model.name
+        if others and field(config, key.name) != key.default:
+            why = f"which only {key.model} takes: leave it out for {config.model.name}"
             raise _refusal(config, key.name, why)
     for key in TABLE if config.model.name == "hands" else ():
         of_pixels = key.name.startswith(("augment.", "tta."))

@@ -70,12 +70,14 @@ def train(
             # Ctrl-C, which has nothing to save yet, is obeyed at once.
             with console.if_slow("compiling the train step (kept for later runs)"):
                 step = experiment.compile_train_step(state, batches.shapes())
+            # Without validation images the best checkpoint is the test's choice.
             held_out = "validation" if validation else "test"
             state = train_loop(
                 state,
                 experiment,
                 batches,
                 train_step=step,
+                # BatchNorm is recalibrated without the synthetic hands.
                 finish=partial(experiment.finish, images=train_part.images),
                 evaluate=partial(
                     score_split, experiment, held_out, validation or splits.test
@@ -106,7 +108,7 @@ def _header(
         "workdir": str(directory),
         "device": describe_devices(experiment.devices),
         **data,
-        "model": f"{experiment.name}, {experiment.dtype}",
+        "model": f"{type(experiment.model).__name__}, {experiment.dtype}",
         "parameters": f"{count:,} trainable",
         "steps": steps,
     }

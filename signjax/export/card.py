@@ -167,10 +167,11 @@ def _answers(record: dict[str, Any]) -> str:
 def _origin(record: dict[str, Any]) -> str:
     data, licence = record["data"], record["licence"]
     source = data["source"]
+    kind = KINDS.get(source, KINDS["folder"])
     came = (
         "The weights were ported from another program's file"
         if source == "ported"
-        else f"Trained on {data['train_count']:,} images: {KINDS[source]}"
+        else f"Trained on {data['train_count']:,} images: {kind}"
     )
     if begun := record["pretrained"]:
         came += f", from the pretrained weights `{begun}`, whose licence holds too"

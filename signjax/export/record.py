@@ -42,7 +42,7 @@ def model_record(
     """
     data = {key: trained.run.data[key] for key in ("source", "sha256")}
     data |= {key: trained.run.data.get(key) for key in ("train_count", "test_count")}
-    licence, reason = LICENCES[data["source"]]
+    licence, reason = LICENCES.get(data["source"], LICENCES["folder"])
     prepared = answering.preprocessing._asdict()
     leaves = jax.tree.leaves(answering.variables["params"])
     return {

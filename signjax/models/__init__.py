@@ -1,5 +1,6 @@
 """The networks, by the name that a config gives."""
 
+from dataclasses import fields
 from typing import Any
 
 import jax
@@ -10,38 +11,30 @@ from signjax.models.cnn import CNN
 from signjax.models.hands import HandClassifier
 from signjax.models.resnet import ResNet
 
-__all__ = ["CNN", "HandClassifier", "ResNet", "depth_below_head", "make_model"]
+NETWORKS: dict[str, type[nn.Module]] = {
+    "cnn": CNN,
+    "resnet50": ResNet,
+    "hands": HandClassifier,
+}
 
 
-def make_model(
-    name: str,
-    *,
-    init: str,
-    weights: str = "",
-    hands: str = "",
-    dtype: str,
-    **options: Any,
-) -> nn.Module:
+def make_model(name: str, *, init: str, dtype: str, **options: Any) -> nn.Module:
     """The network of a config's group `model`, whose keys these are.
 
-    weights, hands: where the run starts from and what finds hands, which change no
-    network. dtype: of the activations; logits are float32. options: num_classes,
-    conv_impl and what else the network's class takes.
+    dtype: of the activations; logits are float32. options: num_classes, conv_impl and
+    the group's other keys; a network takes those that are fields of its own.
     """
-    del weights, hands
-    options["dtype"] = jnp.dtype(dtype)
-    keras = init == "keras"
-    glorot, he = nn.initializers.glorot_uniform(), nn.initializers.he_normal()
-    if name == "cnn":
-        common = {key: options[key] for key in ("num_classes", "conv_impl", "dtype")}
-        return CNN(kernel_init=glorot if keras else he, **common)
-    if name == "hands":
-        own = {key: options[key] for key in ("num_classes", "dtype")}
-        return HandClassifier(kernel_init=glorot if keras else he, **own)
-    if name != "resnet50":
+    if name not in NETWORKS:
         raise ValueError(f"no model is called {name!r}")
-    inits = {"kernel_init": glorot, "block_init": _keras_uniform, "head_init": glorot}
-    return ResNet(**(inits if keras else {}), **options)
+    options["dtype"] = jnp.dtype(dtype)
+    if init == "keras":
+        glorot = nn.initializers.glorot_uniform()
+        options |= {"kernel_init": glorot, "head_init": glorot}
+        options["block_init"] = _keras_uniform
+    elif name != "resnet50":  # whose own is He's too, by the outputs
+        options["kernel_init"] = nn.initializers.he_normal()
+    own = {field.name for field in fields(NETWORKS[name])}
+    return NETWORKS[name](**{key: options[key] for key in own & options.keys()})
 
 
 def depth_below_head(layer: str) -> int:
