@@ -12,7 +12,7 @@ class HandClassifier(nn.Module):
     """dense, ReLU, dense, ReLU, dense. It has no BatchNorm: `train` changes nothing."""
 
     num_classes: int
-    width: int = 128
+    hidden: int = 128
     kernel_init: Initializer = nn.initializers.he_normal()
     dtype: Dtype = jnp.float32
 
@@ -27,7 +27,7 @@ class HandClassifier(nn.Module):
         x = features.astype(self.dtype)
         for name in ("dense1", "dense2"):
             dense = nn.Dense(
-                self.width, dtype=self.dtype, kernel_init=self.kernel_init, name=name
+                self.hidden, dtype=self.dtype, kernel_init=self.kernel_init, name=name
             )
             x = relu(dense(x))
         head = nn.Dense(self.num_classes, dtype=self.dtype, name="head")

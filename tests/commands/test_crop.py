@@ -33,7 +33,7 @@ def test_evaluate_and_predict_see_what_training_saw(
             Image.fromarray(pixels).save(photos / name / f"{i}.png")
     config = cnn.get_config("seed")
     config.data.update(source="folder", dir=str(photos), test_fraction=0.5)
-    config.data.image_size, (config.data.crop, config.data.interpolation) = SIZE, CROP
+    config.data.update(image_size=SIZE, **CROP._asdict())
     config.train.epochs, config.train.batch_size = 1, 2
     devices = jax.devices()[:1]
     train(config, tmp_path / "run", devices, Console(quiet=True))
