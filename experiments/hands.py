@@ -12,18 +12,14 @@ results/hands.json.
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from experiments.ankara_signers import FOLDS, link_fold
 from experiments.rows import RESULTS, add_row, read_rows, recipe_sha256
-from experiments.runs import opened, probabilities_of, trained
-from signjax.runtime.machine import ROOT
+from experiments.runs import opened, predicted, probabilities_of, trained
 
 FILE = RESULTS / "hands.json"
 CONFIG = "hands.py"
@@ -79,17 +75,8 @@ def photographed(workdir: Path, folder: Path, name: str) -> dict[str, Any]:
 
     Of several hands the surest counts. Right: where the folder names a digit.
     """
-    command = [sys.executable, "main.py", "--mode=predict", f"--workdir={workdir}"]
-    done = subprocess.run(
-        [*command, "--json", str(folder)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
     best: dict[str, Any] = {}
-    for line in done.stdout.splitlines():
-        answer = json.loads(line)
+    for answer in predicted(workdir, folder):
         old = best.get(answer["path"])
         if old is None or answer["confidence"] > old["confidence"]:
             best[answer["path"]] = answer

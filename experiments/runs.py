@@ -144,6 +144,11 @@ def scored(workdir: Path, unseen: Path, photographs: Path) -> dict[str, Any]:
 
 def are_unsure(workdir: Path, folder: Path) -> list[bool]:
     """Of each picture in a folder whether `predict` names no class."""
+    return [answer["label"] is None for answer in predicted(workdir, folder)]
+
+
+def predicted(workdir: Path, folder: Path) -> list[dict[str, Any]]:
+    """The lines of `predict --json` about the pictures in a folder."""
     command = [sys.executable, "main.py", "--mode=predict", f"--workdir={workdir}"]
     done = subprocess.run(
         [*command, "--json", str(folder)],
@@ -152,8 +157,7 @@ def are_unsure(workdir: Path, folder: Path) -> list[bool]:
         capture_output=True,
         text=True,
     )
-    predictions = [json.loads(line) for line in done.stdout.splitlines()]
-    return [prediction["label"] is None for prediction in predictions]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def opened(workdir: Path) -> tuple[TrainedModel, Calibration]:
