@@ -62,7 +62,7 @@ def train(
             with console.if_slow("compiling the initial weights (kept for later runs)"):
                 state = experiment.initial_state()
             state = start_from(weights, state, experiment, run.classes, console)
-        recorder.resume_after(first_step)
+        recorder.resume_after(first_step, first_step // experiment.steps_per_epoch)
         if first_step == experiment.total_steps:
             console.info("this run is finished; evaluating it")
         else:

@@ -149,7 +149,7 @@ def test_a_stopped_and_resumed_run_ends_as_one_never_stopped(
     state = restore(parted)
     assert int(state.step) == stopped_in
     recorder = Recorder(parted, "synthetic", Console(), False)
-    recorder.resume_after(stopped_in)
+    recorder.resume_after(stopped_in, stopped_in // STEPS)
     assert bits(train(parted, state, recorder=recorder)) == bits(expected)
     assert metrics(parted) == metrics(whole)
     assert experiment().train_step._cache_size() == 1, "compiled again"

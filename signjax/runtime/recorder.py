@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from signjax.errors import InputError
+from signjax.errors import InputError, listed
 from signjax.runtime.console import Console
 from signjax.runtime.distributed import is_primary, sync_errors
 from signjax.runtime.files import MetricsFile
@@ -33,12 +33,21 @@ class Recorder:
         if self._events:
             self._events.close()
 
-    def resume_after(self, step: int) -> None:
-        """Drops the records of steps beyond `step`, which are to be taken again."""
+    def resume_after(self, step: int, epochs: int) -> None:
+        """Drops the records of steps beyond `step`, which are to be taken again.
+
+        epochs: how many were finished then; a warning tells which have no record.
+        """
         with sync_errors():
             if not is_primary():
                 return
             self._file.truncate_after(step)
+            kept = {record.get("epoch") for record in self._file.read()}
+            if missing := [x for x in range(1, epochs + 1) if x not in kept]:
+                self._console.warning(
+                    f"{self._file.path}: the records of epochs {listed(missing)} are "
+                    "lost, and the curves are without them; the model is whole"
+                )
             if self._directory:
                 self._events = _open_events(self._directory, step)
 
