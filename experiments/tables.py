@@ -271,13 +271,14 @@ def topology() -> str:
 def promises() -> str:
     """What came of bad moments and bad files: a row a promise."""
     rows = json.loads(PROMISES.read_text())
-    keys = ("promise", "n", "equal", "refused", "other values")
+    keys = ("promise", "n", "equal", "refused", "told", "other values")
     lines = [(*(row[key] for key in keys), len(row["faults"])) for row in rows]
     return table(
-        "promise | n | equal | refused in one line | other values | faults",
+        "promise | n | equal | refused in one line | told | other values | faults",
         lines,
         "Equal: it ended as if nothing had happened; a run with the same bits in the "
         "last checkpoint's arrays, `metrics.jsonl` and `result.json` without timings. "
+        "Told: a record is lost beside a whole model, and a line names it. "
         "Other values: of files without a checksum, which cannot tell. "
         "A fault is a traceback, a second line, something lost or left in part, or a "
         f"wrong answer. {measured_on(rows)}. `benchmarks/results/promises.json`, by "

@@ -3,7 +3,8 @@
     python -m tests.promises --output=benchmarks/results/promises.json [--only=PART ...]
 
 Each case ends equal (as if nothing had happened, to the bit), or is refused in one
-line, or is a fault, which is told and makes the exit status 1. Rows are kept as they
+line, or loses no more than a record, which is told, or is a fault, which makes the exit
+status 1. Rows are kept as they
 are made: the same command goes on where it was stopped, and does no more of what is
 finished. `python -m experiments.tables` writes their table in docs/results.md.
 """
@@ -23,7 +24,7 @@ from typing import Any
 from signjax.runtime.machine import provenance
 from signjax.workdir import versions
 from tests.promises import damage, disk, fuzz, kills, together
-from tests.promises.outcome import EQUAL, OTHER, REFUSED, Outcome
+from tests.promises.outcome import EQUAL, OTHER, REFUSED, TOLD, Outcome
 
 # Name -> how many of its cases are done -> the outcomes of the others, one by one.
 PARTS: dict[str, Callable[[int], Iterator[Outcome]]] = {
@@ -44,10 +45,10 @@ def add(rows: list[dict[str, Any]], part: str, outcome: Outcome) -> None:
     row = next((row for row in rows if row["promise"] == outcome.promise), None)
     if row is None:
         row = {"promise": outcome.promise, "part": part, "n": 0}
-        row |= {EQUAL: 0, REFUSED: 0, OTHER: 0, "faults": []}
+        row |= {EQUAL: 0, REFUSED: 0, TOLD: 0, OTHER: 0, "faults": []}
         rows.append(row)
     row["n"] += outcome.n
-    if outcome.ended in (EQUAL, REFUSED, OTHER):
+    if outcome.ended in (EQUAL, REFUSED, TOLD, OTHER):
         row[outcome.ended] += outcome.n
     else:
         row["faults"].append(outcome.ended)
@@ -73,8 +74,8 @@ def main() -> int:
             for outcome in PARTS[part](done):
                 add(rows, part, outcome)
                 given.output.write_text(json.dumps(rows, indent=1) + "\n")
-    names = ("promise", "n", EQUAL, REFUSED, OTHER)
-    print(f"| {' | '.join(names)} | faults |\n{'|---' * 6}|")
+    names = ("promise", "n", EQUAL, REFUSED, TOLD, OTHER)
+    print(f"| {' | '.join(names)} | faults |\n{'|---' * 7}|")
     for row in rows:
         values = [*(row[name] for name in names), len(row["faults"])]
         print(f"| {' | '.join(map(str, values))} |")

@@ -7,12 +7,13 @@ from typing import NamedTuple
 from tests.helpers.command_line import CNN, main
 
 EQUAL, REFUSED = "equal", "refused"
+TOLD = "told"  # the same model; what is lost beside it is named
 OTHER = "other values"  # read from a file that cannot tell, as it has no checksum
 SMALL = (*CNN, "--config.train.epochs=3")
 
 
 class Outcome(NamedTuple):
-    """ended: EQUAL, REFUSED, OTHER, or what is wrong in words."""
+    """ended: EQUAL, REFUSED, TOLD, OTHER, or what is wrong in words."""
 
     promise: str
     ended: str
