@@ -81,6 +81,8 @@ def open_topology(name: str) -> list[jax.Device]:
             "many if not one, as v5e:2x4, v4:2x2x1 or h200:8"
         )
     _require(name, "libtpu" if chip in TPUS else "jax-cuda13-pjrt")
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":  # JAX's own choice
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # a row's error says it in one line
     if "JAX_PLATFORMS" not in os.environ:  # keys are made here; no chip is looked for
         jax.config.update("jax_platforms", "cpu")
     try:

@@ -1,28 +1,22 @@
 """Every shipped recipe's step, lowered for accelerators from here: what is in it."""
 
 import re
-from collections.abc import Callable
+from importlib import import_module
 from math import prod
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
-from configs import cnn, digits, resnet, resnet_pretrained
+from configs import hands
 from signjax import experiment
 from signjax.benchmark.programs import lower_program
 from signjax.benchmark.sweep import plan
+from signjax.hands.pose import RECORD
 from signjax.models import make_model
+from tests.test_configs import CASES
 
-RECIPES: dict[str, Callable[[], Any]] = {
-    "cnn": cnn.get_config,
-    "cnn:seed": lambda: cnn.get_config("seed"),
-    "resnet": resnet.get_config,
-    "resnet:seed": lambda: resnet.get_config("seed"),
-    "resnet_pretrained": resnet_pretrained.get_config,
-    "resnet_pretrained:frozen": lambda: resnet_pretrained.get_config("frozen"),
-    "digits": digits.get_config,
-}
 PLATFORMS = ("tpu", "cuda", "rocm")
 # StableHLO: the sizes of a gather's slices, and its result's shape.
 GATHER = re.compile(
@@ -42,14 +36,16 @@ def lowered(config: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     return lower_program(point, PLATFORMS).as_text()
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    ("name", "variant"), [case for case in CASES if case[0] != "hands"]
+)
 def test_the_step_lowers_to_convolutions_and_gathers_no_single_pixels(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = lowered(RECIPES[name](), monkeypatch)
-    convolutions = text.count("stablehlo.convolution")
-    # Forward, and the gradients of inputs and kernels but of the images.
-    assert convolutions >= (53 if "resnet" in name or name == "digits" else 5)
+    config = import_module(f"configs.{name}").get_config(variant)
+    text = lowered(config, monkeypatch)
+    # Forward, and the gradients of inputs and kernels; equal ones are written once.
+    assert text.count("stablehlo.convolution") >= (5 if name == "cnn" else 29)
     targets = re.findall(r"custom_call @(\w+)", text)
     assert set(targets) <= {"Sharding", "annotate_device_placement"}, targets
     gathers = [
@@ -58,3 +54,15 @@ def test_the_step_lowers_to_convolutions_and_gathers_no_single_pixels(
     ]
     assert gathers  # the batch, a row an image
     assert not [found for found in gathers if found[0] < 100 < 10_000 < found[1]]
+
+
+def test_the_step_of_hands_lowers_too() -> None:
+    made = experiment.make_experiment(hands.get_config(), 10, 1000, jax.devices()[:1])
+    records = jax.ShapeDtypeStruct((1000, RECORD), np.float32)
+    labels = jax.ShapeDtypeStruct((1000,), np.int32)
+    indices = jax.ShapeDtypeStruct((128,), np.int32)
+    traced = made.train_step.trace(
+        made.abstract_state(), records, labels, indices, made.key
+    )
+    text = traced.lower(lowering_platforms=PLATFORMS).as_text()
+    assert "custom_call" not in text and "dot_general" in text
