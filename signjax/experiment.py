@@ -121,7 +121,7 @@ def make_experiment(
         steps_per_epoch=steps,
         depth_below_head=depth_below_head,
     )
-    view = make_view(config, devices[0])
+    view = make_view(config, devices)
     network = {"model": model, "unpack": view.unpack, "normalize": view.normalize}
     step = partial(
         train_step,

@@ -38,8 +38,8 @@ class View:
         return images if self.hands is None else self.hands(images)
 
 
-def make_view(config: Config, device: jax.Device) -> View:
-    """The view of the model that `config` names; hands are found on `device`."""
+def make_view(config: Config, devices: list[jax.Device]) -> View:
+    """The view of the model that `config` names; the first device finds hands."""
     size, change = config.data.image_size, config.augment
     outliers = count_outliers(config.train.outlier_fraction, config.train.batch_size)
     if config.model.name == "hands":
@@ -49,10 +49,12 @@ def make_view(config: Config, device: jax.Device) -> View:
             augment=partial(vary, **keys, outlier_count=outliers),
             normalize=features,
             unpack=lambda records: records,
-            hands=HandInputs(config.model.hands, device),
+            hands=HandInputs(config.model.hands, devices[0]),
         )
     return View(
         input_shape=(size, size, 3),
-        augment=partial(augment, **change, outlier_count=outliers),
+        augment=partial(
+            augment, **change, outlier_count=outliers, device_count=len(devices)
+        ),
         normalize=normalizer(config.data.mean, config.data.std),
     )

@@ -22,6 +22,7 @@ def augment(
     translation: float = 0.0,
     perspective: float = 0.0,
     outlier_count: int = 0,
+    device_count: int = 1,
     **color: float,
 ) -> jax.Array:
     """Each image changed in its own way, drawn from `key`.
@@ -30,6 +31,7 @@ def augment(
     leaves that property as it is: see `random_views` for the geometry, `color_jitter`
     for the rest. background: see `replace_background`. outlier_count: so many images,
     the first, give way to out-of-distribution ones, see `render_outliers`.
+    device_count: of those that share the batch.
     """
     geometry_key, color_key = jax.random.split(key)
     changed = images
@@ -45,7 +47,7 @@ def augment(
             translation=translation,
             perspective=perspective,
         )
-        changed = warp(changed, matrices)
+        changed = warp(changed, matrices, device_count)
     changed = color_jitter(changed, color_key, **color)
     if outlier_count:
         outliers = render_outliers(changed[:outlier_count], jax.random.fold_in(key, 3))

@@ -48,13 +48,14 @@ def rotate(images: jax.Array, degrees: float) -> jax.Array:
     return warp(images, jnp.broadcast_to(matrix, (images.shape[0], 3, 3)))
 
 
-def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:
+def warp(images: jax.Array, matrices: jax.Array, device_count: int = 1) -> jax.Array:
     """Images resampled bilinearly where `matrices` say.
 
     images: float [B, H, W, C]. matrices: float [B, 3, 3], homographies, applied to
     (y, x, 1) of an output pixel, with y and x in [-1, 1] from the image's centre to its
     edges; the first two of the result over the third, which must stay above 0, are the
-    position that pixel is read from, clamped to the image.
+    position that pixel is read from, clamped to the image. device_count: of those that
+    share the batch.
     """
     height, width = images.shape[1:3]
     y, x = jnp.meshgrid(
@@ -68,4 +69,5 @@ def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:
     source = source[:, :2] / source[:, 2:]
     source_y = jnp.clip((source[:, 0] + 1) * height / 2 - 0.5, 0, height - 1)
     source_x = jnp.clip((source[:, 1] + 1) * width / 2 - 0.5, 0, width - 1)
-    return resample(images, source_y, source_x).reshape(images.shape)
+    found = resample(images, source_y, source_x, device_count)
+    return found.reshape(images.shape)

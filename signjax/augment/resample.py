@@ -8,24 +8,28 @@ Both are equal to float32's rounding. The choice is made here, where the program
 lowered for a platform.
 """
 
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 import jax
 import jax.numpy as jnp
 
-# Values of the first product that are in memory at a time; more is done in blocks of
-# output pixels. 32 images of 64 x 64 pixels are one block.
+# Values of the first product that a device has in memory at a time; more is done in
+# blocks of output pixels. 32 images of 64 x 64 pixels are one block.
 _LARGEST = 32 * 64**2 * 64 * 3
 
 
-def resample(images: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+def resample(
+    images: jax.Array, y: jax.Array, x: jax.Array, device_count: int = 1
+) -> jax.Array:
     """Values at positions inside each image: float [B, H, W, C] -> [B, P, C].
 
-    y, x: float [B, P], in pixels, in [0, H - 1] and [0, W - 1].
+    y, x: float [B, P], in pixels, in [0, H - 1] and [0, W - 1]. device_count: of those
+    that share the batch, so that each takes what it can at once.
     """
+    products = partial(by_products, device_count=device_count)
     return jax.lax.platform_dependent(
-        images, y, x, cpu=jax.vmap(by_gathers), default=by_products
+        images, y, x, cpu=jax.vmap(by_gathers), default=products
     )
 
 
@@ -44,7 +48,9 @@ def by_gathers(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     return upper * (1 - down) + lower * down
 
 
-def by_products(images: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+def by_products(
+    images: jax.Array, y: jax.Array, x: jax.Array, device_count: int = 1
+) -> jax.Array:
     """As `resample`, by products with hat weights."""
     count, height, width, channels = images.shape
     points = y.shape[1]
@@ -61,7 +67,7 @@ def by_products(images: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
         return jnp.sum(_hat(y, height)[..., None] * columns, axis=2)
 
     # Of how many images an exported program will be asked is not known.
-    known = 1 if jax.export.is_symbolic_dim(count) else count
+    known = 1 if jax.export.is_symbolic_dim(count) else -(-count // device_count)
     blocks = max(1, known * points * height * channels // _LARGEST)
     while points % blocks:
         blocks += 1

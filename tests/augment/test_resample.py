@@ -1,5 +1,7 @@
 """Bilinear resampling against SciPy, and its implementations against each other."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +51,8 @@ def test_products_in_blocks_are_those_at_once(monkeypatch) -> None:
     np.testing.assert_allclose(
         resample.by_products(images, y, x), whole, rtol=0, atol=1e-7
     )
+    of_one = partial(resample.by_products, device_count=4)  # an image
+    assert "scan" not in str(jax.make_jaxpr(of_one)(images, y, x))
 
 
 @pytest.mark.parametrize("size", [(8, 12), (64, 64), (4, 4)])

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import hands
+from configs import cnn, hands
 from signjax import experiment
 from signjax.benchmark.programs import lower_program
 from signjax.benchmark.sweep import plan
@@ -24,15 +24,16 @@ GATHER = re.compile(
 )
 
 
-def lowered(config: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The step as it is made on an accelerator, for all of PLATFORMS."""
+def lowered(config: Any, monkeypatch: pytest.MonkeyPatch, device_count: int = 1) -> str:
+    """The step as it is made on accelerators, for all of PLATFORMS."""
 
     def for_accelerators(**options: Any) -> Any:
         return make_model(**{**options, "conv_impl": "xla"})
 
     monkeypatch.setattr(experiment, "make_model", for_accelerators)
     config.dtype = "bfloat16"
-    (point,) = plan(config, {"program": ["step"]}, jax.local_devices()[:1])
+    devices = jax.local_devices()[:device_count]
+    (point,) = plan(config, {"program": ["step"]}, devices)
     return lower_program(point, PLATFORMS).as_text()
 
 
@@ -54,6 +55,17 @@ def test_the_step_lowers_to_convolutions_and_gathers_no_single_pixels(
     ]
     assert gathers  # the batch, a row an image
     assert not [found for found in gathers if found[0] < 100 < 10_000 < found[1]]
+
+
+def test_devices_that_share_a_batch_loop_no_more_than_one_with_its_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loops = []
+    for count in (1, 8):
+        config = cnn.get_config()
+        config.train.batch_size *= count
+        loops.append(lowered(config, monkeypatch, count).count("stablehlo.while"))
+    assert loops[0] == loops[1]
 
 
 def test_the_step_of_hands_lowers_too() -> None:
