@@ -13,31 +13,38 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from signjax.errors import SignjaxError
 from signjax.runtime.files import read_json
 from signjax.runtime.machine import ROOT
 
 FILE = Path(__file__).parent / "results" / "topology.json"
-CONFIGS = (
+OTHERS = (
     "cnn.py:seed",
     "cnn.py",
-    "resnet.py",
     "resnet.py:seed",
     "resnet_pretrained.py",
     "resnet_pretrained.py:frozen",
     "digits.py",
+    "recogniser.py",
 )
-# (topology, config, sweep)
+# (topology, config, sweep), those that say most first; four chips take four times the
+# images, so each has as many as the chip alone.
+RESNET = ("resnet.py", "program=step")
+FOUR = ("resnet.py", "program=step batch_size=128")
 RUNS = [
-    *[("h200", config, "program=step") for config in CONFIGS],
-    *[(chip, "resnet.py", "program=step") for chip in ("h100", "a100")],
-    ("h200", "resnet.py", "program=bare"),
-    *[("v5e", config, "program=step") for config in CONFIGS],
+    ("v5e", *RESNET),
+    ("v5e:2x2", *FOUR),
     ("v5e", "resnet.py", "program=bare"),
-    ("v5e:2x2", "resnet.py", "program=step batch_size=128"),
-    *[(chip, "resnet.py", "program=step") for chip in ("v6e", "v5p", "v4")],
+    *[(chip, *RESNET) for chip in ("v6e", "v5p", "v4")],
+    ("h200", *RESNET),
+    ("h200:4", *FOUR),
+    ("h200", "resnet.py", "program=bare"),
+    *[(chip, *RESNET) for chip in ("h100", "a100")],
+    *[(chip, name, "program=step") for chip in ("v5e", "h200") for name in OTHERS],
 ]
 
 
@@ -48,11 +55,12 @@ def main() -> None:
     parser.add_argument("--only", help="runs of this topology alone, as v5e:2x2")
     only = parser.parse_args().only
     rows = read_json(FILE) if FILE.exists() else []
-    done = {(row["topology"], row["config"], row["sweep"]) for row in rows}
+    done = {*map(_run, rows)}
     for run in RUNS:
         if run in done or only not in (None, run[0]):
             continue
         rows += compile_run(*run)
+        rows.sort(key=lambda row: RUNS.index(_run(row)))
         lines = ",\n".join(json.dumps(row, sort_keys=True) for row in rows)
         FILE.write_text(f"[\n{lines}\n]\n")
 
@@ -70,6 +78,10 @@ def compile_run(topology: str, config: str, sweep: str) -> list[dict]:
         except SignjaxError as error:
             raise SystemExit(f"{' '.join(command)} ended with {status}") from error
     return [{**row, "config": config, "sweep": sweep} for row in rows]
+
+
+def _run(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["topology"], row["config"], row["sweep"]
 
 
 if __name__ == "__main__":
