@@ -66,8 +66,9 @@ class Options:
         choices=("float32", "float16"))
     page: bool = _flag(False, "a page too, that shows it a camera in any browser",
         "export")
-    weights: str = _flag("", "file of weights, workdir or published name",
-        "port!", example="keras-imagenet")
+    weights: str = _flag("",
+        "file, workdir or published name; but for port mediapipe-hands or its FOLDER",
+        "port! predict export demo", example="keras-imagenet")
     best: bool = _flag(False, "the best checkpoint, not the last",
         "evaluate predict export demo audit")
     json: bool = _flag(False, "one JSON object a line", "predict")

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from signjax.commands.cli import Options
 from signjax.commands.common import require_packages
+from signjax.commands.cut_out import palm_detector
 from signjax.commands.export import PACKAGES, describe_check, evaluation_to_export
 from signjax.runtime.console import Console
 from signjax.runtime.signals import StopRequest
@@ -17,14 +18,17 @@ def run(options: Options) -> None:
     require_packages("export", PACKAGES)
     from signjax.export.page import onnxruntime_web, write_page
     from signjax.export.serve import serving
-    from signjax.export.write import write_card, write_export
+    from signjax.export.write import write_card, write_export, write_palm
 
     console, tarball = Console(), onnxruntime_web()
     evaluation = evaluation_to_export(options, console)
+    palm = palm_detector(options)
     with StopRequest() as stop, TemporaryDirectory() as folder:
         directory = Path(folder)
         with console.if_slow("writing and checking the model"):
             record = write_export(directory, evaluation, "float32", stablehlo=False)
+            if palm:
+                write_palm(directory, palm, evaluation.data.images[:3])
         write_page(directory, tarball)
         write_card(directory, record)
         console.info(f"checked: {describe_check(record['checked'])}")

@@ -14,6 +14,7 @@ from signjax.commands.common import (
     open_model,
     require_packages,
 )
+from signjax.commands.cut_out import palm_detector
 from signjax.data.dataset import Dataset, match_classes
 from signjax.data.image import resize_images
 from signjax.data.parts import load_labelled
@@ -35,14 +36,24 @@ def run(options: Options) -> None:
     """Writes --output, or nothing where the export answers otherwise than signjax."""
     require_packages("export", PACKAGES)
     from signjax.export.page import onnxruntime_web, write_page
-    from signjax.export.write import write_card, write_export
+    from signjax.export.write import write_card, write_export, write_palm
 
+    if options.weights and not options.page:
+        raise InputError(
+            f"--weights={options.weights} is for the page alone: add --page, or leave "
+            "it out"
+        )
     console = Console()
     with new_folder(Path(options.output).resolve()) as directory:
         tarball = onnxruntime_web() if options.page else None
         evaluation = evaluation_to_export(options, console)
+        palm = palm_detector(options) if options.page else None
         with console.if_slow("writing and checking the model"):
             record = write_export(directory, evaluation, options.precision)
+            checked = [describe_check(record["checked"])]
+            if palm:
+                difference = write_palm(directory, palm, evaluation.data.images[:3])
+                checked.append(f"palm.onnx {difference:.1e} of the largest value")
         if tarball is not None:
             write_page(directory, tarball)
         write_card(directory, record)
@@ -51,11 +62,12 @@ def run(options: Options) -> None:
         sizes = [
             f"{path.name} {path.stat().st_size / 1e6:.2f} MB"
             for path in sorted(directory.glob("model.*"))
+            + sorted(directory.glob("palm.*"))
         ]
     console.header(
         {
             "model": f"{record['name']}, {record['network']}, {record['precision']}",
-            "checked": describe_check(record["checked"]),
+            "checked": "; ".join(checked),
             "speed": speed,
             "written": f"{options.output}: {', '.join(sizes)}",
         }

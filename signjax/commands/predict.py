@@ -2,16 +2,16 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from signjax.commands.cli import Options
 from signjax.commands.common import model_directory, open_model
-from signjax.data.image import CropResize, load_image
+from signjax.commands.cut_out import cutter, palm_detector
 from signjax.data.listing import list_images
 from signjax.errors import InputError
 from signjax.evaluation.calibration import (
@@ -22,6 +22,8 @@ from signjax.evaluation.calibration import (
 from signjax.evaluation.metrics import predict_logits, softmax
 from signjax.evaluation.sheet import check_sheet, write_sheet
 from signjax.runtime.console import Console
+
+_Loaded = TypeVar("_Loaded")
 
 
 def run(options: Options) -> None:
@@ -41,10 +43,18 @@ def run(options: Options) -> None:
 
         return predict_hands(options, trained, console)
     experiment, size = trained.experiment, trained.experiment.mesh.size
-    paths, images, bad = load_arguments(
-        options.arguments, experiment.image_size, experiment.crop_resize
+    palm, device = palm_detector(options), experiment.mesh.devices.flat[0]
+    photographs, loaded, bad = load_arguments(
+        options.arguments,
+        cutter(palm, device, experiment.image_size, experiment.crop_resize),
     )
-    if paths:
+    if photographs:
+        # A photograph has an answer for each hand that was cut out of it.
+        cuts = [cut for each in loaded for cut in each]
+        images = [cut.image for cut in cuts]
+        paths = [
+            path for path, each in zip(photographs, loaded, strict=True) for _ in each
+        ]
         logits_of = partial(
             predict_logits,
             experiment.eval_step,
@@ -58,9 +68,10 @@ def run(options: Options) -> None:
         found = answers(
             paths, logits_of(np.stack(images)), trained.run.classes, calibration
         )
-        line = json.dumps if options.json else line_of
-        for answer in found:
-            console.info(line(answer))
+        for answer, cut in zip(found, cuts, strict=True):
+            if palm:
+                answer["box"] = cut.box
+            console.info(json.dumps(answer) if options.json else line_of(answer))
         if options.sheet:
             write_sheet(
                 Path(options.sheet),
@@ -73,7 +84,7 @@ def run(options: Options) -> None:
             )
             if not options.json:
                 console.info(f"sheet: {options.sheet}")
-    refuse_bad(bad, len(paths))
+    refuse_bad(bad, len(photographs))
 
 
 def refuse_bad(bad: int, read: int) -> None:
@@ -85,10 +96,13 @@ def refuse_bad(bad: int, read: int) -> None:
 
 
 def load_arguments(
-    arguments: tuple[str, ...], image_size: int, crop_resize: CropResize
-) -> tuple[list[str], list[np.ndarray], int]:
-    """(paths, images, number of bad files and folders); these are named on stderr."""
-    paths, images, bad = [], [], 0
+    arguments: tuple[str, ...], load: Callable[[Path], _Loaded]
+) -> tuple[list[str], list[_Loaded], int]:
+    """(paths, what `load` makes of each, number of bad files and folders).
+
+    These are named on stderr.
+    """
+    paths, loaded, bad = [], [], 0
     for argument in arguments:
         try:
             found = list_images(argument)
@@ -98,12 +112,12 @@ def load_arguments(
             continue
         for path in found:
             try:
-                images.append(load_image(path, image_size, crop_resize))
+                loaded.append(load(path))
                 paths.append(str(path))
             except InputError as error:
                 print(error, file=sys.stderr)
                 bad += 1
-    return paths, images, bad
+    return paths, loaded, bad
 
 
 def answers(
@@ -139,9 +153,14 @@ def answers(
 
 
 def line_of(answer: dict[str, Any]) -> str:
-    """An answer in a line for a person."""
+    """An answer in a line for a person, with the place of its `box` if it has one."""
     path, label, confidence = (answer[k] for k in ("path", "label", "confidence"))
-    if label is not None:
-        return f"{path}  {label}  {confidence:.3f}"
-    likeliest, reason = answer["likeliest"], answer["reason"]
-    return f"{path}  unsure  {confidence:.3f}  likeliest {likeliest}, {reason}"
+    line = f"{path}  {label or 'unsure'}  {confidence:.3f}"
+    if label is None:
+        line += f"  likeliest {answer['likeliest']}, {answer['reason']}"
+    if "box" not in answer:
+        return line
+    if answer["box"] is None:
+        return f"{line}  no hand found: of the middle of the picture"
+    left, top, right, bottom = (round(x) for x in answer["box"])
+    return f"{line}  at {left},{top} to {right},{bottom}"

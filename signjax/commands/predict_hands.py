@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from signjax.commands.cli import Options
 from signjax.commands.predict import answers, line_of, load_arguments, refuse_bad
-from signjax.data.image import upright_size
+from signjax.data.image import load_image, upright_size
+from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration, why_no_abstention
 from signjax.evaluation.metrics import predict_logits
 from signjax.evaluation.sheet import write_sheet
@@ -24,8 +26,16 @@ SIDE = 512  # pixels of a photograph's longer side; far hands need more than tra
 
 def predict_hands(options: Options, trained: TrainedModel, console: Console) -> None:
     """Labels each hand of the images that the arguments name, as `predict.run`."""
+    if options.weights:
+        raise InputError(
+            f"--weights={options.weights}: this model finds hands by networks of its "
+            "own: leave it out"
+        )
     experiment = trained.experiment
-    paths, images, bad = load_arguments(options.arguments, SIDE, experiment.crop_resize)
+    paths, images, bad = load_arguments(
+        options.arguments,
+        partial(load_image, size=SIDE, crop_resize=experiment.crop_resize),
+    )
     if paths:
         calibration = read_calibration(
             Path(options.workdir), trained.step, console.warning
@@ -90,8 +100,7 @@ def place(hand: Hand | None, size: tuple[int, int]) -> dict[str, Any]:
 def _line(answer: dict[str, Any]) -> str:
     if answer["box"] is None:
         return f"{answer['path']}  unsure  no hand found"
-    left, top, right, bottom = (round(x) for x in answer["box"])
-    return f"{line_of(answer)}  at {left},{top} to {right},{bottom}"
+    return line_of(answer)
 
 
 def _drawn(

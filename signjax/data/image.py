@@ -79,12 +79,13 @@ def load_image(
     return square_resize(_decode(source, enough), size, crop_resize)
 
 
-def load_whole(source: str | Path | BinaryIO) -> np.ndarray:
+def load_whole(source: str | Path | BinaryIO, enough: int = 0) -> np.ndarray:
     """Decodes an image as `load_image` does, but whole: uint8 [H, W, 3].
 
-    A JPEG of more than `_MOST_PIXELS` is reduced.
+    A JPEG of more than `_MOST_PIXELS` is reduced, and any, where it is not 0, to
+    `enough` pixels or more of the shorter side.
     """
-    return np.array(_decode(source))
+    return np.array(_decode(source, enough))
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:

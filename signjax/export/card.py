@@ -71,6 +71,8 @@ def _files(files: dict[str, int]) -> str:
         "model.onnx": "photograph in, probabilities out; crop and resize are inside",
         "model.stablehlo": "prepared images in, probabilities out; cpu, cuda and tpu",
         "model.json": "classes, preprocessing, calibration, scores, licence, check",
+        "palm.onnx": "photograph in, box of the surest hand out; MediaPipe's palm "
+        "detector (Apache-2.0, licence in `mediapipe/`)",
         "index.html": "the page: camera or photograph, in a browser",
     }
     rows = [

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,7 +12,10 @@ from PIL import Image
 
 from signjax.data.image import CropResize, square_resize
 from signjax.errors import RunError, listed
+from signjax.export import palm
 from signjax.export.onnx_model import LABEL, PHOTOGRAPH, PROBABILITIES, SEEN, UNSURE
+from signjax.hands import boxes
+from signjax.hands.network import Network
 from signjax.runtime.machine import core_count
 
 # The largest difference of a probability, by the precision of the weights.
@@ -20,6 +24,7 @@ _BATCH = 32
 # Photographs that the resize is checked on, width and height in pixels.
 _PHOTOGRAPHS = ((640, 480), (333, 500), (40, 48))
 _MOST_LEVELS = 2
+_PALM_TOLERANCE = 1e-4  # of the detector's outputs, in shares of the largest
 
 Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
@@ -146,3 +151,42 @@ def check_resize(
             f"was written: a value differs by {levels} levels of 255; please report it"
         )
     return levels
+
+
+def check_palm(model: onnx.ModelProto, network: Network, images: np.ndarray) -> float:
+    """How far the outputs of `palm.palm_model` differ, in shares of the largest.
+
+    images: uint8 [N, S, S, 3], which photographs of several shapes are made of. Raises
+    RunError where it does not look, answer or place a box as the program does.
+    """
+    whole = open_session(model.SerializeToString())
+    after = Extractor(model).extract_model(
+        [PHOTOGRAPH, palm.RAW, palm.LOGITS], [palm.BOX]
+    )
+    placing = open_session(after.SerializeToString())
+    finder = boxes.make_box_finder(network, jax.devices("cpu")[0])
+    largest = 0.0
+    for image, shape in zip(images, _PHOTOGRAPHS, strict=False):
+        photograph = np.asarray(Image.fromarray(image).resize(shape))
+        given = {PHOTOGRAPH: photograph[None]}
+        view, *outputs = map(
+            np.asarray, whole.run([palm.VIEW, palm.RAW, palm.LOGITS], given)
+        )
+        seen = view[0].transpose(1, 2, 0)
+        levels = 255 * np.abs(seen - boxes.view(photograph)).max()
+        own = finder.palm(finder.params, seen[None])
+        for output, wanted in zip(outputs, map(np.asarray, own), strict=True):
+            error = np.abs(output - wanted).max() / np.abs(wanted).max()
+            largest = max(largest, float(np.nan_to_num(error, nan=np.inf)))
+        places, scores = boxes.boxes(*own, np.array(shape, np.int32))
+        wanted = np.asarray(places)[0] * (np.asarray(scores)[0] > 0)
+        raw, logits = map(np.asarray, own)
+        (box,) = placing.run(None, {**given, palm.RAW: raw, palm.LOGITS: logits})
+        if levels > _MOST_LEVELS or np.abs(np.asarray(box) - wanted).max() > 1:
+            largest = np.inf
+    if largest > _PALM_TOLERANCE:
+        raise RunError(
+            "palm.onnx does not find hands as the program does, so nothing was "
+            f"written: it differs by {largest:.2g}; please report it"
+        )
+    return largest

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from signjax.data.download import RemoteFile, fetch
 from signjax.errors import InputError, RunError
 from signjax.runtime.files import cache_directory, write_bytes, write_json, write_text
+from signjax.runtime.machine import ROOT
 
 VERSION = "1.30.0"
 TARBALL = RemoteFile(
@@ -50,6 +51,14 @@ _WEBGPU = _Runtime(
 # A smaller network has answered before its photograph has come to the GPU.
 _LEAST_FOR_WEBGPU = 8_000_000  # bytes of the model
 _FILES = Path(__file__).parent / "page"
+_PALM = "palm.onnx"
+_MEDIAPIPE = f"""\
+{_PALM} is the network palm_detection_full.tflite of MediaPipe Hands, written as ONNX by
+signjax, with nodes before it that prepare a photograph and after it that place a box.
+https://github.com/google-ai-edge/mediapipe
+Copyright The MediaPipe Authors. Licensed under the Apache License, Version 2.0:
+
+"""
 _RUNTIME = "onnxruntime-web"
 
 _LICENCE = f"""\
@@ -117,7 +126,7 @@ def _registry() -> str | None:
 def write_page(directory: Path, tarball: Path) -> None:
     """index.html and all that it loads, beside model.onnx and model.json.
 
-    tarball: of `onnxruntime_web`.
+    tarball: of `onnxruntime_web`. With palm.onnx beside them the page finds hands.
     """
     for file in _FILES.iterdir():
         write_bytes(directory / file.name, file.read_bytes())
@@ -129,7 +138,14 @@ def write_page(directory: Path, tarball: Path) -> None:
             assert member is not None  # by the checksum
             write_bytes(directory / _RUNTIME / name, member.read())
     write_text(directory / _RUNTIME / "LICENSE.txt", _LICENCE)
+    finds = (directory / _PALM).exists()
+    if finds:
+        licence = (ROOT / "LICENSE").read_text()  # the same as signjax's own
+        write_text(directory / "mediapipe" / "LICENSE.txt", _MEDIAPIPE + licence)
     write_json(
         directory / "page.json",
-        {"runtimes": [runtime._asdict() for runtime in runtimes]},
+        {
+            "runtimes": [runtime._asdict() for runtime in runtimes],
+            "palm": _PALM if finds else None,
+        },
     )

@@ -29,11 +29,11 @@ def add_crop_resize(
     pixels = add("Cast", channels_first, to=TensorProto.FLOAT)
     weights = _add_weights(graph, side, size, crop_resize)
     rows = add("MatMul", pixels, add("Transpose", weights, perm=[1, 0]))
-    columns = add("MatMul", weights, _add_rounding(graph, rows))
-    return _add_rounding(graph, columns)
+    columns = add("MatMul", weights, add_rounding(graph, rows))
+    return add_rounding(graph, columns)
 
 
-def _add_rounding(graph: Graph, values: str) -> str:
+def add_rounding(graph: Graph, values: str) -> str:
     """To the nearest of 0, 1, ... 255; halves go up."""
     return graph.add("Clip", graph.add("Floor", graph.add("Add", values, 0.5)), 0, 255)
 

@@ -11,6 +11,7 @@ from signjax.export.card import model_card
 from signjax.export.check import (
     TOLERANCES,
     Expected,
+    check_palm,
     check_resize,
     compare,
     of_prepared,
@@ -18,14 +19,17 @@ from signjax.export.check import (
     require_equal,
 )
 from signjax.export.onnx_model import onnx_model
+from signjax.export.palm import palm_model
 from signjax.export.record import model_record
 from signjax.export.stablehlo import load_stablehlo, to_stablehlo
 from signjax.export.trained import RENDERED, Answering, answering
+from signjax.hands.network import Network
 from signjax.runtime.files import write_bytes, write_json, write_text
 
-ONNX, STABLEHLO, RECORD, CARD = (
+ONNX, STABLEHLO, PALM, RECORD, CARD = (
     "model.onnx",
     "model.stablehlo",
+    "palm.onnx",
     "model.json",
     "README.md",
 )
@@ -125,3 +129,15 @@ def write_stablehlo(
     require_equal(STABLEHLO, difference, tolerance)
     write_bytes(directory / STABLEHLO, content)
     return difference.largest
+
+
+def write_palm(directory: Path, network: Network, images: np.ndarray) -> float:
+    """Writes palm.onnx; returns the largest difference, in shares of the largest value.
+
+    network: the palm detector. images: uint8 [N, S, S, 3], to check it on. Raises
+    RunError where it is not to be kept.
+    """
+    model = palm_model(network)
+    difference = check_palm(model, network, images)
+    write_bytes(directory / PALM, model.SerializeToString())
+    return difference

@@ -66,7 +66,7 @@ def _concatenate(operator: Operator, *parts: Array) -> Array:
 
 
 def _conv(operator: Operator, x: Array, kernel: Array, bias: Array) -> Array:
-    strides, padding = _window(operator, x, kernel.shape[1:3])
+    strides, padding = window(operator, x.shape[1:3], kernel.shape[1:3])
     kernel = kernel.transpose(1, 2, 3, 0)
     if kernel.shape[:2] == strides == (1, 1):
         result = x @ kernel[0, 0]
@@ -84,7 +84,7 @@ def _depthwise_conv(operator: Operator, x: Array, kernel: Array, bias: Array) ->
     vectorises; with strides of 2 one of the even or odd rows and columns. The barrier
     keeps XLA from computing what comes before anew for each tap.
     """
-    strides, padding = _window(operator, x, kernel.shape[1:3])
+    strides, padding = window(operator, x.shape[1:3], kernel.shape[1:3])
     return _sum_of_taps(x, kernel, bias, strides, padding, operator.shape[1:3])
 
 
@@ -116,7 +116,7 @@ def _dense(operator: Operator, x: Array, kernel: Array, bias: Array) -> Array:
 
 def _max_pool(operator: Operator, x: Array) -> Array:
     size = (operator.options["height"], operator.options["width"])
-    strides, padding = _window(operator, x, size)
+    strides, padding = window(operator, x.shape[1:3], size)
     return lax.reduce_window(
         x,
         -jnp.inf,
@@ -150,17 +150,20 @@ def _resize(operator: Operator, x: Array) -> Array:
     return jax.image.resize(x, shape, "bilinear", antialias=False)
 
 
-def _window(
-    operator: Operator, x: Array, size: tuple[int, ...]
+def window(
+    operator: Operator, sides: tuple[int, ...], size: tuple[int, ...]
 ) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
-    """(strides, padding) along height and width of a window of that size."""
+    """(strides, padding) along height and width of a window of that size.
+
+    sides: height and width of what it moves over.
+    """
     strides = (operator.options["stride_h"], operator.options["stride_w"])
     if min(*strides, *size) < 1:
         raise ValueError(f"a window of {size} with strides {strides}")
     if operator.options["padding"] == "VALID":
         return strides, ((0, 0), (0, 0))
-    sides = zip(x.shape[1:3], size, strides, strict=True)
-    return strides, tuple(same_padding(*side) for side in sides)
+    axes = zip(sides, size, strides, strict=True)
+    return strides, tuple(same_padding(*axis) for axis in axes)
 
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {

@@ -12,7 +12,7 @@ from jax import Array, lax
 
 SIDE = 192  # pixels, of the picture it looks at
 _GRIDS = ((24, 2), (12, 6))  # cells a side, anchors a cell
-_SAME_PALM = 0.3  # intersection over union above which two boxes are of one palm
+SAME_PALM = 0.3  # intersection over union above which two boxes are of one palm
 
 
 @cache
@@ -51,7 +51,7 @@ def suppress(
     def of_picture(palms: Array, scores: Array) -> tuple[Array, Array]:
         def take(left: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
             best = jnp.argmax(left)
-            same = (overlap(palms[best], palms) > _SAME_PALM) & (left > 0)
+            same = (overlap(palms[best], palms) > SAME_PALM) & (left > 0)
             same = same.at[best].set(True)
             weights = jnp.where(same, left, 0)
             total = jnp.maximum(weights.sum(), jnp.finfo(weights.dtype).tiny)

@@ -12,6 +12,8 @@ from jax import Array
 
 from signjax.augment.resample import resample
 
+# Of a palm's box: the side of the hand's square, and how far up it is moved.
+PALM_SCALE, PALM_SHIFT = 2.6, 0.5
 # Of a palm's seven keypoints and of a hand's 21 landmarks.
 _PALM_WRIST, _PALM_MIDDLE = 0, 2
 _WRIST, _INDEX, _MIDDLE, _RING = 0, 5, 9, 13
@@ -52,7 +54,7 @@ def square_of_palm(palms: Array) -> Array:
     points = palms[..., 4:].reshape(*palms.shape[:-1], 7, 2)
     angle = _upright(points[..., _PALM_WRIST, :], points[..., _PALM_MIDDLE, :])
     center, sides = palms[..., :2], palms[..., 2:4]
-    return _around(center, sides, angle, scale=2.6, shift=0.5)
+    return _around(center, sides, angle, scale=PALM_SCALE, shift=PALM_SHIFT)
 
 
 def square_of_landmarks(points: Array) -> Array:

@@ -4,6 +4,7 @@ They are Google's, under Apache-2.0; nobody's weights are part of this repositor
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import jax
 from signjax.data.download import RemoteFile, fetch
 from signjax.errors import InputError, RunError
 from signjax.hands.find import HandFinder, make_finder
-from signjax.hands.network import read_network
+from signjax.hands.network import Network, read_network
 from signjax.runtime.files import cache_directory
 
 NAME = "mediapipe-hands"
@@ -52,32 +53,49 @@ LANDMARK = Part(
 def open_finder(given: str, device: jax.Device) -> HandFinder:
     """The finder of `mediapipe-hands`, or of the folder `given` that has both files.
 
+    Raises as `open_networks`.
+    """
+    palm, landmark = open_networks(given, (PALM, LANDMARK))
+    return make_finder(palm, landmark, device)
+
+
+def open_networks(given: str, parts: Sequence[Part]) -> list[Network]:
+    """The networks `parts` of `mediapipe-hands`, or of the folder `given`.
+
     Raises InputError where it is neither or a file is another network; RunError where
     the files cannot be downloaded.
     """
     folder = Path(os.path.expanduser(given))
     if given == NAME:
-        paths = [_fetch(part.file) for part in (PALM, LANDMARK)]
+        paths = [_fetch(part.file) for part in parts]
     elif folder.is_dir():
-        paths = [folder / part.file.name for part in (PALM, LANDMARK)]
+        paths = [folder / part.file.name for part in parts]
     else:
         raise InputError(
             f"hand networks {given}: no such folder; expected {NAME}, or a folder with "
             f"{PALM.file.name} and {LANDMARK.file.name}"
         )
-    palm, landmark = (
+    return [
         read_network(path, part.inputs, part.outputs)
-        for path, part in zip(paths, (PALM, LANDMARK), strict=True)
-    )
-    return make_finder(palm, landmark, device)
+        for path, part in zip(paths, parts, strict=True)
+    ]
+
+
+def in_cache(part: Part) -> bool:
+    """Whether a network is there without a download."""
+    return (_directory() / part.file.name).is_file()
+
+
+def _directory() -> Path:
+    return cache_directory() / "weights"
 
 
 def _fetch(file: RemoteFile) -> Path:
     try:
-        return fetch(file, cache_directory() / "weights")
+        return fetch(file, _directory())
     except RunError as error:
         raise RunError(
             f"{error}. Without a network: put {PALM.file.name} and "
             f"{LANDMARK.file.name} into a folder and name it, "
-            "--config.model.hands=FOLDER"
+            "--config.model.hands=FOLDER, or --weights=FOLDER of a model of pixels"
         ) from error

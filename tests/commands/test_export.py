@@ -161,6 +161,7 @@ def test_without_a_workdir_it_writes_the_recogniser_in_the_box(tmp_path: Path) -
     [
         (("--workdir={run}",), "--output is missing"),
         (("--workdir={run}", "--output=x", "--precision=float8"), "float16"),
+        (("--workdir={run}", "--output=x", "--weights=y"), "for the page alone"),
         (("--workdir=nowhere", "--output=x"), "holds no run"),
         (("--workdir={run}", "--output=main.py"), "main.py: a file; name a new"),
         (("--workdir={run}", "--output=main.py/x"), "main.py/x"),

@@ -122,13 +122,18 @@ def test_npm_tells_its_own_registry(cache, registry, tmp_path, monkeypatch):
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("finds", [False, True])
 @pytest.mark.parametrize("model_bytes", [10, 8_000_000])
-def test_the_page_has_all_that_it_names(tmp_path: Path, model_bytes: int) -> None:
+def test_the_page_has_all_that_it_names(
+    tmp_path: Path, model_bytes: int, finds: bool
+) -> None:
     (tmp_path / "package.tgz").write_bytes(CONTENT)
     folder = tmp_path / "page"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(bytes(model_bytes))
     (folder / "README.md").write_text("card")
+    if finds:
+        (folder / "palm.onnx").write_bytes(b"")
     write_page(folder, tmp_path / "package.tgz")
     texts = {path.name: path.read_text() for path in folder.glob("*.[hjc]*")}
     named = re.findall(r'(?:href|src)="([^"]+)"', texts["index.html"])
@@ -138,7 +143,10 @@ def test_the_page_has_all_that_it_names(tmp_path: Path, model_bytes: int) -> Non
     for runtime in runtimes:
         named += [f"onnxruntime-web/{runtime[x]}" for x in ("script", "program")]
     assert len(named) > 6
-    assert [name for name in named if not (folder / name).is_file()] == []
+    missing = [name for name in named if not (folder / name).is_file()]
+    # Named where the page finds hands alone.
+    assert missing == ([] if finds else ["mediapipe/LICENSE.txt"])
+    assert json.loads(texts["page.json"])["palm"] == ("palm.onnx" if finds else None)
     providers = [runtime["provider"] for runtime in runtimes]
     assert providers == (["wasm"] if model_bytes < 100 else ["webgpu", "wasm"])
     for runtime in RUNTIMES:

@@ -113,6 +113,8 @@ def test_it_learns_looks_once_at_each_picture_and_predicts_with_a_place(
     lines = printed(capsys, flags[0], flags[1], *map(str, names[:2]))
     assert " at " in lines[0] and lines[1].endswith("unsure  no hand found")
 
+    with pytest.raises(InputError, match="finds hands by networks of its own"):
+        printed(capsys, *flags[:2], "--weights=mediapipe-hands", str(names[0]))
     with pytest.raises(InputError, match="this model's hands are found by others"):
         printed(capsys, "--mode=export", flags[1], f"--output={tmp_path / 'out'}")
     with pytest.raises(InputError, match="which a port does not keep"):

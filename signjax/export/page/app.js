@@ -1,7 +1,7 @@
 // The page: from the camera, or a photograph, to the network and to its answer.
 
 import { clear, introduce, show } from "./answer.js";
-import { CAMERA_BOX, ofFile, ofVideo, openCamera } from "./pictures.js";
+import { ofFile, ofVideo, openCamera } from "./pictures.js";
 
 const at = (id) => document.getElementById(id);
 const video = at("video"), photograph = at("photograph"), view = at("view");
@@ -10,6 +10,7 @@ let stream = null; // of the camera, while it runs
 let source = 0; // a number for each camera or photograph that is shown
 let busy = false; // whether the network is at work
 let waiting = null; // a photograph that came meanwhile
+let finds = false; // whether the page can find hands
 
 function tell(text) {
   at("notice").textContent = text;
@@ -31,8 +32,10 @@ function begin() {
   };
 }
 
-function ready({ ready: record, runtime }) {
+function ready({ ready: record, runtime, finds: can }) {
   introduce(record);
+  finds = can;
+  at("finder").hidden = !finds;
   at("runtime").textContent = runtime;
   at("camera").disabled = at("file").disabled = false;
   tell("Start the camera, or choose a photograph.");
@@ -52,7 +55,10 @@ function ask(picture) {
 
 function answered(answer) {
   busy = false;
-  if (answer.source === source) show(answer, stream !== null);
+  if (answer.source === source) {
+    show(answer, stream !== null);
+    draw(answer);
+  }
   document.body.dataset.answers = 1 + Number(document.body.dataset.answers ?? 0);
   const next = waiting;
   waiting = null;
@@ -85,9 +91,8 @@ async function start() {
   video.srcObject = stream;
   await video.play();
   tell("");
-  display(video, video.videoWidth, video.videoHeight, CAMERA_BOX);
+  display(video, ofVideo(video));
   at("camera").textContent = "Stop camera";
-  at("hint").textContent = "Hold your hand into the box, before a plain wall if you can.";
   nextFrame();
 }
 
@@ -129,18 +134,34 @@ async function choose(file) {
   await photograph.decode();
   if (own !== source) return;
   tell("");
-  display(photograph, photograph.naturalWidth, photograph.naturalHeight, 1);
+  display(photograph, picture);
   if (busy) waiting = picture;
   else ask(picture);
 }
 
-function display(element, width, height, side) {
+// Where it looks -----------------------------------------------------------------------
+
+function display(element, { width, height, box }) {
   element.hidden = at("box").hidden = false;
   view.style.aspectRatio = `${width} / ${height}`;
   // Its height is limited: a tall picture is narrower than its place.
   view.style.width = `min(100%, 70vh * ${width / height})`;
-  view.style.setProperty("--side", side);
   for (const each of [view, at("seen")]) each.classList.toggle("mirrored", element === video);
+  draw({ box, found: false, width, height });
+}
+
+function draw({ box, found, width, height }) {
+  const left = stream ? width - box.left - box.side : box.left; // mirrored
+  const place = { left: left / width, top: box.top / height,
+    width: box.side / width, height: box.side / height };
+  for (const [name, share] of Object.entries(place)) {
+    at("box").style[name] = `${100 * share}%`;
+  }
+  at("box").classList.toggle("found", found);
+  const where = stream ? "Hold your hand into the box, before a plain wall if you can."
+    : "The network looks at the middle of the picture.";
+  at("hint").textContent = found ? "The box is where a hand was found."
+    : finds ? `No hand found. ${where}` : where;
 }
 
 at("camera").onclick = () => {

@@ -1,31 +1,33 @@
-// Pixels of the camera and of photographs, as the network is given them.
+// Pixels of the camera and of photographs, as the worker is given them.
 
-// Of the video's shorter side. A hand fits in, with some wall around it.
-export const CAMERA_BOX = 0.8;
-// Pixels a side of a photograph's square: beyond, the browser reduces it first, which
-// with so many left for each one wanted moves no value by more than about one level.
-const MOST_PIXELS = 2048;
+// Where to look if no hand is found: a square in the middle, of this share of the
+// shorter side. A hand held into the camera's fits in, with some wall around it.
+const CAMERA_BOX = 0.8, PHOTOGRAPH_BOX = 1;
+// Pixels of a photograph's shorter and longer side: beyond, the browser reduces it
+// first, which moves no value that the network sees by more than about one level.
+const SHORTER = 2048, LONGER = 8192;
 
 const canvas = document.createElement("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
-// RGBA of the centered square of a source, `share` of its shorter side.
-function square(source, width, height, share) {
-  const side = Math.round(share * Math.min(width, height));
-  const size = Math.min(side, MOST_PIXELS);
-  const left = Math.floor((width - side) / 2);
-  const top = Math.floor((height - side) / 2);
-  canvas.width = canvas.height = size;
+function take(source, sourceWidth, sourceHeight, share) {
+  const [shorter, longer] = [sourceWidth, sourceHeight].sort((a, b) => a - b);
+  const scale = Math.min(1, SHORTER / shorter, LONGER / longer);
+  const width = Math.max(1, Math.round(scale * sourceWidth));
+  const height = Math.max(1, Math.round(scale * sourceHeight));
+  [canvas.width, canvas.height] = [width, height];
   context.imageSmoothingQuality = "high";
   context.fillStyle = "white"; // behind what is transparent
-  context.fillRect(0, 0, size, size);
-  context.drawImage(source, left, top, side, side, 0, 0, size, size);
-  const { data } = context.getImageData(0, 0, size, size);
-  return { pixels: data.buffer, width: size, height: size };
+  context.fillRect(0, 0, width, height);
+  context.drawImage(source, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  const side = Math.round(share * Math.min(width, height));
+  const [left, top] = [width, height].map((length) => Math.floor((length - side) / 2));
+  return { pixels: data.buffer, width, height, box: { left, top, side } };
 }
 
 export function ofVideo(video) {
-  return square(video, video.videoWidth, video.videoHeight, CAMERA_BOX);
+  return take(video, video.videoWidth, video.videoHeight, CAMERA_BOX);
 }
 
 // Throws where the browser does not read the file.
@@ -34,7 +36,7 @@ export async function ofFile(file) {
   const options = { imageOrientation: "from-image", colorSpaceConversion: "none" };
   const bitmap = await createImageBitmap(file, options);
   try {
-    return square(bitmap, bitmap.width, bitmap.height, 1);
+    return take(bitmap, bitmap.width, bitmap.height, PHOTOGRAPH_BOX);
   } finally {
     bitmap.close();
   }

@@ -1,20 +1,28 @@
-// The network, in a thread of its own, so that the page never waits for it.
+// The networks, in a thread of their own, so that the page never waits for them.
 //
-// In:  {pixels: ArrayBuffer of RGBA, width, height, source}
-// Out: {progress: "45 of 102 MB"}, {ready: record, runtime: name}, {failed: why}, or
-//      {probabilities, label, seen, milliseconds, source}, the answer to one picture
+// In:  {pixels: ArrayBuffer of RGBA, width, height, box: where to look if no hand is
+//      found, source}
+// Out: {progress: "45 of 102 MB"}, {ready: record, runtime: name, finds: whether it can
+//      find hands}, {failed: why}, or the answer to one picture:
+//      {probabilities, label, seen, box: where it looked, found: whether a hand is
+//      there, width, height, milliseconds, source}
+//
+// A box is {left, top, side}, in pixels of the picture.
 
 const folder = new URL("onnxruntime-web/", self.location.href).href;
 let ort, session;
+let palms = null; // finds hands, where the page came with it
+let last = { hand: null, source: null, took: 0, end: 0 }; // search for one
 
 async function load() {
-  const [record, { runtimes }] = await Promise.all(["model.json", "page.json"].map(read));
+  const [record, page] = await Promise.all(["model.json", "page.json"].map(read));
   const model = await download("model.onnx");
+  const palm = page.palm && await download(page.palm);
   const failures = [];
-  for (const runtime of runtimes) {
+  for (const runtime of page.runtimes) {
     try {
-      await start(runtime, model, record.image_size);
-      return { ready: record, runtime: runtime.name };
+      await start(runtime, model, palm, record.image_size);
+      return { ready: record, runtime: runtime.name, finds: Boolean(palm) };
     } catch (error) {
       failures.push(`${runtime.name}: ${error.message ?? error}`);
     }
@@ -50,7 +58,7 @@ async function download(name) {
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
 
-async function start({ provider, script, program }, model, size) {
+async function start({ provider, script, program }, model, palm, size) {
   if (provider === "webgpu") {
     const adapter = await navigator.gpu?.requestAdapter();
     // One that is computed by the CPU is slower than WebAssembly.
@@ -61,32 +69,67 @@ async function start({ provider, script, program }, model, size) {
   // A server that isolates the page from others, as --mode=demo does, lets it use more.
   ort.env.wasm.numThreads = self.crossOriginIsolated
     ? Math.min(4, navigator.hardwareConcurrency) : 1;
-  session = await ort.InferenceSession.create(model, {
+  session = await open(model, provider);
+  if (palm) palms = await open(palm, "wasm"); // small: on the GPU it would wait for it
+  // The first answer compiles, and shows whether the runtime can.
+  const box = { left: 0, top: 0, side: size };
+  await answer({ pixels: new ArrayBuffer(4 * size * size), width: size, height: size, box });
+}
+
+function open(model, provider) {
+  return ort.InferenceSession.create(model, {
     executionProviders: [provider],
     logSeverityLevel: 3, // errors; not which nodes the GPU leaves to the CPU
   });
-  // The first answer compiles, and shows whether the runtime can.
-  await answer({ pixels: new ArrayBuffer(4 * size * size), width: size, height: size });
 }
 
-async function answer({ pixels, width, height, source }) {
+async function answer({ pixels, width, height, box, source }) {
   const begin = performance.now();
-  const rgba = new Uint8Array(pixels);
-  const rgb = new Uint8Array(3 * width * height);
-  for (let from = 0, to = 0; to < rgb.length; from += 4) {
-    rgb[to++] = rgba[from];
-    rgb[to++] = rgba[from + 1];
-    rgb[to++] = rgba[from + 2];
+  const picture = { rgba: new Uint8Array(pixels), width };
+  // A camera's hand is looked for in half of the time, between which it moves little.
+  if (palms && (source !== last.source || begin - last.end >= last.took)) {
+    const hand = await find(part(picture, 0, 0, width, height));
+    const end = performance.now();
+    last = { hand, source, took: end - begin, end };
   }
-  const photograph = new ort.Tensor("uint8", rgb, [1, height, width, 3]);
-  const { probabilities, label, seen } = await session.run({ photograph });
+  const { hand } = last;
+  const { left, top, side } = hand ?? box;
+  const { probabilities, label, seen } = await session.run({
+    photograph: part(picture, left, top, side, side),
+  });
   return {
     probabilities: Array.from(probabilities.data),
     label: Number(label.data[0]),
     seen: seen.data,
+    box: hand ?? box,
+    found: Boolean(hand),
+    width,
+    height,
     milliseconds: performance.now() - begin,
     source,
   };
+}
+
+// The box of the surest hand, or null.
+async function find(photograph) {
+  const { box } = await palms.run({ photograph }, ["box"]);
+  const [left, top, side] = box.data;
+  return side ? { left, top, side } : null;
+}
+
+// RGB of a part of a picture, as the networks take it.
+function part({ rgba, width }, left, top, columns, rows) {
+  const rgb = new Uint8Array(3 * columns * rows);
+  let to = 0;
+  for (let row = top; row < top + rows; row++) {
+    const begin = 4 * (row * width + left);
+    for (let from = begin; from < begin + 4 * columns; from += 4) {
+      rgb[to++] = rgba[from];
+      rgb[to++] = rgba[from + 1];
+      rgb[to++] = rgba[from + 2];
+    }
+  }
+  return new ort.Tensor("uint8", rgb, [1, rows, columns, 3]);
 }
 
 self.onmessage = async ({ data }) => {
