@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 
 def make_optimizer(
@@ -104,6 +105,25 @@ def scale_by_depth(
         return scaled, _ScaleByDepthState(state.steps + 1)
 
     return optax.GradientTransformation(init, update)
+
+
+def row_major(gradients: Any) -> Any:
+    """The same, which a GPU lays out in memory as it does parameters.
+
+    cuDNN writes the gradients of kernels in another order. XLA does not make an update
+    in place that puts them right on its way, and would copy every new parameter and
+    moment to where the old one was (jax 0.10).
+    """
+
+    def constrain(tree: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: with_layout_constraint(leaf, Layout(tuple(range(leaf.ndim)))),
+            tree,
+        )
+
+    return jax.lax.platform_dependent(
+        gradients, cuda=constrain, rocm=constrain, default=lambda tree: tree
+    )
 
 
 def is_kernel(params: Any) -> Any:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from signjax.augment.geometry import rotate
 from signjax.ops.pixels import unpack_pixels
+from signjax.optim import row_major
 from signjax.runtime.distributed import batched, replicated, shard_batch
 from signjax.state import Metrics, TrainState, trainable
 
@@ -76,6 +77,7 @@ def train_step(
     gradients, aux = jax.grad(loss_fn, has_aux=True)(params)
     batch_stats, losses, logits = aux
     with jax.named_scope("optimizer"):
+        gradients = row_major(gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, params)
         updated: Any = optax.apply_updates(params, updates)
     metrics = Metrics.of_batch(losses, logits, targets, counted, state.step)

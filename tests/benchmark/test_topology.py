@@ -120,3 +120,4 @@ def test_the_cnn_compiles_for_a_chip_that_is_not_here(name: str, package: str) -
         assert {row["operation"] for row in found["collectives"]} == {"all-reduce"}
     else:
         assert found["kernels"]["cudnn"] >= 4  # two convolutions, and their gradients
+        assert "copy" not in found["kernels"]  # the state is updated in place
