@@ -4,12 +4,15 @@ import argparse
 import os
 import signal
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from signjax.errors import InputError
 from signjax.runtime import hdf5
 from signjax.runtime.files import write_json
 
@@ -42,6 +45,43 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
         if not data:
             return b""
     return bytes(data)
+
+
+def read_each(
+    path: Path,
+    count: int,
+    seed: int,
+    *,
+    outcome: Callable[[Path], str],
+    mutated: Callable[[bytes, np.random.Generator], bytes] = mutate,
+) -> tuple[Counter[str], list[str]]:
+    """(how many of so many mutated files came out how, a line for each fault).
+
+    path: a sound file, which is written over. outcome: what came of reading the file
+    there; InputError is a refusal if it has one line of at most 300 characters.
+    """
+    outcomes: Counter[str] = Counter()
+    faults = []
+    sound = path.read_bytes()
+    for index in range(count):
+        path.write_bytes(mutated(sound, np.random.default_rng((seed, index))))
+        start, fault = time.monotonic(), ""
+        try:
+            outcomes[outcome(path)] += 1
+        except InputError as error:
+            if len(line := str(error)) <= 300 and line.isprintable():
+                outcomes["refused"] += 1
+            else:
+                fault = f"a line of {len(line)} characters: {line!r}"
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in Rust is no Exception
+            fault = repr(error)
+        if time.monotonic() - start > SECONDS:
+            fault = f"more than {SECONDS} s"
+        if fault:
+            faults.append(f"{path.name} {seed} {index}: {fault}")
+    return outcomes, faults
 
 
 def fork_and_touch(content: bytes) -> None:
