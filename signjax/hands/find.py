@@ -169,22 +169,28 @@ def _known(hand: Hand, others: Sequence[Hand]) -> bool:
     return any(distance < 0.1 * size for distance in distances)
 
 
-def _whole(count: int, side: int, border: Array) -> Array:
-    """The square of each whole picture with its border: [count, 4]."""
-    middle = jnp.full(count, side / 2)
-    return jnp.stack(
-        [middle, middle, side * (1 + 2 * border) + 0 * middle, 0 * middle], -1
-    )
-
-
 @jax.jit
 def _view(images: Array, border: Array) -> Array:
-    """What the palm detector looks at: float32 [B, 192, 192, 3]."""
-    count, side = images.shape[:2]
+    """What the palm detector looks at: float32 [B, 192, 192, 3].
+
+    The square of each whole picture with its border, bilinear. It is upright, so its
+    rows are read first and then its columns, a tenth of the work of `crop`.
+    """
+    side = images.shape[1]
     # Pixels between those that are read would be lost: each is a mean of several.
     fine = max(1, round(side / SIDE))
-    views = crop(images, _whole(count, side, border), fine * SIDE)
-    return views.reshape(count, SIDE, fine, SIDE, fine, 3).mean(axis=(2, 4))
+    steps = (jnp.arange(fine * SIDE) + 0.5) / (fine * SIDE) - 0.5
+    places = jnp.clip(side * ((1 + 2 * border) * steps + 0.5) - 0.5, 0, side - 1)
+    low = jnp.floor(places).astype(jnp.int32)
+    high = jnp.minimum(low + 1, side - 1)
+    share = (places - low)[None, :, None, None]
+
+    def rows(x: Array) -> Array:
+        read = x[:, low] * (1 - share) + x[:, high] * share
+        return read.reshape(len(x), SIDE, fine, *x.shape[2:]).mean(axis=2)
+
+    columns = rows(images.astype(jnp.float32)).swapaxes(1, 2)
+    return rows(columns).swapaxes(1, 2) / 255
 
 
 @partial(jax.jit, static_argnums=4)

@@ -11,9 +11,7 @@ from jax import Array, lax
 
 from signjax.errors import one_line
 from signjax.hands.tflite import Graph, Operator
-from signjax.ops.convolution import same_padding
-
-_NHWC = ("NHWC", "HWIO", "NHWC")
+from signjax.ops.convolution import conv2d, same_padding
 
 
 def apply(graph: Graph, params: Mapping[str, Array], images: Array) -> dict[str, Array]:
@@ -71,8 +69,12 @@ def _conv(operator: Operator, x: Array, kernel: Array, bias: Array) -> Array:
     if kernel.shape[:2] == strides == (1, 1):
         result = x @ kernel[0, 0]
     else:
-        result = lax.conv_general_dilated(
-            x, kernel, strides, padding, dimension_numbers=_NHWC
+        conv = partial(conv2d, strides=strides, padding=padding)
+        result = lax.platform_dependent(
+            x,
+            kernel,
+            cpu=partial(conv, conv_impl="matmul"),
+            default=partial(conv, conv_impl="xla"),
         )
     return result + bias.reshape(1, 1, 1, -1)
 
