@@ -28,6 +28,7 @@ from signjax.data.duplicates import image_keys
 from signjax.data.stream import Images, in_parts
 from signjax.errors import InputError
 from signjax.experiment import Experiment, make_experiment
+from signjax.runtime.bucket import SCHEME, BucketPath
 from signjax.runtime.checkpoint import Checkpoints
 from signjax.runtime.console import Console
 from signjax.runtime.distributed import (
@@ -39,6 +40,7 @@ from signjax.runtime.distributed import (
     sync_errors,
 )
 from signjax.runtime.files import MetricsFile, read_json, write_json
+from signjax.runtime.lease import LAPSE, in_use, lease
 from signjax.runtime.packed import FILE as PACKED
 from signjax.runtime.packed import read_packed
 from signjax.state import Metrics, TrainState
@@ -100,8 +102,14 @@ def create_or_resume(
     Of several processes the primary alone writes and locks. Raises InputError on all of
     them where another run or another process has it.
     """
+    if isinstance(workdir, BucketPath) and run.config.run.tensorboard:
+        raise InputError(
+            f"config.run.tensorboard is True, but {workdir} is in a bucket, where no "
+            "event files are written: leave it out; metrics.jsonl holds the same"
+        )
     with ExitStack() as stack:
-        with sync_errors():
+        waiting = f"opening --workdir; a killed process leaves it after {LAPSE:.0f} s"
+        with sync_errors(), console.if_slow(waiting):
             if is_primary():
                 stack.enter_context(lock(workdir))
                 if replaced := record_run(workdir, run):
@@ -120,16 +128,17 @@ def lock(workdir: Path) -> Iterator[None]:
     lock goes with the process, however it ends; on a file system that has no locks
     nothing is kept. Raises InputError where another process holds it.
     """
+    if isinstance(workdir, BucketPath):
+        with lease(workdir / "lock"):
+            yield
+        return
     # Not filelock's substitute for missing locks, a file that would outlive a kill.
     held = FileLock(workdir / "lock", blocking=False, fallback_to_soft=False)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         held.acquire()
     except Timeout as error:
-        raise InputError(
-            f"--workdir {workdir} is in use by another process that trains there: "
-            "wait for its end, stop it, or give another --workdir"
-        ) from error
+        raise in_use(workdir) from error
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise InputError(
@@ -223,7 +232,8 @@ def _write(path: Path, run: Run) -> None:
 def _stored_config(config: Config) -> dict[str, Any]:
     """The keys as run.json has them: the data are found from any directory."""
     stored = config.to_dict()
-    if directory := stored["data"]["dir"]:
+    directory = stored["data"]["dir"]
+    if directory and not directory.startswith(SCHEME):
         stored["data"]["dir"] = os.path.abspath(os.path.expanduser(directory))
     return stored
 

@@ -1,12 +1,15 @@
 """Settings that every test runs under, and what several of them share."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
 
+from signjax.runtime.bucket import BucketPath
+from tests.helpers.bucket import BUCKET, bucket_server
 from tests.helpers.streaming import write_images
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,3 +55,20 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def needs_grain() -> None:
     pytest.importorskip("grain", reason='needs grain: pip install "signjax[stream]"')
+
+
+@pytest.fixture(scope="session")
+def bucket_address() -> Iterator[str]:
+    """gs://NAME of a bucket that is served on this machine."""
+    reason = 'needs gcp-storage-emulator: pip install "signjax[test]"'
+    pytest.importorskip("gcp_storage_emulator", reason=reason)
+    with bucket_server() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield f"gs://{BUCKET}"
+
+
+@pytest.fixture
+def bucket(bucket_address: str, request: pytest.FixtureRequest) -> BucketPath:
+    """A name in that bucket below which a test finds nothing."""
+    return BucketPath(bucket_address) / re.sub(r"\W", "-", request.node.name)

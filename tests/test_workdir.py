@@ -22,7 +22,9 @@ from signjax.config import check, field
 from signjax.data.dataset import Dataset, Splits
 from signjax.errors import InputError
 from signjax.experiment import make_experiment
+from signjax.runtime.bucket import BucketPath
 from signjax.runtime.checkpoint import Checkpoints
+from signjax.runtime.console import Console
 
 
 def make_splits(source: str = "synthetic", shift: int = 0) -> Splits:
@@ -178,7 +180,7 @@ def test_a_file_system_without_locks_serves(
 
 def refused(directory: Path, run: workdir.Run) -> str:
     """Why it may not go on in a workdir where another has saved something."""
-    (directory / "metrics.jsonl").write_text('{"step": 5}\n')
+    (directory / "metrics.jsonl").write_bytes(b'{"step": 5}\n')
     before = (directory / "run.json").read_bytes()
     with pytest.raises(InputError) as error:
         workdir.record_run(directory, run)
@@ -233,6 +235,38 @@ def test_an_empty_workdir_holds_no_run(tmp_path: Path) -> None:
     workdir.record_run(tmp_path, describe())
     with pytest.raises(InputError, match="no finished checkpoint"):
         workdir.load_trained(tmp_path, devices=jax.devices()[:1], warn=pytest.fail)
+
+
+def test_a_workdir_in_a_bucket_is_that_of_one_run_at_a_time(
+    bucket: BucketPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=f"{bucket} holds no run .no run.json"):
+        workdir.read(bucket)
+    run, console = describe(), Console(quiet=True)
+    with workdir.create_or_resume(bucket, run, console) as checkpoints:
+        assert checkpoints.steps() == []
+        with pytest.raises(InputError, match=f"{bucket} is in use by another process"):
+            with workdir.lock(bucket):
+                pytest.fail("locked")
+    with workdir.create_or_resume(tmp_path, run, console):
+        pass
+    for name in "run.json", "trained_on.json":
+        assert (bucket / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert "config.seed was 0 and is now 3" in refused(bucket, describe(seed=3))
+
+
+def test_event_files_are_refused_in_a_bucket(bucket: BucketPath) -> None:
+    run = describe(run__tensorboard=True)
+    with pytest.raises(InputError, match="config.run.tensorboard is True, but gs://"):
+        with workdir.create_or_resume(bucket, run, Console(quiet=True)):
+            pytest.fail("it was taken")
+    assert bucket.files() == []
+
+
+def test_data_in_a_bucket_keep_their_address(tmp_path: Path) -> None:
+    workdir.record_run(tmp_path, describe(data__dir="gs://bucket/data"))
+    stored = json.loads((tmp_path / "run.json").read_text())
+    assert stored["config"]["data"]["dir"] == "gs://bucket/data"
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from signjax.data.audit import audit, describe_audit
 from signjax.data.dataset import Dataset, match_classes
 from signjax.data.parts import open_parts
 from signjax.errors import InputError
+from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json
 
@@ -55,7 +56,7 @@ def _dispute(
 
     if options.sheet:
         check_sheet(options.sheet)
-    directory, trained = Path(options.workdir), open_model(options, console)
+    directory, trained = as_path(options.workdir), open_model(options, console)
     calibration = read_calibration(directory, trained.step, console.warning)
     experiment, classes = trained.experiment, trained.run.classes
     found, known = [], 0

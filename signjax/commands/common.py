@@ -9,6 +9,7 @@ from signjax.commands.cli import Options
 from signjax.data.dataset import Splits
 from signjax.data.load import load_splits
 from signjax.errors import InputError
+from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.workdir import (
@@ -23,7 +24,7 @@ from signjax.workdir import (
 
 def model_directory(options: Options) -> Path:
     """--workdir or, where a mode can do without, the recogniser in the box."""
-    return Path(options.workdir) if options.workdir else RECOGNISER
+    return as_path(options.workdir) if options.workdir else RECOGNISER
 
 
 def open_model(options: Options, console: Console) -> TrainedModel:

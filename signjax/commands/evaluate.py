@@ -14,6 +14,7 @@ from signjax.evaluation.calibration import read_calibration
 from signjax.evaluation.report import FILE as REPORT_FILE
 from signjax.evaluation.report import Findings, audit_path, audit_splits, write_report
 from signjax.evaluation.scores import Evaluation, format_share
+from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
 from signjax.runtime.files import write_json, write_text
 from signjax.workdir import TrainedModel
@@ -28,7 +29,7 @@ def run(options: Options) -> None:
     """
     _refuse_page(options.output)
     console = Console()
-    directory = Path(options.workdir)
+    directory = as_path(options.workdir)
     trained = open_model(options, console)
     with console.if_slow("reading the data"):
         data, source, audit = _load(options, trained, console)
@@ -87,7 +88,7 @@ def _load(
         if left_out:
             console.info(f"left out  {describe_left_out(left_out)}")
         return data, options.data, partial(audit_path, options.data, console)
-    splits = load_own_splits(Path(options.workdir), trained.run, console.warning)
+    splits = load_own_splits(as_path(options.workdir), trained.run, console.warning)
     audit = partial(audit_splits, trained, splits)
     return splits.test, f"{splits.source} test", audit
 

@@ -22,6 +22,7 @@ from signjax.errors import InputError, RunError
 from signjax.evaluation.calibration import read_calibration, why_no_abstention
 from signjax.evaluation.scores import Evaluation
 from signjax.export.trained import RENDERED, in_float32
+from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
 from signjax.runtime.files import new_folder
 from signjax.runtime.machine import core_count, processor
@@ -105,7 +106,7 @@ def _images(
     try:
         if not options.workdir:
             raise InputError("the package comes without the photographs of its tests")
-        splits = load_own_splits(Path(options.workdir), run, console.warning)
+        splits = load_own_splits(as_path(options.workdir), run, console.warning)
         return splits.test, f"{splits.source} test"
     except (InputError, RunError) as error:
         console.warning(f"checked on {RENDERED}, and no scores are told: {error}")

@@ -13,10 +13,13 @@ from absl import flags
 
 from signjax.commands.cli import FLAGS, MODES, Options
 from signjax.config import KEYS, Config
-from signjax.errors import InputError
+from signjax.errors import InputError, listed
+from signjax.runtime.bucket import SCHEME
 
 _EXAMPLE = f"--config={FLAGS['config'].metadata['example']}"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# What may lie in a bucket, besides this machine.
+_IN_BUCKETS = ("workdir", "data", "weights", "config.data.dir", "config.model.weights")
 _EXPECTED = {int: "a whole number, such as 5", bool: "True or False"}
 _READ: dict[type, Callable[[str], Any]] = {
     str: os.path.expanduser,  # a shell leaves the ~ of --workdir=~/runs as it is
@@ -60,7 +63,7 @@ def parse(argv: Sequence[str]) -> Options:
         for name, value in overrides.items():
             config.update_from_flattened_dict({name.removeprefix("config."): value})
     for argument in arguments:
-        _require_no_address(argument, argument)
+        _require_path(argument, argument)
     chosen = tuple(name.removeprefix("config.") for name in overrides)
     options = Options(**given, arguments=arguments, chosen=chosen)
     if arguments and options.mode != "predict" and (near := _near(arguments[0], MODES)):
@@ -110,7 +113,8 @@ def _define(
 
     class Parser(flags.ArgumentParser):
         def parse(self, argument: str) -> Any:
-            _require_no_address(argument, f"--{name}={argument}")
+            if not (name in _IN_BUCKETS and argument.startswith(SCHEME)):
+                _require_path(argument, f"--{name}={argument}")
             if not choices or argument in choices:
                 try:
                     return _READ[kind](argument)
@@ -124,12 +128,14 @@ def _define(
     flags.DEFINE_flag(flag, values)
 
 
-def _require_no_address(value: str, told: str) -> None:
-    """Raises InputError for gs://bucket/run and the like."""
+def _require_path(value: str, told: str) -> None:
+    """Raises InputError for s3://bucket/run and the like."""
     if _ADDRESS.match(value):
+        flags = listed(f"--{name}" for name in _IN_BUCKETS)
         raise InputError(
             f"{told}: expected a path of this machine, not an address; mount the "
-            "storage and name its folder, or copy it here"
+            "storage and name its folder, or copy it here. Of addresses only "
+            f"{SCHEME}BUCKET/NAME serves, for {flags}"
         )
 
 

@@ -1,7 +1,6 @@
 """--mode=port: weights of another program -> a workdir that the other modes accept."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from signjax.pretrained.load import (
     refuse_unportable,
 )
 from signjax.pretrained.port import Ported, Variables, imagenet_classes
+from signjax.runtime.bucket import as_path
 from signjax.runtime.checkpoint import Checkpoints
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
@@ -27,7 +27,7 @@ from signjax.runtime.devices import enable_compilation_cache, require_devices
 
 def run(options: Options) -> None:
     """Writes --workdir from --weights and prints what came from where."""
-    directory = Path(options.workdir)
+    directory = as_path(options.workdir)
     if (directory / "run.json").exists() and workdir.has_results(directory):
         raise InputError(f"--workdir {directory} holds a run already: give another")
     refuse_unportable(options.weights)
@@ -49,7 +49,7 @@ def run(options: Options) -> None:
         with Checkpoints(place, warn=console.warning) as checkpoints:
             checkpoints.save(0, ported_state(experiment, variables))
     _print(console, weights)
-    if (Path(options.weights) / CALIBRATION_FILE).exists():
+    if (as_path(options.weights) / CALIBRATION_FILE).exists():
         console.warning(
             f"{CALIBRATION_FILE} of {options.weights} is not ported: predict with that "
             "workdir to be told when the model is unsure"

@@ -18,6 +18,7 @@ from signjax.evaluation.sheet import write_sheet
 from signjax.hands.find import Hand
 from signjax.hands.inputs import draw
 from signjax.hands.pose import RECORD, to_record
+from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
 from signjax.workdir import TrainedModel
 
@@ -38,7 +39,7 @@ def predict_hands(options: Options, trained: TrainedModel, console: Console) -> 
     )
     if paths:
         calibration = read_calibration(
-            Path(options.workdir), trained.step, console.warning
+            as_path(options.workdir), trained.step, console.warning
         )
         if why := why_no_abstention(calibration):
             console.warning(why)

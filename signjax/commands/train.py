@@ -1,8 +1,7 @@
 """--mode=train: trains, evaluates and saves; run again, it resumes."""
 
-from pathlib import Path
-
 from signjax.commands.cli import Options
+from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.runtime.distributed import distributed_session, is_primary
@@ -15,5 +14,5 @@ def run(options: Options) -> None:
         enable_compilation_cache()
         devices = require_devices(options.require_device)
         console = Console(quiet=not is_primary())
-        directory = Path(options.workdir or f"runs/{options.config.name}")
+        directory = as_path(options.workdir or f"runs/{options.config.name}")
         train(options.config, directory, devices, console, options.chosen)

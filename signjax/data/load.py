@@ -1,6 +1,5 @@
 """From the name of a data source, such as signs or folder, to its images."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jax.sharding import Mesh
 from signjax.config import Config
 from signjax.data.ankara import fetch_ankara
 from signjax.data.batches import Batches
+from signjax.data.bucket import copied_here
 from signjax.data.dataset import Dataset, Splits, match_classes
 from signjax.data.folder import read_folder
 from signjax.data.image import CropResize
@@ -121,7 +121,7 @@ _SOURCES = {
 
 
 def _directory(config: Config) -> Path | None:
-    return Path(os.path.expanduser(config.data.dir)) if config.data.dir else None
+    return copied_here(config.data.dir) if config.data.dir else None
 
 
 def _signs_of(config: Config, directory: Path | None) -> Splits:

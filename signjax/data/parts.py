@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from signjax.data.arrays import find_arrays, read_arrays
+from signjax.data.bucket import copied_here
 from signjax.data.dataset import Dataset
 from signjax.data.image import CropResize
 from signjax.data.listing import list_folder
@@ -32,7 +33,7 @@ def open_parts(path: str | Path, *, nested: bool = False) -> Parts:
     class-named folders or of splits of those, or arrays. nested: see `list_folder`.
     Raises InputError where it is none of these.
     """
-    path = Path(path)
+    path = copied_here(path)
     if found := find_arrays(path):
         files = [file for files in found.values() for file in files]
         others = 0
@@ -73,7 +74,7 @@ def load_labelled(
     group: the rule of the model's own data; with one, class folders may hold folders.
     Raises InputError where there is no such set or one of its images cannot be read.
     """
-    path = Path(path)
+    path = copied_here(path)
     beside: dict[str, int] = {}
     if path.is_dir() and not find_arrays(path) and _holds_signs(path):
         beside = {f"file {TRAIN_FILE}": 1} if (path / TRAIN_FILE).exists() else {}

@@ -205,7 +205,9 @@ def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
     # With spaces in it only a known folder can be told from the words around it.
     known = sorted((p for p in parents if len(p) > 1), key=len, reverse=True)
     folders = re.compile(
-        "|".join([*(re.escape(p + os.sep) for p in known), r"(?<![^\s='\"(])[/~]\S*/"])
+        "|".join(
+            [*(re.escape(p + os.sep) for p in known), r"(?<![^\s='\"(])(gs:/)?[/~]\S*/"]
+        )
     )
 
     def hide(value: Any) -> Any:

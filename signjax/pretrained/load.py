@@ -24,6 +24,7 @@ from signjax.pretrained.port import (
 )
 from signjax.pretrained.published import Preprocessing, named
 from signjax.pretrained.read import read_weights
+from signjax.runtime.bucket import BucketPath, as_path
 from signjax.runtime.checkpoint import Checkpoints
 from signjax.runtime.console import Console
 from signjax.runtime.distributed import (
@@ -58,9 +59,14 @@ def open_weights(given: str, *, devices: list[jax.Device], warn: Warn) -> Weight
     this program has, or hold values that no network can have; RunError where a
     published file cannot be downloaded.
     """
-    path = Path(os.path.expanduser(given))
+    path = as_path(os.path.expanduser(given))
     if (path / "run.json").exists():
         return Weights(_of_workdir(path, devices, warn), given, "")
+    if isinstance(path, BucketPath):
+        raise InputError(
+            f"weights {path}: no run.json there; in a bucket only the workdir of a "
+            "trained model is read: copy a file to this machine"
+        )
     with sync_errors():
         if path.is_dir() and not (path / "config.json").exists():
             raise InputError(
@@ -105,7 +111,7 @@ def configured_preprocessing(config: Config) -> Preprocessing:
 
 def refuse_unportable(given: str) -> None:
     """Raises InputError for a workdir whose way of looking at images no port keeps."""
-    path = Path(os.path.expanduser(given))
+    path = as_path(os.path.expanduser(given))
     if not (path / "run.json").exists():
         return
     config = workdir.read(path).config

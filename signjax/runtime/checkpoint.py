@@ -9,6 +9,8 @@ A checkpoint is a folder named after its step, holding the arrays as Orbax write
 
 It is written under another name and published (`files.publish`) once it is whole, so a
 folder with a checkpoint's name is complete, however the process or the machine ended.
+In a bucket, where nothing is renamed, the manifest comes last and goes first, and what
+has none is no checkpoint.
 The CRCs are there because Orbax reads a flipped bit back without complaint; why its own
 Checkpointer does not serve is told in docs/lab-notebook.md.
 
@@ -32,15 +34,15 @@ from typing import Any, NamedTuple
 
 import jax
 
-from signjax.errors import InputError, RunError, leaf_differences
+from signjax.errors import InputError, RunError, SignjaxError, leaf_differences
+from signjax.runtime.bucket import BucketPath
 from signjax.runtime.distributed import is_primary, sync_errors
-from signjax.runtime.files import publish
+from signjax.runtime.files import UNFINISHED, beside, on_disk, publish, unpublish
 
 PyTree = Any
 
 _MANIFEST = "manifest.json"
 _STATE = "state"
-_UNFINISHED = ".tmp"
 # What reading a file that is not as it was written raises.
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 _NEWEST = 2  # so many are kept, should the last one be damaged
@@ -57,8 +59,18 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
     """
 
     def __init__(self, directory: Path, *, warn: Callable[[str], None]) -> None:
-        """Touches nothing on disk. warn: takes a line on each damaged checkpoint."""
+        """Touches nothing on disk. warn: takes a line on each damaged checkpoint.
+
+        Raises InputError where Orbax would write what nobody can read.
+        """
         self._directory = directory.resolve()
+        if "[" in str(self._directory):  # it takes the path for a pattern
+            raise InputError(
+                f"{directory}: checkpoints cannot be kept at a path with [ in it; "
+                "give another"
+            )
+        # What goes into a bucket is made on each process's own disk.
+        self._shared = not isinstance(self._directory, BucketPath)
         self._warn = warn
         self._damaged: set[Path] = set()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -94,15 +106,16 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         before = [saved.round for saved in self._latest_first() if saved.step == step]
         name = f"{step:08d}.{before[0] + 1}" if before else f"{step:08d}"
         path = self._directory / name
-        unfinished = self._directory / (name + _UNFINISHED)
+        unfinished = beside(path) / (name + UNFINISHED)
         leaves = _describe_leaves(state)
         with sync_errors(), _save_errors(path):
             if is_primary():
-                for leftover in self._directory.glob(f"*{_UNFINISHED}"):
+                for leftover in unfinished.parent.glob(f"*{UNFINISHED}"):
                     shutil.rmtree(leftover)
+                self._remove_incomplete()
                 unfinished.mkdir(parents=True)
                 _require_room(unfinished, state)
-        with _save_errors(path), _orbax() as ocp:
+        with _save_errors(path), _orbax(self._shared) as ocp:
             written = ocp.save_async(unfinished / _STATE, state)
 
         def finish() -> None:
@@ -110,6 +123,8 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
             with _save_errors(path):
                 written.result()
                 if is_primary():
+                    if isinstance(path, BucketPath):
+                        _remove_empty_files(unfinished)
                     _write_manifest(unfinished, metrics or {}, leaves)
                     publish(unfinished, path)
                     self._remove_superseded()
@@ -134,35 +149,36 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         if best:
             candidates.sort(key=_accuracy, reverse=True)
         for _, _, path in candidates:
-            try:
-                manifest = _read_manifest(path)
-                for name, crc in manifest["files"].items():
-                    _require_same_crc(name, _crc_of_file(path / name), crc)
-            except _DAMAGE as damage:
-                if not path.exists():  # another process that trains here removed it
-                    return self.restore(abstract_state, best=best)
-                self._damaged.add(path)
-                self._warn(f"{path} is damaged and passed over: {damage}")
-                continue
-            # Earlier versions wrote a space between the sides of a shape.
-            leaves = {k: v.replace(" ", "") for k, v in manifest["leaves"].items()}
-            different = leaf_differences(
-                leaves,
-                _describe_leaves(abstract_state),
-                mismatched="of another shape or dtype",
-            )
-            if different:
-                raise InputError(
-                    f"{path}: saved from another model or optimizer: {different}; use "
-                    "the config it was trained with, or another workdir"
+            with on_disk(path) as folder:
+                try:
+                    manifest = _read_manifest(folder)
+                    for name, crc in manifest["files"].items():
+                        _require_same_crc(name, _crc_of_file(folder / name), crc)
+                except _DAMAGE as damage:
+                    if path not in self._complete():  # another that trains removed it
+                        return self.restore(abstract_state, best=best)
+                    self._damaged.add(path)
+                    self._warn(f"{path} is damaged and passed over: {damage}")
+                    continue
+                # Earlier versions wrote a space between the sides of a shape.
+                leaves = {k: v.replace(" ", "") for k, v in manifest["leaves"].items()}
+                different = leaf_differences(
+                    leaves,
+                    _describe_leaves(abstract_state),
+                    mismatched="of another shape or dtype",
                 )
-            try:
-                with _orbax() as ocp:
-                    return ocp.load(path / _STATE, abstract_state)
-            except Exception:
-                if path.exists():
-                    raise
-                return self.restore(abstract_state, best=best)
+                if different:
+                    raise InputError(
+                        f"{path}: saved from another model or optimizer: {different}; "
+                        "use the config it was trained with, or another workdir"
+                    )
+                try:
+                    with _orbax(self._shared) as ocp:
+                        return ocp.load(folder / _STATE, abstract_state)
+                except Exception:
+                    if path in self._complete():
+                        raise
+                    return self.restore(abstract_state, best=best)
         if not candidates:
             return None
         names = ", ".join(saved.path.name for saved in candidates)
@@ -172,11 +188,24 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         )
 
     def _latest_first(self) -> list["_Saved"]:
-        if not self._directory.is_dir():
-            return []
-        named = ((_NAME.fullmatch(p.name), p) for p in self._directory.iterdir())
+        named = ((_NAME.fullmatch(p.name), p) for p in self._complete())
         found = [_Saved(int(m[1]), int(m[2] or 0), path) for m, path in named if m]
         return sorted(found, reverse=True)
+
+    def _complete(self) -> list[Path]:
+        """The folders that are whole, checkpoints and others."""
+        place = self._directory
+        if isinstance(place, BucketPath):
+            return [file.parent for file in place.files() if file.name == _MANIFEST]
+        return [*place.iterdir()] if place.is_dir() else []
+
+    def _remove_incomplete(self) -> None:
+        """What saves and removals that were cut short have left in a bucket."""
+        if isinstance(self._directory, BucketPath):
+            complete = self._complete()
+            for file in self._directory.files():
+                if not any(folder in file.parents for folder in complete):
+                    file.unlink()
 
     def _remove_superseded(self) -> None:
         everything = self._latest_first()
@@ -188,9 +217,7 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         kept = {*current[:_NEWEST], max(current, key=_accuracy)}
         for saved in everything:
             if saved not in kept:
-                # Renamed first: a removal cut short must not look like a checkpoint.
-                name = saved.path.name + _UNFINISHED
-                shutil.rmtree(saved.path.rename(saved.path.with_name(name)))
+                unpublish(saved.path)
 
 
 class _Saved(NamedTuple):
@@ -226,6 +253,13 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     crc = manifest.pop("crc")
     _require_same_crc(_MANIFEST, zlib.crc32(json.dumps(manifest).encode()), crc)
     return manifest
+
+
+def _remove_empty_files(directory: Path) -> None:
+    """Orbax reads without them, and emulators of buckets do not take them."""
+    for path in directory.rglob("*"):
+        if path.is_file() and not path.stat().st_size:
+            path.unlink()
 
 
 def _require_same_crc(name: str, found: int, written: int) -> None:
@@ -268,6 +302,8 @@ def _require_room(directory: Path, state: PyTree) -> None:
 def _save_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except SignjaxError:
+        raise
     except Exception as error:
         # Of Orbax's, which name the same file three times, what the system said.
         text = (str(error) or repr(error)).splitlines()[0].rpartition(": ")[2]
@@ -279,8 +315,11 @@ def _save_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _orbax() -> Iterator[Any]:
-    """Orbax's v1 API, with this module's options; imported here as it takes 0.3 s."""
+def _orbax(shared: bool) -> Iterator[Any]:
+    """Orbax's v1 API, with this module's options; imported here as it takes 0.3 s.
+
+    shared: whether all processes see the folder; else the first one's has it all.
+    """
     from absl import logging
     from orbax.checkpoint import v1 as ocp
 
@@ -291,5 +330,8 @@ def _orbax() -> Iterator[Any]:
     options.array.saving.use_compression = False
     # Each device has all of the state, so the first writes it, not each a part.
     options.array.saving.use_replica_parallel = False
+    if not shared:
+        # Processes would wait for the folder that the first one makes for it.
+        options.array.saving.array_metadata_store = None
     with options:
         yield ocp

@@ -8,9 +8,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from signjax.errors import InputError, RunError
+from signjax.runtime import bucket
+from signjax.runtime.bucket import BucketPath, as_path
+from signjax.runtime.lease import require_leases
 
 
 def cache_directory() -> Path:
@@ -30,6 +34,10 @@ def cache_directory() -> Path:
         ) from error
 
 
+# Ends the name of a folder that is being made or removed.
+UNFINISHED = ".tmp"
+
+
 class MetricsFile:
     """metrics.jsonl: one JSON object a line, each with the `step` it was taken at.
 
@@ -38,13 +46,16 @@ class MetricsFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = as_path(str(path))
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Adds one line; NaN and infinite values become null.
 
         Raises InputError or RunError where it cannot be written, as `write_json`.
         """
+        if isinstance(self.path, BucketPath):  # an object grows by being replaced
+            write_bytes(self.path, self.path.read().value + _line(record))
+            return
         with _errors_of(self.path), self.path.open("ab") as file:
             file.write(_line(record))
             file.flush()
@@ -101,7 +112,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """The value in a JSON file. Raises InputError naming the file and the cause."""
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(as_path(str(path)).read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -130,12 +141,48 @@ def publish(unfinished: Path, path: Path) -> None:
 
     A file that has the name is replaced. When this returns, the new name outlives a
     power cut too, as far as the disk keeps what it reports as flushed. Raises OSError.
+    Into a bucket a folder is copied, and its own files come last.
     """
+    if isinstance(path, BucketPath):
+        require_leases(path)
+        bucket.upload(unfinished, path)
+        shutil.rmtree(unfinished)
+        return
     for part in (unfinished, *unfinished.rglob("*")):
         _flush(part)
     unfinished.replace(path)
     for folder in path.parent, path.parent.parent:  # the first may be new as well
         _flush(folder)
+
+
+def unpublish(path: Path) -> None:
+    """Removes a folder, of which a removal cut short leaves nothing under its name.
+
+    In a bucket its own files are gone first.
+    """
+    if isinstance(path, BucketPath):
+        require_leases(path)
+        bucket.remove(path)
+    else:
+        shutil.rmtree(path.rename(path.with_name(path.name + UNFINISHED)))
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[Path]:
+    """A folder of this machine: `path` itself, or a copy while the block runs."""
+    if not isinstance(path, BucketPath):
+        yield path
+        return
+    with TemporaryDirectory(prefix="signjax-") as folder:
+        bucket.download(path, Path(folder))
+        yield Path(folder)
+
+
+def beside(path: Path) -> Path:
+    """The folder of this machine in which what is published at `path` is made."""
+    if isinstance(path, BucketPath):
+        return cache_directory().joinpath("unfinished", *path.parts[1:-1])
+    return path.parent
 
 
 @contextmanager
@@ -184,7 +231,11 @@ def _flush(path: Path) -> None:
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Puts `content` at `path` so that a kill leaves the old file or the new one."""
-    path = Path(path)
+    path = as_path(str(path))
+    if isinstance(path, BucketPath):
+        require_leases(path)
+        path.write_bytes(content)
+        return
     with _errors_of(path):
         if path.exists() and not path.is_file():
             path.write_bytes(content)  # /dev/stdout or a named pipe must stay one

@@ -99,8 +99,10 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ("--best=maybe", "--best=maybe: expected True or False"),
         ("--require_device=xpu", "--require_device=xpu: expected cpu or gpu or tpu"),
         ("--workdir", "--workdir: its value is missing; write --workdir=VALUE"),
-        # Addresses, of which a folder named gs: was made.
-        ("CNN --workdir=gs://bucket/run", "=gs://bucket/run: expected a path of this"),
+        # Addresses, of which a folder named s3: would be made.
+        ("CNN --workdir=s3://bucket/run", "=s3://bucket/run: expected a path of this"),
+        ("CNN --workdir=gs://ab/run", "gs://ab/run: expected gs://BUCKET/NAME"),
+        ("--mode=export --output=gs://b/x", "only gs://BUCKET/NAME serves, for --work"),
         ("CNN --config.data.dir=s3://bucket", "dir=s3://bucket: expected a path of"),
         ("--mode=audit --data=HTTPS://a.org/x", "mount the storage and name its fol"),
         ("--mode=predict --workdir=x http://a.org/b.jpg", "http://a.org/b.jpg: expec"),

@@ -12,6 +12,7 @@ from typing import IO, Any
 import jax
 import numpy as np
 
+from signjax.runtime.bucket import BucketPath
 from signjax.workdir import load_trained
 from tests.helpers.command_line import CNN, ROOT, command
 from tests.helpers.records import metrics
@@ -56,12 +57,25 @@ def freeze_when(process: subprocess.Popen[str], seen: Callable[[], bool]) -> boo
 
 
 def saved_steps(workdir: Path) -> list[int]:
-    names = [path.name for path in workdir.glob("checkpoints/*")]
+    if isinstance(workdir, BucketPath):
+        manifests = (f for f in workdir.files() if f.name == "manifest.json")
+        names = [manifest.parent.name for manifest in manifests]
+    else:
+        names = [path.name for path in workdir.glob("checkpoints/*")]
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def is_inside_a_later_save(workdir: Path) -> bool:
-    return bool(saved_steps(workdir)) and any(workdir.glob("checkpoints/*.tmp/*"))
+    return bool(saved_steps(workdir)) and bool(unfinished_files(workdir))
+
+
+def unfinished_files(workdir: Path) -> list[Path]:
+    """What is there of saves and removals that have not ended."""
+    if not isinstance(workdir, BucketPath):
+        return [*workdir.glob("checkpoints/*.tmp/*")]
+    files = (workdir / "checkpoints").files()
+    whole = [file.parent for file in files if file.name == "manifest.json"]
+    return [file for file in files if not any(x in file.parents for x in whole)]
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -113,6 +113,11 @@ def test_only_shapes_are_compared_not_how_they_were_written(
         assert_same(checkpoints.restore(abstract(state)), state)
 
 
+def test_a_path_that_orbax_takes_for_a_pattern_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run.1./checkpoints: checkpoints cannot be k"):
+        opened(tmp_path / "run[1]")
+
+
 def test_a_save_that_cannot_begin_says_so(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("not a directory")
     with opened(tmp_path) as checkpoints:

@@ -1,0 +1,134 @@
+"""Checkpoints in a bucket: the promises of those on disk, without a rename."""
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+
+from signjax.errors import RunError
+from signjax.runtime import files
+from signjax.runtime.bucket import BucketPath
+from tests.helpers.checkpoints import (
+    abstract,
+    assert_same,
+    make_state,
+    opened,
+    restored_steps,
+    save_all,
+)
+from tests.promises.damage import HARMS, damage
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SIGNJAX_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def names(bucket: BucketPath) -> list[str]:
+    place = bucket / "checkpoints"
+    return sorted({file.relative_to(place).parts[0] for file in place.files()})
+
+
+def manifest(bucket: BucketPath, step: int) -> BucketPath:
+    return bucket / "checkpoints" / f"{step:08d}" / "manifest.json"
+
+
+def largest_file(bucket: BucketPath, step: int) -> BucketPath:
+    data = [f for f in (manifest(bucket, step).parent).files() if f.parent.name == "d"]
+    return max(data, key=lambda file: len(file.read_bytes()))
+
+
+def test_keeps_the_latest_two_and_the_best_across_restarts(
+    bucket: BucketPath, cache: Path
+) -> None:
+    for step, accuracy in {1: 0.5, 2: 0.9, 3: None, 4: 0.6}.items():
+        save_all(bucket, {step: accuracy})
+    assert names(bucket) == ["00000002", "00000003", "00000004"]
+    assert restored_steps(bucket) == (4, 2)
+    assert not [file for file in cache.rglob("*") if file.is_file()]
+
+
+def test_a_step_saved_again_is_replaced(bucket: BucketPath) -> None:
+    with opened(bucket) as checkpoints:
+        for value in 1.0, 2.0, 3.0:
+            checkpoints.save(2, {"w": jnp.float32(value)})
+        restored = checkpoints.restore(abstract({"w": jnp.float32(0)}))
+        assert restored == {"w": 3.0}
+        assert checkpoints.steps() == [2]
+    assert names(bucket) == ["00000002.2"]
+
+
+CASES = [
+    (harm, find)
+    for harm in HARMS
+    for find in (largest_file, manifest)
+    # Without a manifest it is a save cut short, and no checkpoint.
+    if (harm, find) != ("deleted", manifest)
+]
+
+
+@pytest.mark.parametrize(("harm", "find"), CASES)
+def test_a_damaged_newest_is_named_passed_over_and_replaced(
+    bucket: BucketPath, harm: str, find: Any
+) -> None:
+    save_all(bucket, {1: 0.5, 2: 0.9})
+    damage(find(bucket, 2), harm)
+    warnings: list[str] = []
+    with opened(bucket, warnings.append) as checkpoints:
+        assert_same(checkpoints.restore(abstract(make_state(0))), make_state(1))
+        [warning] = warnings
+        assert f"{bucket}/checkpoints/00000002 is damaged and passed over" in warning
+        checkpoints.save(2, make_state(2), {"accuracy": 0.9})
+    assert restored_steps(bucket) == (2, 2)
+    assert len(names(bucket)) == 2
+
+
+@pytest.mark.parametrize("cut_short", ["upload", "remove"])
+def test_what_is_there_in_part_is_no_checkpoint_and_goes_with_the_next_save(
+    bucket: BucketPath, monkeypatch: pytest.MonkeyPatch, cut_short: str
+) -> None:
+    save_all(bucket, {1: None, 2: None})
+    unlink, write_bytes, calls = BucketPath.unlink, BucketPath.write_bytes, []
+
+    def stop_after_some(call: Any, *arguments: Any) -> Any:
+        calls.append(call)
+        if len(calls) > 3:
+            raise RunError("stopped here")
+        return call(*arguments)
+
+    with opened(bucket) as checkpoints:
+        with monkeypatch.context() as patch:
+            method = {"upload": "write_bytes", "remove": "unlink"}[cut_short]
+            call = {"upload": write_bytes, "remove": unlink}[cut_short]
+            patch.setattr(
+                BucketPath, method, lambda *given: stop_after_some(call, *given)
+            )
+            checkpoints.save(3, make_state(3))
+            with pytest.raises(RunError, match="stopped here"):
+                checkpoints.wait()
+        in_part = {"upload": "00000003", "remove": "00000001"}[cut_short]
+        assert in_part in names(bucket)
+        newest = {"upload": 2, "remove": 3}[cut_short]
+        assert checkpoints.steps() == [newest, newest - 1]
+        checkpoints.save(4, make_state(4))
+    assert names(bucket) == [f"{newest:08d}", "00000004"]
+    assert restored_steps(bucket) == (4, 4)
+
+
+def test_one_that_is_removed_while_it_is_read_gives_way_to_the_newest(
+    bucket: BucketPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a process that trains there."""
+    save_all(bucket, {1: None, 2: None})
+    read = files.bucket.download
+
+    def train_on(*arguments: Any) -> Any:
+        monkeypatch.setattr(files.bucket, "download", read)
+        save_all(bucket, {3: None, 4: None})
+        return read(*arguments)
+
+    monkeypatch.setattr(files.bucket, "download", train_on)
+    with opened(bucket) as checkpoints:
+        assert_same(checkpoints.restore(abstract(make_state(0))), make_state(4))
