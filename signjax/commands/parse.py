@@ -54,9 +54,13 @@ def parse(argv: Sequence[str]) -> Options:
     given: dict[str, Any] = {x: values[x].value for x in values if values[x].present}
     overrides = {x: given.pop(x) for x in [*given] if x.startswith("config.")}
     if overrides and "config" not in given:
+        mode, key = given.get("mode", FLAGS["mode"].default), next(iter(overrides))
+        of_no_model = "workdir" not in given
+        if of_no_model and mode not in FLAGS["config"].metadata["modes"]:
+            raise InputError(f"--{key} means nothing to --mode={mode}: leave it out")
         raise InputError(
-            f"--{next(iter(overrides))} changes the config of --config, which is "
-            f"missing: expected {_EXAMPLE}; that of a --workdir cannot be changed"
+            f"--{key} changes the config of --config, which is missing: expected "
+            f"{_EXAMPLE}; that of a --workdir cannot be changed"
         )
     if "config" in given:
         config = given["config"] = load_config(given["config"])

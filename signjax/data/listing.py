@@ -149,7 +149,8 @@ def _refuse_deeper(directory: Path, image: Path) -> str:
         if _split_of(root):
             root = root.parent
         found.setdefault(root, Counter())[path.parent] += 1
-    meant = [root for root, of in found.items() if len(of) > 1 and root != directory]
+    given = directory.parent if _split_of(directory) else directory
+    meant = [root for root, of in found.items() if len(of) > 1 and root != given]
     hint = max(meant, key=lambda root: found[root].total(), default=None)
     wanted = f"name {hint}, which holds class folders" if hint else f"expected {LAYOUT}"
     return (

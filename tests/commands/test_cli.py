@@ -133,6 +133,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ("--mode=evaluate", "--workdir is missing: --mode=evaluate needs it"),
         ("--mode=predict --workdir=x", "no image is named"),
         ("--mode=audit --data=x --deterministic", "--deterministic means nothing"),
+        ("--mode=audit --config.data.dir=x", "--config.data.dir means nothing to"),
         ("CNN --data=hands", "leave it out, or use --config.data.dir"),
         ("CNN photo.jpg", "'photo.jpg': --mode=train takes only flags"),
         ("CNN --config.train.shuffle maybe", "'maybe': --mode=train takes only"),

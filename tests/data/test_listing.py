@@ -79,6 +79,13 @@ def test_a_collection_is_no_class_and_the_folder_meant_is_named(tmp_path, files,
     assert list_folder(tmp_path / meant)
 
 
+def test_the_folder_that_was_named_is_not_the_one_meant(tmp_path):
+    touch(tmp_path, *(f"{s}/{c}/0.png" for s in ("train", "test") for c in "ab"))
+    touch(tmp_path, "train/a/more/1.png")
+    with refused("train: a/more/1.png is deeper than a class folder: expected one"):
+        list_folder(tmp_path)
+
+
 def test_every_file_is_read_or_counted_by_reason(tmp_path):
     touch(tmp_path, "a/0.png", "_b/1.JPG", "__c__/2.webp")
     touch(tmp_path, "a/notes.txt", "_b/LICENSE", "_b/Thumbs.db", "a/.x.png")
