@@ -1,6 +1,7 @@
 """config -> the model, its optimizer and its jitted steps, on the devices."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,8 +20,9 @@ from signjax.models import depth_below_head, make_model
 from signjax.ops.batchnorm import batch_statistics, recalibrate
 from signjax.optim import make_optimizer
 from signjax.runtime.distributed import make_mesh, replicated
+from signjax.runtime.jit import compile_training, jit_inference, jit_training
 from signjax.state import TrainState, create_state
-from signjax.step import eval_step, jit_inference, jit_training, train_step
+from signjax.step import eval_step, train_step
 from signjax.view import View, make_view
 
 
@@ -30,8 +32,9 @@ class Experiment:
 
     dtype: float32 or bfloat16, of the activations. image_size: pixels a side.
     crop_resize: how a photograph becomes such an image. schedule: step -> learning
-    rate. create_state: key -> TrainState. train_step: (state, images, labels, indices,
-    key) -> (state, metrics), see `step.train_step`; jitted, donates the state.
+    rate. about: what the steps are made from, by its repr. create_state: key ->
+    TrainState. train_step: (state, images, labels, indices, key) -> (state, metrics),
+    see `step.train_step`; jitted, donates the state.
     eval_step: (variables, view.inputs of B images) -> float32 logits [B, C], B a
     multiple of the devices, as eval_batch_size is; jitted. statistics: (variables,
     images) -> the batch's batch_stats, or None where the run does not end by taking
@@ -49,6 +52,7 @@ class Experiment:
     steps_per_epoch: int
     eval_batch_size: int
     schedule: Callable[[int], Any]
+    about: Any
     create_state: Callable[[jax.Array], TrainState]
     train_step: Any
     eval_step: Callable[[Any, np.ndarray], jax.Array]
@@ -84,8 +88,18 @@ class Experiment:
         )
 
     def compile_train_step(self, state: TrainState, batch: Batch) -> Any:
-        """The train step, compiled for this state and batches of these shapes."""
-        return self.train_step.lower(state, *batch, self.key).compile()
+        """The train step, compiled for such a state and batches of these shapes."""
+        arguments = (state, *batch, self.key)
+        return compile_training(self.mesh, self.train_step, arguments, about=self.about)
+
+    def begin(
+        self, restored: TrainState | None, batch: Batch
+    ) -> tuple[TrainState, Any]:
+        """The state restored, else a new one, and the train step compiled for it."""
+        with ThreadPoolExecutor(1) as pool:  # two programs are compiled at once
+            state = pool.submit(lambda: restored or self.initial_state())
+            step = self.compile_train_step(self.abstract_state(), batch)
+        return state.result(), step
 
     def finish(self, state: TrainState, images: Images) -> TrainState:
         """`state` after the last step, BatchNorm recalibrated if the config asks."""
@@ -105,13 +119,11 @@ def make_experiment(
     dtype = config.dtype
     if dtype == "auto":
         dtype = "float32" if on_cpu else "bfloat16"
-    model = make_model(
-        **config.model,
-        num_classes=num_classes,
-        # XLA's own convolutions are fast on accelerators, partly very slow on the CPU.
-        conv_impl="matmul" if on_cpu else "xla",
-        dtype=dtype,
+    network_by = partial(
+        make_model, **config.model, num_classes=num_classes, dtype=dtype
     )
+    # XLA's own convolutions are fast on accelerators, partly very slow on the CPU.
+    model = network_by(conv_impl="matmul" if on_cpu else "xla")
     steps = steps_per_epoch(
         train_size, train.batch_size, drop_remainder=train.drop_remainder
     )
@@ -133,6 +145,7 @@ def make_experiment(
         outlier_count=count_outliers(train.outlier_fraction, train.batch_size),
     )
     mesh, key = make_mesh(devices), jax.random.key(config.seed)
+    about = (config.to_dict(), num_classes, train_size)
     statistics = None
     if train.recalibrate_batch_norm:
         of_batch = partial(
@@ -156,13 +169,16 @@ def make_experiment(
         schedule=schedule,
         create_state=partial(
             create_state,
-            model=model,
+            model=network_by(conv_impl="xla"),  # traced sooner, to the same weights
             optimizer=optimizer,
             input_shape=view.input_shape,
             freeze_backbone=train.freeze_backbone,
         ),
+        about=about,
         train_step=jit_training(mesh, step),
-        eval_step=jit_inference(mesh, partial(eval_step, **network, **config.tta)),
+        eval_step=jit_inference(
+            mesh, partial(eval_step, **network, **config.tta), about=about
+        ),
         statistics=statistics,
         key=jax.random.fold_in(key, 1),
         init_key=jax.random.fold_in(key, 0),

@@ -1,4 +1,4 @@
-"""The pure train and eval steps, and the one place that jits and donates them.
+"""The pure train and eval steps; `runtime.jit` jits them and donates the state.
 
 All arrays are global: over several devices a mesh splits a batch's indices, so images,
 activations and gradients follow, and BatchNorm's statistics are those of the batch.
@@ -9,15 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
-from jax.sharding import Mesh
 
 from signjax.augment.geometry import rotate
 from signjax.ops.pixels import unpack_pixels
 from signjax.optim import row_major
-from signjax.runtime.distributed import batched, replicated, shard_batch
 from signjax.state import Metrics, TrainState, trainable
 
 # The label of an image that shows none of the classes.
@@ -133,20 +130,3 @@ def eval_step(
     inputs = jnp.stack(views, axis=1).reshape(-1, *image.shape[1:])
     logits: Any = model.apply(variables, normalize(inputs), train=False)
     return logits.reshape(images.shape[0], len(views), -1).mean(axis=1)
-
-
-def jit_training(mesh: Mesh, function: Any, *, batch_axis: int = 0) -> Any:
-    """`function` of (state, images, labels, indices, key), jitted; donates the state.
-
-    The indices are split over the mesh along batch_axis; all else is on each device.
-    """
-    whole, split = replicated(mesh), batched(mesh, batch_axis)
-    inputs = (whole, whole, whole, split, whole)
-    return jax.jit(function, in_shardings=inputs, out_shardings=whole, donate_argnums=0)
-
-
-def jit_inference(mesh: Mesh, function: Any) -> Callable[[Any, np.ndarray], Any]:
-    """`function` of (variables, images), jitted over the mesh; donates nothing."""
-    whole, split = replicated(mesh), batched(mesh)
-    jitted = jax.jit(function, in_shardings=(whole, split), out_shardings=whole)
-    return lambda variables, images: jitted(variables, shard_batch(mesh, images))

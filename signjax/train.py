@@ -57,23 +57,20 @@ def train(
         first_step = int(restored.step) if restored is not None else 0
         data = splits.describe(train_set, validation)
         console.header(_header(experiment, directory, data, first_step))
-        state = restored
-        if state is None:
-            with console.if_slow("compiling the initial weights (kept for later runs)"):
-                state = experiment.initial_state()
-            state = start_from(weights, state, experiment, run.classes, console)
         recorder.resume_after(first_step, first_step // experiment.steps_per_epoch)
-        if first_step == experiment.total_steps:
+        if restored and first_step == experiment.total_steps:
             console.info("this run is finished; evaluating it")
+            state = restored
         else:
             # Before the loop, so that the first epoch's rate is that of its steps, and
             # Ctrl-C, which has nothing to save yet, is obeyed at once.
+            start = start_from(weights, experiment, run.classes, console)
             with console.if_slow("compiling the train step (kept for later runs)"):
-                step = experiment.compile_train_step(state, batches.shapes())
+                state, step = experiment.begin(restored, batches.shapes())
             # Without validation images the best checkpoint is the test's choice.
             held_out = "validation" if validation else "test"
             state = train_loop(
-                state,
+                start(state),
                 experiment,
                 batches,
                 train_step=step,

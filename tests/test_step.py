@@ -11,8 +11,9 @@ import pytest
 from signjax.augment import augment
 from signjax.models.resnet import ResNet
 from signjax.runtime.distributed import make_mesh
+from signjax.runtime.jit import jit_inference
 from signjax.state import Metrics, TrainState
-from signjax.step import eval_step, jit_inference
+from signjax.step import eval_step
 from tests.helpers import reference
 from tests.helpers.compiled_steps import (
     IMAGES,

@@ -11,8 +11,8 @@ from signjax.benchmark.sweep import CLASSES, SweepPoint
 from signjax.data.dataset import Dataset
 from signjax.data.load import make_batches
 from signjax.runtime.distributed import shard_batch
+from signjax.runtime.jit import jit_training
 from signjax.state import TrainState
-from signjax.step import jit_training
 
 
 @dataclass(frozen=True)

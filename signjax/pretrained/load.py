@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -187,23 +188,29 @@ def _changed(config: Config, values: dict[str, Any]) -> Config:
 
 def start_from(
     weights: Ported | None,
-    state: TrainState,
     experiment: Experiment,
     classes: tuple[str, ...],
     console: Console,
-) -> TrainState:
-    """`state`, whose outputs are `classes`, with pretrained weights if there are some.
+) -> Callable[[TrainState], TrainState]:
+    """What puts pretrained weights, if there are some, into a new state.
 
-    The head is theirs too if it is for the same classes by name, and stays new if not.
-    Raises InputError where the network is another than that of the weights.
+    classes: of its outputs. The head is the weights' too if it is for the same classes
+    by name, and stays new if not. Raises InputError where the network is another than
+    that of the weights.
     """
     if weights is None:
-        return state
+        return lambda state: state
     new = weights.classes != classes
-    merged = merge(weights.variables, jax.device_get(state.variables), new_head=new)
+    fit = partial(merge, weights.variables, new_head=new)
+    fit(experiment.abstract_state().variables)  # refused before anything is compiled
     head = "new" if new else "theirs"
     console.info(f"starting from pretrained weights; the classifier is {head}")
-    return state.replace(**device_put_global(merged, replicated(experiment.mesh)))
+
+    def start(state: TrainState) -> TrainState:
+        merged = fit(jax.device_get(state.variables))
+        return state.replace(**device_put_global(merged, replicated(experiment.mesh)))
+
+    return start
 
 
 def ported_state(experiment: Experiment, variables: dict[str, Any]) -> TrainState:

@@ -53,6 +53,10 @@ class StopAtUse:
         self.jitted = jitted
 
     def __call__(self, *arguments: Any) -> Any:
+        # By shapes alone: training traces it within another program.
+        arguments = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments
+        )
         text = self.jitted.lower(*arguments).as_text()
         raise StopIteration(hashlib.sha256(text.encode()).hexdigest())
 

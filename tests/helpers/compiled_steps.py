@@ -14,6 +14,7 @@ from signjax.data.batches import as_rows
 from signjax.models.cnn import CNN
 from signjax.models.resnet import ResNet
 from signjax.runtime.distributed import make_mesh, replicated
+from signjax.runtime.jit import jit_inference, jit_training
 from signjax.state import Metrics, TrainState, create_state, trainable
 
 SIZE = 32  # pixels a side
@@ -66,10 +67,10 @@ def set_up(
         label_smoothing=SMOOTHING,
         **options,
     )
-    eval_step = step.jit_inference(mesh, partial(step.eval_step, **network))
+    eval_step = jit_inference(mesh, partial(step.eval_step, **network))
     start = draw_state(model, optimizer, options.get("freeze_backbone", False))
     place = partial(jax.device_put, start, replicated(mesh))
-    return Setup(step.jit_training(mesh, train_step), eval_step, place)
+    return Setup(jit_training(mesh, train_step), eval_step, place)
 
 
 def draw_state(

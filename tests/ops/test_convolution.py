@@ -133,7 +133,8 @@ def compile_step(config):
         jax.ShapeDtypeStruct((1080,), np.int32),
         jax.ShapeDtypeStruct((config.train.batch_size,), np.int32),
     )
-    return experiment.compile_train_step(experiment.abstract_state(), batch)
+    arguments = (experiment.abstract_state(), *batch, experiment.key)
+    return experiment.train_step.lower(*arguments).compile()
 
 
 def test_the_whole_step_of_the_cnn_obeys_the_rule():

@@ -155,7 +155,8 @@ def test_a_cnn_starts_from_the_weights_of_a_cnn(tmp_path: Path) -> None:
     _, ported = settle(config, tmp_path / "new")
     assert ported is not None and ported.network == "cnn"
     new = experiment.create_state(jax.random.key(99))
-    started = start_from(ported, new, experiment, tuple("abc"), Console(quiet=True))
+    start = start_from(ported, experiment, tuple("abc"), Console(quiet=True))
+    started = start(new)
     for found, wanted, other in zip(
         *map(jax.tree.leaves, (started.params, ported.variables["params"], new.params)),
         strict=True,
