@@ -5,8 +5,9 @@
 
 Each argument is what to call the weights, and their workdir. Each is exported in
 float32 and float16, as --mode=export does it, with a page, which is opened in headless
-Chromium where there is one (with chromedriver). Called again, it goes on with those
-that have no row in results/export.json.
+Chromium where there is one (with chromedriver); with --weights=FOLDER, that of
+MediaPipe's networks, the page finds hands. Called again, it goes on with those that
+have no row in results/export.json.
 """
 
 import argparse
@@ -29,7 +30,9 @@ from signjax.export.check import TOLERANCES
 from signjax.export.page import onnxruntime_web, write_page
 from signjax.export.serve import serving
 from signjax.export.speed import milliseconds, onnx_milliseconds
-from signjax.export.write import ONNX, STABLEHLO, write_export
+from signjax.export.write import ONNX, STABLEHLO, write_export, write_palm
+from signjax.hands.network import Network
+from signjax.hands.weights import PALM, open_networks
 from signjax.runtime.console import Console
 from signjax.runtime.machine import provenance
 from signjax.workdir import versions
@@ -44,9 +47,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="+", metavar="NAME=WORKDIR")
+    parser.add_argument("--weights", help="of networks by which the page finds hands")
+    options = parser.parse_args()
     rows = json.loads(FILE.read_text()) if FILE.exists() else []
     done = {(row["weights"], row["precision"]) for row in rows}
-    for given in parser.parse_args().models:
+    palm = open_networks(options.weights, [PALM])[0] if options.weights else None
+    for given in options.models:
         weights, _, workdir = given.partition("=")
         missing = [x for x in TOLERANCES if (weights, x) not in done]
         if not missing:
@@ -55,15 +61,17 @@ def main() -> None:
         for precision in missing:
             row = {"weights": weights, "precision": precision, "refused": ""}
             try:
-                row |= measure(evaluation, precision)
+                row |= measure(evaluation, precision, palm)
             except RunError as error:
                 row["refused"] = str(error)
             rows.append(row)
             FILE.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def measure(evaluation: Evaluation, precision: str) -> dict[str, Any]:
-    """One row."""
+def measure(
+    evaluation: Evaluation, precision: str, palm: Network | None
+) -> dict[str, Any]:
+    """One row. palm: finds hands for the page."""
     trained, image = evaluation.trained, evaluation.data.images[:1]
     variables = jax.device_put(trained.state.variables, trained.experiment.devices[0])
     with TemporaryDirectory() as folder:
@@ -81,6 +89,8 @@ def measure(evaluation: Evaluation, precision: str) -> dict[str, Any]:
         }
         frames = None
         if CHROMIUM and CHROMEDRIVER:
+            if palm:
+                write_palm(directory, palm, evaluation.data.images[:3])
             write_page(directory, onnxruntime_web())
             frames = frames_per_second(directory, image[0], Path(folder))
     return {

@@ -4,7 +4,8 @@
 
 Warm: programs are compiled and the networks read. Rows go to results/hands.json: of one
 photograph the seconds from the file to the answer, of all of the folder the pictures a
-second, and of `predict` of one photograph the seconds of the whole process, compiled
+second and, of all cores together, the seconds of work a picture, which other load moves
+little; and of `predict` of one photograph the seconds of the whole process, compiled
 programs kept by one before it.
 """
 
@@ -50,7 +51,10 @@ def main() -> None:
 
 
 def in_one_process(workdir: Path, paths: list[Path]) -> dict[str, Any]:
-    """photograph_ms: from file to answer. pictures_per_second: of all, with reading."""
+    """photograph_ms: from file to answer. pictures_per_second: of all, with reading.
+
+    core_ms_per_picture: of the same, the time of all cores together.
+    """
     trained = load_trained(workdir, devices=jax.devices(), warn=print)
     experiment, finder = trained.experiment, trained.experiment.view.hands
     assert finder
@@ -72,9 +76,10 @@ def in_one_process(workdir: Path, paths: list[Path]) -> dict[str, Any]:
         started = time.perf_counter()
         answer(load_image(path, SIDE, experiment.crop_resize)[None])
         times.append(1000 * (time.perf_counter() - started))
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     answer(load_images(paths, SIDE, experiment.crop_resize))
     seconds = time.perf_counter() - started
+    worked = time.process_time() - worked
     low, high = np.quantile(times[1:], [0.25, 0.75])
     return {
         "photographs": len(paths),
@@ -85,6 +90,7 @@ def in_one_process(workdir: Path, paths: list[Path]) -> dict[str, Any]:
             "n": len(times) - 1,
         },
         "pictures_per_second": len(paths) / seconds,
+        "core_ms_per_picture": 1000 * worked / len(paths),
     }
 
 

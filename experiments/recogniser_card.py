@@ -1,10 +1,12 @@
 """The model card of the recogniser in the box, from the rows of its result file."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from experiments.rows import RESULTS
 from experiments.tables import table
 from signjax.evaluation.metrics import wilson_interval
 from signjax.runtime.machine import ROOT
@@ -12,6 +14,7 @@ from signjax.runtime.machine import ROOT
 Rows = Sequence[Mapping[str, Any]]
 
 PAGE = ROOT / "docs" / "guides" / "recogniser.md"
+FOUND = RESULTS / "cut_out.json"
 RISK = 0.02  # of wrong answers, at which coverage is told
 _ANKARA = "https://github.com/ardamavi/Sign-Language-Digits-Dataset"
 
@@ -68,17 +71,49 @@ Coverage at {RISK:.0%} error: the largest share, most confident first, of which 
 {first["processor"]}, Python {versions["python"]}, jax {versions["jax"]}.
 `experiments/results/recogniser.json`, by `python -m experiments.recogniser`.
 
+## A hand anywhere in the photograph
+
+{_found()}
+
 ## What it cannot do
 
-- It does not find the hand: crop the picture to one that the hand fills.
+- It does not find the hand: without the palm detector crop the picture to one that
+  the hand fills.
 - It learned from photographs before bright walls in one school, and from rendered
-  hands. Other rooms, light and cameras are in its training as augmentation alone and
-  were not measured; nor were hands seen from the back or the side, or gloves.
+  hands, so in rooms it is unsure of many hands and wrong about some. Hands seen from
+  the back or the side, and gloves, were not measured.
 - A digit is no sentence, and some of its answers are wrong: decide nothing of weight by
   it.
 
 For your own pictures and classes train a model: [your own data](own-data.md).
 """
+
+
+def _found() -> str:
+    """What results/cut_out.json holds."""
+    result = json.loads(FOUND.read_text())
+    lines = [
+        (
+            row["looked_at"],
+            f"{row['scenes_likeliest']} of {row['scenes_count']}",
+            f"{row['scenes_answered']}, {row['scenes_right']} rightly",
+            f"{row['no_hand_unsure']} of {row['no_hand_count']}",
+        )
+        for row in result["rows"]
+    ]
+    header = "looked at | scenes, likeliest is right | answered | refused, no hand"
+    return f"""\
+Where MediaPipe's palm detector is in the cache, or named by
+`--weights=mediapipe-hands` or `--weights=FOLDER`, `predict` cuts each hand out of the
+photograph and answers it, and [the page](export.md) does so before the camera; they say
+so. Where no hand is found they look at the middle of the picture.
+
+{table(header, lines)}
+
+Scenes: photographs of people in rooms, which development looked at to choose the size
+of a hand's box; [`configs/hands.py`](hands.md), trained, reads more of them.
+{result["processor"]}, jax {result["versions"]["jax"]}.
+`experiments/results/cut_out.json`, by `python -m experiments.cut_out`."""
 
 
 _HEADER = (

@@ -147,11 +147,11 @@ def are_unsure(workdir: Path, folder: Path) -> list[bool]:
     return [answer["label"] is None for answer in predicted(workdir, folder)]
 
 
-def predicted(workdir: Path, folder: Path) -> list[dict[str, Any]]:
-    """The lines of `predict --json` about the pictures in a folder."""
+def predicted(workdir: Path, folder: Path, *flags: str) -> list[dict[str, Any]]:
+    """The lines of `predict --json`, and more flags, about a folder's pictures."""
     command = [sys.executable, "main.py", "--mode=predict", f"--workdir={workdir}"]
     done = subprocess.run(
-        [*command, "--json", str(folder)],
+        [*command, "--json", *flags, str(folder)],
         cwd=ROOT,
         check=True,
         capture_output=True,

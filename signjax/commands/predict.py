@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,25 +99,33 @@ def refuse_bad(bad: int, read: int) -> None:
 def load_arguments(
     arguments: tuple[str, ...], load: Callable[[Path], _Loaded]
 ) -> tuple[list[str], list[_Loaded], int]:
-    """(paths, what `load` makes of each, number of bad files and folders).
+    """(paths, what `load` makes of each, in threads, number of bad files and folders).
 
     These are named on stderr.
     """
-    paths, loaded, bad = [], [], 0
-    for argument in arguments:
+
+    def attempt(path: Path) -> _Loaded | InputError:
         try:
-            found = list_images(argument)
+            return load(path)
         except InputError as error:
-            print(error, file=sys.stderr)
-            bad += 1
-            continue
-        for path in found:
+            return error
+
+    paths, loaded, bad = [], [], 0
+    with ThreadPoolExecutor() as pool:
+        for argument in arguments:
             try:
-                loaded.append(load(path))
-                paths.append(str(path))
+                found = list_images(argument)
             except InputError as error:
                 print(error, file=sys.stderr)
                 bad += 1
+                continue
+            for path, result in zip(found, pool.map(attempt, found), strict=True):
+                if isinstance(result, InputError):
+                    print(result, file=sys.stderr)
+                    bad += 1
+                else:
+                    loaded.append(result)
+                    paths.append(str(path))
     return paths, loaded, bad
 
 
