@@ -1,4 +1,4 @@
-"""Makes docs/results.md from the committed result files, and prints README's tables.
+"""Writes docs/results.md from the committed result files; prints other pages' tables.
 
     python -m experiments.tables
 
@@ -15,7 +15,7 @@ import numpy as np
 from experiments import ablation as ablations
 from experiments import accuracy as accuracies
 from experiments import calibration as calibrations
-from experiments import digits, hands, hands_table
+from experiments import digits, hands, hands_table, topologies
 from experiments.exports import exports
 from experiments.markdown import Rows, measured_on, table
 from signjax.data.leaks import SIGNS_TEST_LEAKS
@@ -23,9 +23,10 @@ from signjax.evaluation.metrics import calibration_error
 from signjax.runtime.machine import ROOT
 
 PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
-SPEED, STARTUP, TOPOLOGY, PROMISES = (
+SCALING = ROOT / "docs" / "scaling.md"
+SPEED, STARTUP, PROMISES = (
     ROOT / "benchmarks" / "results" / f"{name}.json"
-    for name in ("speed", "startup", "topology", "promises")
+    for name in ("speed", "startup", "promises")
 )
 # What the Keras project reports of its own networks: epochs, train and test accuracy.
 REFERENCE = {
@@ -49,7 +50,8 @@ README_SPEED = {
 
 def main() -> None:
     PAGE.write_text(page())
-    print(f"{readme_accuracy()}\n\n{readme_speed()}")
+    for make in (*README_TABLES, *SCALING_TABLES):
+        print(f"{make()}\n")
 
 
 def page() -> str:
@@ -234,40 +236,6 @@ def startup() -> str:
     )
 
 
-def topology() -> str:
-    """What compilers say of the step for chips that were not there."""
-    rows, lines = json.loads(TOPOLOGY.read_text()), []
-    for row in rows:
-        found = row["estimate"]
-        about = (row["topology"], f"`configs/{row['config']}`", row["program"])
-        about = (*about, row["batch_size"])
-        if found is None:
-            lines.append((*about, f"cannot run: {row['error']}", "", "", "", "", ""))
-            continue
-        largest = max((found["cycles_by_part"] or {"": 0}).items(), key=lambda x: x[1])
-        cycles, read = found["estimated_cycles"], found["bytes_accessed"]
-        lines.append(
-            (
-                *about,
-                f"{cycles / 1e6:.2f} M" if cycles else "",
-                f"{largest[0]} {largest[1] / cycles:.0%}" if cycles else "",
-                sum(found["kernels"].values()) if found["kernels"] else "",
-                f"{found['argument_bytes'] / 1e6:.0f}",
-                f"{found['temp_bytes'] / 1e6:.0f}",
-                f"{read / 1e9:.2f}" if read else "",
-            )
-        )
-    return table(
-        "chip | recipe | program | batch | cycles | largest part | kernels | args, MB "
-        "| temp, MB | read and written, GB",
-        lines,
-        "Compiled ahead of time, nothing was run: cycles are the TPU compiler's own "
-        "estimate, incomplete (`unestimated` in the file lists what has none), and no "
-        f"measurement. jax {rows[0]['versions']['jax']}, bfloat16. "
-        "`benchmarks/results/topology.json`, by `python -m benchmarks.topology`.",
-    )
-
-
 def promises() -> str:
     """What came of bad moments and bad files: a row a promise."""
     rows = json.loads(PROMISES.read_text())
@@ -369,10 +337,12 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "Ablations": ablation,
     "Speed": speed,
     "Start-up": startup,
-    "Accelerators, by their compilers": topology,
+    "Accelerators, by their compilers": topologies.topology,
     "Exports": exports,
     "Promises": promises,
 }
+README_TABLES = (readme_accuracy, readme_speed)
+SCALING_TABLES = (topologies.collectives, topologies.slices, topologies.estimates)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""The figures in docs/results.md and README.md are those of the committed results."""
+"""The figures in docs and README are those of the committed results."""
 
 import json
 from collections.abc import Callable
@@ -13,9 +13,17 @@ def test_the_page_shows_what_the_result_files_hold() -> None:
     assert tables.PAGE.read_text() == tables.page()
 
 
-@pytest.mark.parametrize("make", [tables.readme_accuracy, tables.readme_speed])
-def test_readme_shows_what_the_result_files_hold(make: Callable[[], str]) -> None:
-    assert make() in tables.README.read_text()
+@pytest.mark.parametrize(
+    ("page", "make"),
+    [
+        *((tables.README, make) for make in tables.README_TABLES),
+        *((tables.SCALING, make) for make in tables.SCALING_TABLES),
+    ],
+)
+def test_other_pages_show_what_the_result_files_hold(
+    page: Path, make: Callable[[], str]
+) -> None:
+    assert make() in page.read_text()
 
 
 def test_the_table_of_speed_shows_losses_and_disturbed_pairs(
