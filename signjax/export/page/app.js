@@ -10,7 +10,7 @@ let stream = null; // of the camera, while it runs
 let source = 0; // a number for each camera or photograph that is shown
 let busy = false; // whether the network is at work
 let waiting = null; // a photograph that came meanwhile
-let finds = false; // whether the page can find hands
+let canFind = false; // whether it came with what finds hands
 
 function tell(text) {
   at("notice").textContent = text;
@@ -32,9 +32,9 @@ function begin() {
   };
 }
 
-function ready({ ready: record, runtime, finds: can }) {
+function ready({ ready: record, runtime, finds }) {
   introduce(record);
-  finds = can;
+  canFind = finds;
   at("finder").hidden = !finds;
   at("runtime").textContent = runtime;
   at("camera").disabled = at("file").disabled = false;
@@ -161,7 +161,7 @@ function draw({ box, found, width, height }) {
   const where = stream ? "Hold your hand into the box, before a plain wall if you can."
     : "The network looks at the middle of the picture.";
   at("hint").textContent = found ? "The box is where a hand was found."
-    : finds ? `No hand found. ${where}` : where;
+    : canFind ? `No hand found. ${where}` : where;
 }
 
 at("camera").onclick = () => {
