@@ -16,9 +16,12 @@ from signjax.data.stream import ImagesOnDisk
 from signjax.errors import InputError
 from signjax.runtime.distributed import (
     device_put_global,
+    gather_rows,
+    own_errors,
+    own_rows,
+    replicate,
     replicated,
     shard_batch,
-    single_process,
 )
 
 # Batches read ahead of the step that needs them.
@@ -71,7 +74,8 @@ class Batches:
 
     In memory the images move to the devices once, and a batch is that data set with
     other indices. Images on disk are read ahead by threads, and a batch is a small data
-    set of its own; both give a step the same pixels, so the same result.
+    set of its own; both give a step the same pixels, so the same result. Of several
+    processes each reads the rows of its devices, which the devices then exchange.
     """
 
     def __init__(
@@ -98,11 +102,16 @@ class Batches:
         """
         order = self.order(epoch)[skip:]
         if isinstance(self._data.images, ImagesOnDisk):
-            rows = np.arange(self._batch_size, dtype=np.int32)
-            with closing(read_ahead(self._data.images, order)) as reader:
-                for indices, images in reader:
-                    batch = np.where(indices < 0, -1, rows)
-                    yield as_rows(images), self._data.labels[indices], batch
+            size, mesh = self._batch_size, self._mesh
+            rows, own = np.arange(size, dtype=np.int32), own_rows(mesh, size)
+            reader = read_ahead(self._data.images, order[:, own])
+            with closing(reader), own_errors():
+                for indices, (_, images) in zip(order, reader, strict=True):
+                    yield (
+                        gather_rows(mesh, as_rows(images), size),
+                        replicate(mesh, self._data.labels[indices]),
+                        shard_batch(mesh, np.where(indices < 0, -1, rows)),
+                    )
             return
         self._placed = self._placed or device_put_global(
             (as_rows(self._data.images), self._data.labels),
@@ -165,11 +174,6 @@ def read_ahead(images: ImagesOnDisk, order: np.ndarray) -> Any:
 
 def _require_streaming() -> None:
     """What reading images as they are needed asks for, before any is read."""
-    if not single_process():
-        raise InputError(
-            "config.data.stream is True, which --distributed does not take, as each "
-            "process would read all images: leave one of them out"
-        )
     try:
         import grain  # noqa: F401
     except ImportError as error:

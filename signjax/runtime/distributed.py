@@ -9,9 +9,11 @@ With a single process nothing here communicates or costs anything.
 import hashlib
 import os
 import re
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import jax
@@ -19,7 +21,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
-from signjax.errors import InputError, RunError, SignjaxError, memory_errors
+from signjax.errors import (
+    InputError,
+    RunError,
+    SignjaxError,
+    memory_errors,
+    printable,
+)
 
 # Seconds that a process which ends waits for the others to end too; then it ends them.
 LAST_WAIT = 60
@@ -109,6 +117,22 @@ def sync_errors() -> Iterator[None]:
             raise kind(f"process {index} cannot go on; its own message says why")
 
 
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Ends this process where a SignjaxError in the block is its own, and says why.
+
+    For work whose errors cost too much to be told at each step: the others wait for
+    what this process no longer takes part in, until JAX ends them.
+    """
+    try:
+        yield
+    except SignjaxError as error:
+        if single_process():
+            raise
+        print(f"error: {printable(error)}", file=sys.stderr, flush=True)
+        os._exit(error.exit_status)
+
+
 def require_same(what: str, value: Any) -> None:
     """Raises InputError on all processes where `value` is not the same on each.
 
@@ -164,3 +188,30 @@ def shard_batch(mesh: Mesh, batch: np.ndarray) -> np.ndarray | jax.Array:
     what its own devices need; one alone leaves it to jit, which is the faster way.
     """
     return device_put_global(batch, batched(mesh)) if mesh.is_multi_process else batch
+
+
+def replicate(mesh: Mesh, array: np.ndarray) -> np.ndarray | jax.Array:
+    """What every process holds whole, as a jitted step takes it on each device."""
+    return (
+        device_put_global(array, replicated(mesh)) if mesh.is_multi_process else array
+    )
+
+
+def own_rows(mesh: Mesh, size: int) -> np.ndarray:
+    """Which rows of a batch of that size this process is to read: int [M], rising."""
+    spans = batched(mesh).addressable_devices_indices_map((size,)).values()
+    return np.unique([np.arange(size)[span] for span in spans])
+
+
+def gather_rows(mesh: Mesh, rows: np.ndarray, size: int) -> np.ndarray | jax.Array:
+    """A batch as a jitted step takes it whole, of which each process has `own_rows`."""
+    if not mesh.is_multi_process:
+        return rows
+    shape = (size, *rows.shape[1:])
+    split = jax.make_array_from_process_local_data(batched(mesh), rows, shape)
+    return _on_each_device(mesh)(split)
+
+
+@cache
+def _on_each_device(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    return jax.jit(lambda x: x, out_shardings=replicated(mesh))

@@ -15,7 +15,6 @@ from signjax.data.batches import Batches, epoch_order, read_ahead, steps_per_epo
 from signjax.data.dataset import Dataset
 from signjax.data.image import load_images
 from signjax.data.stream import ImagesOnDisk
-from signjax.runtime import distributed
 from signjax.runtime.distributed import make_mesh
 from tests.helpers.refusals import refused
 from tests.helpers.streaming import BATCH, EPOCHS, SIZE, STEPS, Alive
@@ -143,6 +142,3 @@ def test_what_cannot_stream_is_told(paths, monkeypatch):
         patch.setitem(sys.modules, "grain", None)
         with refused("needs grain: pip install grain, or leave"):
             start()
-    monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
-    with refused("which --distributed does not take"):
-        start()

@@ -30,6 +30,7 @@ from tests.promises.outcome import EQUAL, OTHER, REFUSED, TOLD, Outcome
 PARTS: dict[str, Callable[[int], Iterator[Outcome]]] = {
     "kills-cnn": partial(kills.measure, "CNN", 180),
     "kills-resnet": partial(kills.measure, "ResNet", 20),
+    "kills-storage": partial(kills.measure_in_bucket, "CNN", 20),
     "damage": damage.measure,
     "disk-training": disk.measure_training,
     "disk-answers": disk.measure_answers,

@@ -4,6 +4,7 @@ The kills are aimed, in turn, at any moment, at a moment of an epoch, inside a s
 inside the report, which follows training.
 """
 
+import os
 import random
 import signal
 import subprocess
@@ -13,7 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from signjax.runtime.bucket import BucketPath
 from signjax.runtime.files import MetricsFile
+from signjax.runtime.lease import LAPSE
+from tests.helpers.bucket import BUCKET, bucket_server, without_log
 from tests.helpers.command_line import CNN
 from tests.helpers.runs import (
     differences,
@@ -21,6 +25,7 @@ from tests.helpers.runs import (
     is_inside_a_later_save,
     saved_steps,
     start,
+    unfinished_files,
 )
 from tests.promises.outcome import EQUAL, Outcome
 
@@ -49,10 +54,22 @@ RUNS = {
 AIMS = ("save", "epoch", "report", "any moment", "epoch")
 
 
-def measure(model: str, count: int, done: int) -> Iterator[Outcome]:
-    """The outcomes of the kills that are left of `count`, once their run has ended."""
+def measure_in_bucket(model: str, count: int, done: int) -> Iterator[Outcome]:
+    """The same of workdirs in a bucket, against a run on disk."""
+    with bucket_server() as environment:
+        os.environ |= environment
+        yield from measure(model, count, done, BucketPath(f"gs://{BUCKET}"))
+
+
+def measure(
+    model: str, count: int, done: int, place: Path | None = None
+) -> Iterator[Outcome]:
+    """The outcomes of the kills that are left of `count`, once their run has ended.
+
+    place: of the workdirs of the runs that are killed, if not the disk.
+    """
     with tempfile.TemporaryDirectory() as name:
-        whole = Run(model, Path(name) / "whole")
+        whole = Run(model, Path(name) / "whole", Path(name) / "log")
         begin = time.monotonic()
         whole.finish()
         if whole.problems:
@@ -60,31 +77,33 @@ def measure(model: str, count: int, done: int) -> Iterator[Outcome]:
         seconds = time.monotonic() - begin
         last_step = saved_steps(whole.workdir)[-1]
         while done < count:
-            run, places = Run(model, Path(name) / f"{done}"), []
+            run = Run(model, (place or Path(name)) / f"{done}", Path(name) / "log")
+            places = []
             while done + len(places) < count:
                 aim = AIMS[(done + len(places)) % len(AIMS)]
-                place = run.kill(aim, last_step=last_step, within=seconds)
-                if place is None:
+                killed = run.kill(aim, last_step=last_step, within=seconds)
+                if killed is None:
                     break
-                places.append(place)
+                places.append(killed)
             else:
                 run.finish()
             different = differences(whole.workdir, run.workdir)
             problems = run.problems + different
-            for place in places:
+            where = " in a bucket" if place else ""
+            for killed in places:
                 ended = "; ".join(problems) or EQUAL
-                yield Outcome(f"{model} killed {place}, then resumed", ended)
+                yield Outcome(f"{model}{where} killed {killed}, then resumed", ended)
             done += len(places)
 
 
 class Run:
     """One workdir, its run killed and resumed."""
 
-    def __init__(self, model: str, workdir: Path) -> None:
+    def __init__(self, model: str, workdir: Path, log: Path) -> None:
         self.workdir = workdir
         self.problems: list[str] = []
         self._arguments = RUNS[model]
-        self._stdout = workdir.with_suffix(".log")
+        self._stdout = log
 
     def finish(self) -> None:
         self._run(lambda process: process.wait())
@@ -94,6 +113,8 @@ class Run:
 
         within: seconds of which a kill at any moment takes a part.
         """
+        if isinstance(self.workdir, BucketPath):
+            within += LAPSE  # what the one killed before holds the workdir for
         unfinished, records = self._unfinished(), self._records()
         epochs = records + random.randint(0, 10)
 
@@ -127,7 +148,7 @@ class Run:
             until_then(process)
         finally:
             process.kill()
-            stderr = process.communicate()[1]
+            stderr = without_log(process.communicate()[1])
         if stderr or process.returncode > 0:
             last = stderr.strip().splitlines()[-1:]
             self.problems.append(f"exit status {process.returncode}: {last}")
@@ -142,8 +163,11 @@ class Run:
     def _records(self) -> int:
         return len(MetricsFile(self.workdir / "metrics.jsonl").read())
 
-    def _unfinished(self) -> set[tuple[str, int]]:
+    def _unfinished(self) -> set[tuple[str, Any]]:
         """The saves cut short that are there, until the next one begins."""
+        if isinstance(self.workdir, BucketPath):
+            files = [x for x in unfinished_files(self.workdir) if x.is_file()]
+            return {(str(x), x.read().stamp.generation) for x in files}
         return {(p.name, p.stat().st_ino) for p in self.workdir.glob("*/*.tmp")}
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from signjax.runtime.bucket import BucketPath
 from signjax.runtime.distributed import distributed_session, require_same, sync_errors
 from tests.helpers.command_line import CNN, ROOT, command
 from tests.helpers.records import metrics
+from tests.helpers.streaming import BATCH, SIZE
 
 pytestmark = pytest.mark.usefixtures("module_cache")
 
@@ -192,6 +194,78 @@ def test_sigterm_to_one_process_saves_and_stops_all(tmp_path: Path) -> None:
     steps = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     for each in done:
         assert f"stopped by SIGTERM after step {steps} of" in each.stderr
+
+
+STREAM = """
+import sys
+from hashlib import sha256
+from pathlib import Path
+import jax
+import numpy as np
+from signjax.data import stream
+from signjax.data.batches import Batches
+from signjax.data.dataset import Dataset
+from signjax.runtime.distributed import distributed_session, make_mesh
+from tests.helpers.streaming import BATCH, SIZE, Alive
+
+where, folder = sys.argv[1:]
+with distributed_session(where):
+    alive = stream.load_image = Alive(stream.load_image)
+    paths = sorted(Path(folder).glob("train/*/*.png"))
+    labels = np.arange(len(paths), dtype=np.int32) % 3
+    data = Dataset(stream.ImagesOnDisk(paths, SIZE), labels, tuple("abc"))
+    batches = Batches(
+        data, make_mesh(jax.devices()), batch_size=BATCH, seed=5, shuffle=True,
+        drop_remainder=False,
+    )
+    seen = sha256()
+    for epoch, skip in ((0, 2), (1, 0)):
+        for images, labels, _ in batches.epoch(epoch, skip):
+            seen.update(np.asarray(images).tobytes() + np.asarray(labels).tobytes())
+    print("seen", seen.hexdigest(), alive.decoded)
+"""
+
+
+def test_each_process_reads_its_share_of_the_batches_of_one(
+    image_folder: Path, needs_grain: None
+) -> None:
+    port = free_port()
+    places = [f"localhost:{port},{COUNT},{i}" for i in range(COUNT)]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+
+    def read(where: str) -> Process:
+        words = [sys.executable, "-c", STREAM, where, str(image_folder)]
+        out = subprocess.PIPE
+        return subprocess.Popen(
+            words, env=environment, stdout=out, stderr=out, text=True
+        )
+
+    done = [*finish(*map(read, places)), *finish(read(""))]
+    assert [each.returncode for each in done] == [0, 0, 0], done
+    lines = [line for x in done for line in x.stdout.splitlines() if line[:4] == "seen"]
+    digests, counts = zip(*(line.split()[1:] for line in lines), strict=True)
+    assert digests[0] == digests[1] == digests[2]
+    assert int(counts[0]) == int(counts[1]) == int(counts[2]) // 2
+
+
+def test_two_processes_stream_to_the_losses_of_one(
+    image_folder: Path, needs_grain: None, tmp_path: Path
+) -> None:
+    words = (
+        "--config=configs/cnn.py:seed",
+        "--config.data.source=folder",
+        f"--config.data.dir={image_folder}",
+        "--config.data.stream=True",
+        f"--config.data.image_size={SIZE}",
+        f"--config.train.batch_size={BATCH}",
+        f"--config.train.epochs={EPOCHS}",
+        "--config.augment.brightness=0.2",
+    )
+    one, two = (f"--workdir={tmp_path / name}" for name in ("one", "two"))
+    (alone,) = finish(start(*words, one))
+    both = finish(*start_all(*words, two))
+    assert [x.returncode for x in (alone, *both)] == [0, 0, 0], (alone, both)
+    assert_same_curve(tmp_path / "two", tmp_path / "one")
 
 
 @pytest.mark.parametrize(
