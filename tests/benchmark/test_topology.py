@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import pytest
 
-from configs import cnn
+from configs import cnn, resnet
 from signjax.benchmark import topology
 from signjax.benchmark.sweep import SweepPoint, plan
 from signjax.errors import InputError
@@ -101,15 +101,42 @@ def test_a_missing_extra_is_named(
         topology.open_topology(name)
 
 
+def require(package: str) -> None:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"needs {package}: an extra of its own")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "package"), [("v5e:2x2", "libtpu"), ("h200:4", "jax-cuda13-pjrt")]
+)
+def test_four_chips_sum_what_the_page_on_scaling_says(name: str, package: str) -> None:
+    require(package)
+    config = resnet.get_config()
+    config.model.update(width=16, stage_sizes=(1, 1, 1, 1))
+    config.data.image_size = 32
+    sweep = {"program": ["step"], "train_size": [64]}
+    (small,) = plan(config, sweep, topology.open_topology(name))
+    found = topology.estimate(small, name)["estimate"]["collectives"]
+    sums = {row["type"]: row for row in found}
+    assert {row["operation"] for row in found} == {"all-reduce"}
+    assert sums["f32"]["count"] == 2 * (1 + 3 * 4)
+    params = jax.tree_util.tree_leaves_with_path(
+        small.experiment.abstract_state().params
+    )
+    # All but BatchNorm's: convolutions have no bias, the head has one.
+    kernels = sum(leaf.size for path, leaf in params if "bn" not in str(path))
+    assert sums["bf16"]["bytes"] == 2 * kernels
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "package"), [("v5e:2x2", "libtpu"), ("h200", "jax-cuda13-pjrt")]
 )
 def test_the_cnn_compiles_for_a_chip_that_is_not_here(name: str, package: str) -> None:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        pytest.skip(f"needs {package}: an extra of its own")
+    require(package)
     row = topology.estimate(point(topology.open_topology(name)), name)
     found = row["estimate"]
     assert row["error"] is None and row["dtype"] == "bfloat16"
