@@ -116,7 +116,7 @@ def test_without_a_cache_it_is_traced_each_time(
         assert step.traces == 1
 
 
-def test_inference_compiles_each_shape_once_and_keeps_its_trace() -> None:
+def test_inference_keeps_the_trace_of_each_shape() -> None:
     traces = []
 
     def infer(variables: Any, images: Any) -> Any:
