@@ -55,12 +55,12 @@ def main() -> None:
     parser.add_argument("--only", help="runs of this topology alone, as v5e:2x2")
     only = parser.parse_args().only
     rows = read_json(FILE) if FILE.exists() else []
-    done = {*map(_run, rows)}
+    done = {*map(run_of, rows)}
     for run in RUNS:
         if run in done or only not in (None, run[0]):
             continue
         rows += compile_run(*run)
-        rows.sort(key=lambda row: RUNS.index(_run(row)))
+        rows.sort(key=lambda row: RUNS.index(run_of(row)))
         lines = ",\n".join(json.dumps(row, sort_keys=True) for row in rows)
         FILE.write_text(f"[\n{lines}\n]\n")
 
@@ -80,7 +80,8 @@ def compile_run(topology: str, config: str, sweep: str) -> list[dict]:
     return [{**row, "config": config, "sweep": sweep} for row in rows]
 
 
-def _run(row: Mapping[str, Any]) -> tuple[str, str, str]:
+def run_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The run that a row is of, as in RUNS."""
     return row["topology"], row["config"], row["sweep"]
 
 

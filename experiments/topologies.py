@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.topology import FILE, RUNS, run_of
 from experiments.markdown import table
-from signjax.runtime.machine import ROOT
 
-FILE = ROOT / "benchmarks" / "results" / "topology.json"
 SOURCE = "`benchmarks/results/topology.json`, by `python -m benchmarks.topology`"
 # Several chips, each row beside its chip alone.
 SLICES = {"v5e:2x2": "v5e", "h200:4": "h200"}
@@ -30,6 +29,8 @@ V5E_GHZ = 1.5
 def topology() -> str:
     """Every program: cycles or kernels, memory."""
     rows, lines = read(), []
+    made = {run_of(row) for row in rows}
+    missing = [f"{run[0]} {run[1]} {run[2]}" for run in RUNS if run not in made]
     for row in rows:
         found = row["estimate"]
         about = (row["topology"], f"`configs/{row['config']}`", row["program"])
@@ -56,7 +57,8 @@ def topology() -> str:
         lines,
         "Compiled ahead of time, nothing was run: cycles are the TPU compiler's own "
         "estimate, incomplete (`unestimated` in the file lists what has none), and no "
-        f"measurement. jax {rows[0]['versions']['jax']}, bfloat16. {SOURCE}.",
+        f"measurement. jax {rows[0]['versions']['jax']}, bfloat16. {SOURCE}. Not made: "
+        f"{'; '.join(missing) or 'none'}.",
     )
 
 
