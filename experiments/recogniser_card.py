@@ -106,7 +106,8 @@ def _found() -> str:
 Where MediaPipe's palm detector is in the cache, or named by
 `--weights=mediapipe-hands` or `--weights=FOLDER`, `predict` cuts each hand out of the
 photograph and answers it, and [the page](export.md) does so before the camera; they say
-so. Where no hand is found they look at the middle of the picture.
+so. Where no hand is found they look at the middle of the picture. `--json` has each
+hand's `box` in the photograph's pixels: left, top, right, bottom.
 
 {table(header, lines)}
 

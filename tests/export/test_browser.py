@@ -13,35 +13,26 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from signjax.runtime.files import cache_directory, read_json, write_json
-from signjax.workdir import RECOGNISER
-from tests.helpers.browser import (
-    CHROMEDRIVER,
-    CHROMIUM,
-    Browser,
-    browsing,
-    fake_camera,
-)
+from signjax.runtime.files import read_json, write_json
+from tests.helpers.browser import Browser, browsing, fake_camera
 from tests.helpers.command_line import CNN, ROOT, command, main
+from tests.helpers.page import (
+    FRAME,
+    NEEDS,
+    PACKAGE,
+    confidence,
+    opened,
+    shown,
+    write_camera,
+)
 
 pytest.importorskip("onnxruntime", reason='needs pip install "signjax[export]"')
 
 from signjax.export.check import open_session  # noqa: E402
-from signjax.export.page import TARBALL  # noqa: E402
 from signjax.export.serve import serving  # noqa: E402
 
-PACKAGE = cache_directory() / TARBALL.name
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.usefixtures("module_cache"),
-    pytest.mark.skipif(
-        not (CHROMIUM and CHROMEDRIVER), reason="needs Chromium and chromedriver"
-    ),
-    pytest.mark.skipif(not PACKAGE.is_file(), reason=f"needs {PACKAGE.name} in cache"),
-]
-# The page's own: a box of 0.8 of a frame's shorter side.
-FRAME, BOX = (640, 480), 384
-THRESHOLD = read_json(RECOGNISER / "calibration.json")["threshold"]
+pytestmark = NEEDS
+BOX = 384  # the page's own, 0.8 of a frame's shorter side
 
 
 @pytest.fixture(scope="module")
@@ -91,24 +82,12 @@ def page(
     folder = tmp_path_factory.mktemp("browser")
     frame = Image.new("RGB", FRAME, "gray")
     frame.paste(hand, ((FRAME[0] - BOX) // 2, (FRAME[1] - BOX) // 2))
-    with (folder / "camera.mjpeg").open("wb") as video:
-        for _ in range(5):
-            frame.save(video, "JPEG", quality=95, subsampling=0)
+    write_camera(frame, folder / "camera.mjpeg")
     with (
         serving(site) as address,
         browsing(folder, *fake_camera(folder / "camera.mjpeg")) as browser,
     ):
         yield browser, address
-
-
-def opened(page: tuple[Browser, str], script: str = "") -> Browser:
-    """The page, ready, after a script that changes what the browser has."""
-    browser, address = page
-    added = browser.command("Page.addScriptToEvaluateOnNewDocument", source=script)
-    browser.open(address)
-    browser.command("Page.removeScriptToEvaluateOnNewDocument", **added)
-    browser.wait("document.body.dataset.state === 'ready' || !window.WebAssembly")
-    return browser
 
 
 def predict(workdir: Path, *photographs: Path) -> list[dict]:
@@ -117,18 +96,6 @@ def predict(workdir: Path, *photographs: Path) -> list[dict]:
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def shown(browser: Browser, photograph: Path) -> tuple[str, float]:
-    """The digit on the page, and its confidence, once a photograph is answered."""
-    before = browser.run("return Number(document.body.dataset.answers ?? 0)")
-    browser.type("#file", str(photograph))
-    browser.wait(f"Number(document.body.dataset.answers) > {before}")
-    return browser.text("#digit"), confidence(browser)
-
-
-def confidence(browser: Browser) -> float:
-    return float(browser.text(".bars .first .percent").rstrip("%")) / 100
 
 
 def test_the_camera_s_digit_is_that_of_predict(
@@ -186,114 +153,6 @@ def test_ankara_photographs_too(
     folders = sorted((shared / "datasets" / "ankara_digits").glob("[0-9]"))
     photographs = [sorted(folder.iterdir())[0] for folder in folders]
     assert_same_as_predict(opened(page), workdir, photographs)
-
-
-@pytest.fixture(scope="module")
-def person(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A camera's frame of a person in a room, who shows a two."""
-    frame = Image.new("RGB", FRAME, "gray")
-    with Image.open(scenes_of(shared)[1]) as scene:
-        frame.paste(scene.convert("RGB").resize((480, 480)), (160, 0))
-    frame.save(path := tmp_path_factory.mktemp("person") / "frame.png")
-    return path
-
-
-@pytest.fixture(scope="module")
-def finding(
-    module_cache: None,
-    person: Path,
-    shared: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Browser, str]]:
-    """The page of the recogniser in the box, which finds hands, and its address."""
-    shutil.copy(PACKAGE, os.environ["SIGNJAX_CACHE"])
-    folder, weights = tmp_path_factory.mktemp("finding"), palms(shared)
-    flags = ("--mode=export", f"--output={folder / 'site'}", "--page", weights)
-    done = main(*flags)
-    assert done.returncode == 0, done.stderr
-    assert "palm.onnx" in done.stdout
-    with Image.open(person) as frame, (folder / "camera.mjpeg").open("wb") as video:
-        for _ in range(5):
-            frame.save(video, "JPEG", quality=95, subsampling=0)
-    with (
-        serving(folder / "site") as address,
-        browsing(folder, *fake_camera(folder / "camera.mjpeg")) as browser,
-    ):
-        yield browser, address
-
-
-def test_a_hand_is_found_anywhere_as_predict_finds_it(
-    finding: tuple[Browser, str], shared: Path
-) -> None:
-    browser = opened(finding)
-    photographs = [ROOT / "docs" / "hand.jpg", *scenes_of(shared)]
-    none = ROOT / "tests" / "golden" / "chelsea.png"
-    answers = found_by_predict(shared, *photographs, none)
-    for photograph, answer in zip([*photographs, none], answers, strict=True):
-        digit, sure = shown(browser, photograph)
-        assert sure == pytest.approx(answer["confidence"], abs=0.1), photograph
-        clear = abs(answer["confidence"] - THRESHOLD) > 0.1
-        assert digit == (answer["label"] or "?") or not clear, photograph
-        if answer["box"]:
-            with Image.open(photograph) as image:
-                assert box(browser, image.size) == pytest.approx(answer["box"], abs=8)
-    assert "No hand found" in browser.text("#hint")
-    assert browser.console() == []
-
-
-def test_the_camera_s_hand_is_found_too(
-    finding: tuple[Browser, str], person: Path, shared: Path
-) -> None:
-    (answer,) = found_by_predict(shared, person)
-    browser = opened(finding)
-    browser.click("#camera")
-    browser.wait("Number(document.body.dataset.answers) > 10")
-    assert browser.text("#digit") == answer["label"]
-    assert "The box is where a hand was found" in browser.text("#hint")
-    # Mirrored, as people expect of a camera.
-    left, top, right, bottom = answer["box"]
-    wanted = [FRAME[0] - right, top, FRAME[0] - left, bottom]
-    assert box(browser, FRAME) == pytest.approx(wanted, abs=8)
-    with urllib.request.urlopen(finding[1] + "mediapipe/LICENSE.txt") as response:
-        text = response.read().decode()
-    assert "The MediaPipe Authors" in text and "Apache License" in text
-    assert "MediaPipe Hands (Apache-2.0)" in browser.text("#finder")
-
-
-def palms(shared: Path) -> str:
-    """The flag that names MediaPipe's networks."""
-    folder = shared / "weights" / "mediapipe_hands"
-    if not folder.is_dir():
-        pytest.skip("the weights mediapipe_hands are not in shared/")
-    return f"--weights={folder}"
-
-
-def scenes_of(shared: Path) -> list[Path]:
-    folders = sorted((shared / "datasets" / "scenes").glob("[0-9]"))
-    if not folders:
-        pytest.skip("the scenes are not in shared/")
-    return [sorted(folder.iterdir())[2] for folder in folders]
-
-
-def found_by_predict(shared: Path, *photographs: Path) -> list[dict]:
-    """Of each photograph its surest hand."""
-    done = main("--mode=predict", "--json", palms(shared), *map(str, photographs))
-    assert done.returncode == 0, done.stderr
-    first: dict[str, dict] = {}
-    for line in done.stdout.splitlines():
-        answer = json.loads(line)
-        first.setdefault(answer["path"], answer)
-    return list(first.values())
-
-
-def box(browser: Browser, size: tuple[int, int]) -> list[float]:
-    """left, top, right and bottom of the box that is drawn, in pixels of a picture."""
-    shares = browser.run(
-        "const { left, top, width, height } = document.querySelector('#box').style;"
-        "return [left, top, width, height].map((share) => parseFloat(share) / 100)"
-    )
-    left, top, width, height = np.array(shares) * [*size, *size]
-    return [left, top, left + width, top + height]
 
 
 def assert_same_as_predict(
