@@ -226,21 +226,35 @@ with distributed_session(where):
 """
 
 
+def read(where: str, folder: Path) -> Process:
+    words = [sys.executable, "-c", STREAM, where, str(folder)]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    out = subprocess.PIPE
+    return subprocess.Popen(words, env=environment, stdout=out, stderr=out, text=True)
+
+
+def read_together(folder: Path) -> list[Process]:
+    port = free_port()
+    places = [f"localhost:{port},{COUNT},{i}" for i in range(COUNT)]
+    return [read(where, folder) for where in places]
+
+
+def test_an_image_that_one_process_cannot_read_is_named_and_ends_all(
+    image_folder: Path, needs_grain: None, tmp_path: Path
+) -> None:
+    shutil.copytree(image_folder, tmp_path / "images")
+    lost = tmp_path / "images" / "train" / "b" / "3.png"
+    lost.write_bytes(b"<html>")
+    done = finish(*read_together(tmp_path / "images"))
+    assert sorted(each.returncode for each in done) == [1, 2], done
+    (told,) = (each.stderr for each in done if each.returncode == 2)
+    assert told.splitlines()[-1].startswith(f"error: {lost}: ")
+
+
 def test_each_process_reads_its_share_of_the_batches_of_one(
     image_folder: Path, needs_grain: None
 ) -> None:
-    port = free_port()
-    places = [f"localhost:{port},{COUNT},{i}" for i in range(COUNT)]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-
-    def read(where: str) -> Process:
-        words = [sys.executable, "-c", STREAM, where, str(image_folder)]
-        out = subprocess.PIPE
-        return subprocess.Popen(
-            words, env=environment, stdout=out, stderr=out, text=True
-        )
-
-    done = [*finish(*map(read, places)), *finish(read(""))]
+    done = [*finish(*read_together(image_folder)), *finish(read("", image_folder))]
     assert [each.returncode for each in done] == [0, 0, 0], done
     lines = [line for x in done for line in x.stdout.splitlines() if line[:4] == "seen"]
     digests, counts = zip(*(line.split()[1:] for line in lines), strict=True)
