@@ -324,7 +324,7 @@ def load_trained(
     run = read(workdir)
     check(run.config)
     experiment = run.make_experiment(devices)
-    if (workdir / PACKED).exists():
+    if not isinstance(workdir, BucketPath) and (workdir / PACKED).exists():
         if best:
             raise InputError(f"--best: {workdir} has one state alone: leave it out")
         return TrainedModel(run, experiment, _unpack(workdir / PACKED, experiment))

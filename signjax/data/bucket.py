@@ -4,8 +4,6 @@ import os
 from hashlib import sha256
 from pathlib import Path
 
-from filelock import FileLock
-
 from signjax.errors import InputError
 from signjax.runtime.bucket import BucketPath, as_path, at_once
 from signjax.runtime.files import cache_directory, read_json, write_bytes, write_json
@@ -22,6 +20,8 @@ def copied_here(named: str | Path) -> Path:
     path = as_path(os.path.expanduser(named))
     if not isinstance(path, BucketPath):
         return path
+    from filelock import FileLock
+
     cache = cache_directory() / "buckets"
     place = cache.joinpath(*path.parts[1:])
     # File -> generation, as they are here.
