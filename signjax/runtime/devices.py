@@ -1,11 +1,16 @@
 """The devices that JAX finds, and the cache of the programs compiled for them."""
 
 import os
+import re
+import warnings
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import jax
 
 from signjax.errors import InputError, RunError
+from signjax.runtime.console import Console
 from signjax.runtime.cpu import prepare_cpu
 from signjax.runtime.distributed import single_process
 from signjax.runtime.files import cache_directory
@@ -18,6 +23,11 @@ _SWITCHES = {
     "jax_numpy_dtype_promotion": "standard",
     "jax_default_prng_impl": "threefry2x32",
 }
+_CACHE_ERROR = re.compile(
+    r"Error (reading|writing) persistent compilation cache entry for '(.+?)': "
+    r"\w+: (.+)",
+    re.DOTALL,
+)
 
 
 def require_devices(platform: str | None) -> list[jax.Device]:
@@ -64,6 +74,34 @@ def enable_compilation_cache() -> None:
     # By default what compiles within a second is not kept, as most of the CNN does.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    _tell_of_cache_errors(Console())
+
+
+def _tell_of_cache_errors(console: Console) -> None:
+    """Says in one line what JAX warns of at every program that it cannot read or keep.
+
+    JAX replaces no entry of its cache, as one that was cut short by a kill or on a full
+    disk, so those of the program's name are removed, for it to be kept anew.
+    """
+    show, told = warnings.showwarning, set()
+
+    def showwarning(message: Warning | str, *about: Any, **more: Any) -> None:
+        if not (found := _CACHE_ERROR.fullmatch(str(message))):
+            return show(message, *about, **more)
+        action, program, reason = found.groups()
+        directory = Path(jax.config.values["jax_compilation_cache_dir"])
+        with suppress(OSError):
+            for entry in directory.glob(f"{program}-*"):
+                entry.unlink()
+        if action not in told:
+            told.add(action)
+            does = {
+                "reading": "a damaged program is compiled anew",
+                "writing": "compiled programs cannot be kept",
+            }
+            console.warning(f"{directory}: {does[action]} ({reason})")
+
+    warnings.showwarning = showwarning
 
 
 def describe_devices(devices: list[jax.Device]) -> str:

@@ -1,0 +1,58 @@
+"""The cache of compiled programs, where its entries are cut short or cannot be kept."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.helpers.command_line import ROOT
+
+PROGRAMS = """
+import jax
+from signjax.runtime.devices import enable_compilation_cache
+enable_compilation_cache()
+def first(x): return x + 1
+def second(x): return x * 3
+print(float(jax.jit(first)(1.0)), float(jax.jit(second)(1.0)))
+"""
+
+
+def run(cache: Path, before: Callable[[], None] | None = None) -> list[str]:
+    """The lines on stderr of a process that compiles two programs or loads them."""
+    keep = {
+        "SIGNJAX_CACHE": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAMS],
+        cwd=ROOT,
+        env=os.environ | keep,
+        capture_output=True,
+        text=True,
+        preexec_fn=before,
+        check=True,
+    )
+    assert done.stdout == "2.0 3.0\n"
+    return done.stderr.splitlines()
+
+
+def test_damaged_programs_are_told_once_and_kept_anew(tmp_path: Path) -> None:
+    assert run(tmp_path) == []
+    entries = [*tmp_path.glob("compiled/jit_*")]
+    assert len(entries) == 2
+    for entry in entries:
+        entry.write_bytes(entry.read_bytes()[:100])
+    (line,) = run(tmp_path)
+    assert f"{tmp_path}/compiled: a damaged program is compiled anew (" in line
+    assert run(tmp_path) == []
+
+
+def test_programs_that_cannot_be_kept_are_told_once(tmp_path: Path) -> None:
+    def limit() -> None:  # of a file, as a quota or a full disk would
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    (line,) = run(tmp_path, limit)
+    assert f"{tmp_path}/compiled: compiled programs cannot be kept (" in line
+    assert run(tmp_path) == []  # nothing cut short is left
