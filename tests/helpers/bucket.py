@@ -1,7 +1,7 @@
 """A server of Google Cloud Storage's interface on this machine, with one bucket.
 
-gcp-storage-emulator, and what it leaves out: preconditions, the generation of what is
-read, and objects without content.
+gcp-storage-emulator, and what it leaves out: preconditions, and the
+generation of what is read.
 """
 
 import json
