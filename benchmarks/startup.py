@@ -1,11 +1,13 @@
 """Where the time goes from `python main.py` to the first training step.
 
     python -m benchmarks.startup [--config=configs/resnet.py] [--runs=5]
+        [--against=CHECKOUT]
 
 Each run is a fresh process that does what training does before and in its first step,
 once with an empty cache of compiled programs (cold) and then with a filled one (warm).
-The images are random: rendering or downloading some is not part of it. Seconds of each
-stage go to results/startup.json, from which experiments/tables.py makes its table.
+The images are random: rendering or downloading some is not part of it. CHECKOUT, of
+another commit, measures itself by turns with this one. Seconds of each stage go to
+results/startup.json, from which experiments/tables.py makes its table.
 """
 
 import argparse
@@ -27,39 +29,50 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", default="configs/resnet.py")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--against", type=Path, help="a checkout of another commit")
     parser.add_argument("--child", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         print(json.dumps(stages(arguments.config, arguments.child)))
         return
-    rows = [
-        {"config": arguments.config, "cache": cache, "seconds": seconds}
-        for cache, seconds in measure(arguments.config, arguments.runs)
-    ]
+    config, other = arguments.config, arguments.against
+    kept = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
+    rows = [row for row in kept if row["config"] != config]
+    for _ in range(arguments.runs):
+        for root in filter(None, (ROOT, other)):
+            for cache, seconds in measure(root, config).items():
+                row = {"config": config, "cache": cache, "seconds": seconds}
+                rows.append(row | ({"commit": commit(other)} if root == other else {}))
     from signjax.workdir import versions
 
     about = {**provenance(), "versions": versions(), "rows": rows}
     FILE.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def measure(config: str, runs: int) -> list[tuple[str, dict[str, float]]]:
-    """(cold or warm, seconds by stage) of every process."""
-    found = []
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory() as cache:
-            environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
-            for name in ("cold", "warm"):
-                command = [sys.executable, "-m", "benchmarks.startup"]
-                done = subprocess.run(
-                    [*command, f"--config={config}", f"--child={time.time()}"],
-                    cwd=ROOT,
-                    env=environment,
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
-                found.append((name, json.loads(done.stdout)))
-                print(name, done.stdout.strip(), flush=True)
+def commit(checkout: Path) -> str:
+    command = ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout[
+        :7
+    ]
+
+
+def measure(root: Path, config: str) -> dict[str, dict[str, float]]:
+    """Seconds by stage of a process of that checkout, cold, and of one more, warm."""
+    found = {}
+    with tempfile.TemporaryDirectory() as cache:
+        caches = {"SIGNJAX_CACHE": cache, "JAX_COMPILATION_CACHE_DIR": cache}
+        for name in ("cold", "warm"):
+            command = [sys.executable, "-m", "benchmarks.startup"]
+            done = subprocess.run(
+                [*command, f"--config={config}", f"--child={time.time()}"],
+                cwd=root,
+                env=os.environ | caches,
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            found[name] = json.loads(done.stdout)
+            print(root.name, name, done.stdout.strip(), flush=True)
     return found
 
 
@@ -98,11 +111,12 @@ def stages(path: str, started: float) -> dict[str, float]:
     prepare_cpu()
     experiment = make_experiment(config, 6, count, jax.local_devices())
     dataset = Dataset(images, labels, tuple("012345"))
-    batch = next(make_batches(config, dataset, experiment.mesh).epoch(0))
+    batches = make_batches(config, dataset, experiment.mesh)
+    batch = next(batches.epoch(0))
     stamp("device and data")
-    state = jax.block_until_ready(experiment.initial_state())
-    stamp("initial weights")
-    jax.block_until_ready(experiment.train_step(state, *batch, experiment.key))
+    state, step = jax.block_until_ready(experiment.begin(None, batches.shapes()))
+    stamp("programs and initial weights")
+    jax.block_until_ready(step(state, *batch, experiment.key))
     stamp("first step")
     return seconds
 

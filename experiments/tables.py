@@ -219,20 +219,30 @@ def _speed_line(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def startup() -> str:
-    """Seconds to the first training step by stage, without and with kept programs."""
+    """Seconds to the first training step by stage, beside another commit's."""
     found = json.loads(STARTUP.read_text())
-    stages, lines = list(found["rows"][0]["seconds"]), []
-    for cache, words in (("cold", "none kept yet"), ("warm", "kept by an earlier run")):
-        runs = [row["seconds"] for row in found["rows"] if row["cache"] == cache]
-        medians = [median(run[stage] for run in runs) for stage in stages]
-        medians.append(median(sum(run.values()) for run in runs))
-        lines.append((words, *(f"{seconds:.1f}" for seconds in medians)))
+    groups: dict[tuple[str, str], list[Any]] = {}
+    for row in found["rows"]:
+        groups.setdefault((row["config"], row["cache"]), []).append(row)
+    here, lines = [], []
+    for (config, cache), rows in groups.items():
+        here = [row["seconds"] for row in rows if "commit" not in row]
+        before = [sum(row["seconds"].values()) for row in rows if "commit" in row]
+        stages = [median(run[stage] for run in here) for stage in here[0]]
+        whole = [sum(run.values()) for run in here]
+        parts = sorted(a / b for a, b in zip(whole, before, strict=True))
+        ratio = f"{median(parts):.2f} ({parts[0]:.2f} to {parts[-1]:.2f})"
+        seconds = (*stages, median(whole), median(before))
+        lines.append((f"`{config}`, {cache}", *(f"{x:.1f}" for x in seconds), ratio))
+    commit = next(row["commit"] for row in found["rows"] if "commit" in row)
     return table(
-        f"compiled programs | {' | '.join(stages)} | all",
+        f"programs | {' | '.join(here[0])} | all | all at {commit} | ratio",
         lines,
-        f"Seconds, median of {len(found['rows']) // 2} processes each. "
+        "Seconds to the end of the first step. Cold: no program is kept yet; warm: all "
+        f"are, by an earlier run. Median of {len(here)} processes each, by turns with "
+        f"those of commit {commit}; ratio: smallest to largest pair. "
         f"{measured_on([found])}. `benchmarks/results/startup.json`, by "
-        "`python -m benchmarks.startup`.",
+        "`python -m benchmarks.startup --against=CHECKOUT`.",
     )
 
 
