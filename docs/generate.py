@@ -65,3 +65,4 @@ else.
 if __name__ == "__main__":
     for name, page in pages().items():
         (REFERENCE / name).write_text(page, "utf-8")
+        print(f"written: docs/reference/{name}")

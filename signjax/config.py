@@ -208,8 +208,11 @@ class Conflict(NamedTuple):
 
 CONFLICTS = (
     Conflict("optimizer.weight_decay",
-        lambda c: c.optimizer.name == "adam" and c.optimizer.weight_decay,
-        "which adam does not take: choose adamw or sgd, or set it to 0"),
+        lambda c: c.optimizer.name not in ("adamw", "sgd") and c.optimizer.weight_decay,
+        "which {optimizer.name} does not take: choose adamw or sgd, or set it to 0"),
+    Conflict("optimizer.momentum",
+        lambda c: c.optimizer.name != "sgd" and c.optimizer.momentum != 0.9,
+        "which {optimizer.name} does not take: choose sgd, or set it to 0.9"),
     Conflict("optimizer.warmup_epochs",
         lambda c: c.optimizer.warmup_epochs > c.train.epochs,
         "more than config.train.epochs, {train.epochs}: give fewer, such as 0"),
@@ -232,7 +235,7 @@ CONFLICTS = (
     Conflict("data.crop", lambda c: c.data.letterbox and c.data.crop != 1,
         "but config.data.letterbox takes the whole photograph: set one of them"),
     Conflict("data.group",
-        lambda c: c.data.group and c.data.source in ("auto", "signs", "synthetic"),
+        lambda c: c.data.group and c.data.source not in ("folder", "digits", "ankara"),
         "which only folders of images take: set config.data.source to folder, digits "
         "or ankara, or leave it out"),
     Conflict("train.outlier_fraction",

@@ -128,6 +128,9 @@ OUTLIERS = "train.outlier_fraction"
 @pytest.mark.parametrize(
     ("config", "changes", "told", "remedy"),
     [
+        (CNN(), {"optimizer.name": "adam", "optimizer.momentum": 0.8},
+            r"optimizer\.momentum is 0\.8, which adam .*sgd",
+            {"optimizer.name": "sgd"}),
         (CNN(), {"optimizer.name": "adam", "optimizer.weight_decay": 0.1},
             r"optimizer\.weight_decay is 0\.1, which adam .*adamw",
             {"optimizer.name": "adamw"}),

@@ -75,7 +75,7 @@ class Dataset:
 class Splits(NamedTuple):
     """A training and a test set over the same classes, and where they came from.
 
-    source: signs, folder, digits or synthetic, the word that labels every result.
+    source: that of config.data, the word that labels every result.
     origin: the path or rule the images came from, for people to read. validation: where
     the data have one of their own. left_out: reason -> number of files that are there
     and not used.

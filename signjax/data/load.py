@@ -55,11 +55,7 @@ def _read_signs(config: Config) -> Splits:
 
 
 def _read_folder(config: Config) -> Splits:
-    if directory := _directory(config):
-        return _folder_of(config, directory)
-    raise InputError(
-        "data source folder needs the folder's name: --config.data.dir=DIR"
-    )
+    return _folder_of(config, _named_directory(config))
 
 
 def _read_digits(config: Config) -> Splits:
@@ -122,6 +118,15 @@ _SOURCES = {
 
 def _directory(config: Config) -> Path | None:
     return copied_here(config.data.dir) if config.data.dir else None
+
+
+def _named_directory(config: Config) -> Path:
+    if directory := _directory(config):
+        return directory
+    raise InputError(
+        f"data source {config.data.source} needs the folder's name: "
+        "--config.data.dir=DIR"
+    )
 
 
 def _signs_of(config: Config, directory: Path | None) -> Splits:

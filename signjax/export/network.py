@@ -28,8 +28,8 @@ def add_network(
         features = _add_resnet(graph, model, params, stats, images)
     else:
         raise InputError(
-            f"a {type(model).__name__} cannot be exported: signjax/export/network.py "
-            "writes CNN and ResNet; add its nodes there"
+            f"model {type(model).__name__} cannot be exported: "
+            "signjax/export/network.py writes CNN and ResNet; add its nodes there"
         )
     head = params["head"]
     kernel = head["kernel"]
