@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests.helpers.streaming import write_images
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+# What tests start would inherit that a nohup, under which they may run, ignores it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Set through jax.config rather than the environment, so that the command line's own
 # processes, which tests start, run with what a user has.

@@ -103,7 +103,7 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
         def outcome(path: Path) -> str:
             return "equal" if np.array_equal(read(path), sound) else "other values"
 
-        return read_each(path, count, seed, outcome=outcome)
+        return read_each(kind, path, count, seed, outcome=outcome)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def read_each(
+    kind: str,
     path: Path,
     count: int,
     seed: int,
@@ -80,7 +81,7 @@ def read_each(
         if time.monotonic() - start > SECONDS:
             fault = f"more than {SECONDS} s"
         if fault:
-            faults.append(f"{path.name} {seed} {index}: {fault}")
+            faults.append(f"{kind} {seed} {index}: {fault}")
     return outcomes, faults
 
 

@@ -113,7 +113,7 @@ def run(kind: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
             same = all(np.array_equal(*pair) for pair in pairs)
             return "equal" if same else "other values"
 
-        return read_each(path, count, seed, outcome=outcome, mutated=mutated)
+        return read_each(kind, path, count, seed, outcome=outcome, mutated=mutated)
 
 
 def shapes(source: Source) -> dict[str, tuple[int, ...]]:

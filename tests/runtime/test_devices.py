@@ -1,37 +1,37 @@
 """The cache of compiled programs, where its entries are cut short or cannot be kept."""
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.helpers.command_line import ROOT
 
 PROGRAMS = """
+import resource, sys
 import jax
 from signjax.runtime.devices import enable_compilation_cache
 enable_compilation_cache()
+if len(sys.argv) > 1:  # of a file, as a quota or a full disk would
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 def first(x): return x + 1
 def second(x): return x * 3
 print(float(jax.jit(first)(1.0)), float(jax.jit(second)(1.0)))
 """
 
 
-def run(cache: Path, before: Callable[[], None] | None = None) -> list[str]:
+def run(cache: Path, *most_bytes: str) -> list[str]:
     """The lines on stderr of a process that compiles two programs or loads them."""
     keep = {
         "SIGNJAX_CACHE": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAMS],
+        [sys.executable, "-c", PROGRAMS, *most_bytes],
         cwd=ROOT,
         env=os.environ | keep,
         capture_output=True,
         text=True,
-        preexec_fn=before,
         check=True,
     )
     assert done.stdout == "2.0 3.0\n"
@@ -50,9 +50,6 @@ def test_damaged_programs_are_told_once_and_kept_anew(tmp_path: Path) -> None:
 
 
 def test_programs_that_cannot_be_kept_are_told_once(tmp_path: Path) -> None:
-    def limit() -> None:  # of a file, as a quota or a full disk would
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-
-    (line,) = run(tmp_path, limit)
+    (line,) = run(tmp_path, "100")
     assert f"{tmp_path}/compiled: compiled programs cannot be kept (" in line
     assert run(tmp_path) == []  # nothing cut short is left
