@@ -27,6 +27,14 @@ if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 
 
+# Files of minutes, which come first: one left for the end would keep one core waiting.
+LONG = ("test_stopping", "test_distributed", "test_main", "test_bucket_runs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root, where main.py is."""

@@ -145,7 +145,9 @@ def test_the_whole_step_of_the_cnn_obeys_the_rule():
 # unreversed window and outside of loops. The rule is simpler: there are none.
 @pytest.mark.slow
 def test_the_whole_step_of_the_resnet_obeys_the_rule():
-    assert slow_instructions(compile_step(resnet.get_config())) == []
+    config = resnet.get_config()
+    config.model.stage_sizes = (2, 2, 2, 2)  # all kinds of blocks, in half the time
+    assert slow_instructions(compile_step(config)) == []
 
 
 @pytest.mark.slow
