@@ -16,7 +16,8 @@ from signjax.config import Config
 from signjax.data.batches import Batch, steps_per_epoch
 from signjax.data.image import CropResize
 from signjax.data.stream import Images
-from signjax.models import depth_below_head, make_model
+from signjax.errors import InputError
+from signjax.models import NETWORKS, depth_below_head, make_model
 from signjax.ops.batchnorm import batch_statistics, recalibrate
 from signjax.optim import make_optimizer
 from signjax.runtime.distributed import make_mesh, replicated
@@ -114,7 +115,15 @@ class Experiment:
 def make_experiment(
     config: Config, num_classes: int, train_size: int, devices: list[jax.Device]
 ) -> Experiment:
-    """The experiment of `config` with num_classes outputs, on train_size images."""
+    """The experiment of `config` with num_classes outputs, on train_size images.
+
+    Raises InputError where its model or optimizer is a name alone, without code.
+    """
+    if (name := config.model.name) not in NETWORKS:
+        raise InputError(
+            f"config.model.name is {name!r}, for which NETWORKS in "
+            "signjax/models/__init__.py has no row: add one, or choose another model"
+        )
     train, on_cpu = config.train, devices[0].platform == "cpu"
     dtype = config.dtype
     if dtype == "auto":

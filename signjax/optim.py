@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax.experimental.layout import Layout, with_layout_constraint
 
+from signjax.errors import InputError
+
 
 def make_optimizer(
     name: Literal["sgd", "adam", "adamw"],
@@ -30,6 +32,7 @@ def make_optimizer(
     weight_decay acts on kernels alone, never on biases or BatchNorm: decoupled for
     adamw (Loshchilov & Hutter, arXiv:1711.05101), added to the gradient for sgd; adam
     takes none. layer_decay, head_epochs, depth_below_head: see `scale_by_depth`.
+    Raises InputError where `name` has no branch here.
     """
     rate = make_schedule(
         schedule,
@@ -49,7 +52,10 @@ def make_optimizer(
             optax.sgd(rate, momentum=momentum, nesterov=True),
         )
     else:
-        raise ValueError(f"no optimizer is called {name!r}")
+        raise InputError(
+            f"config.optimizer.name is {name!r}, for which make_optimizer in "
+            "signjax/optim.py has no branch: add one, or choose another optimizer"
+        )
     if layer_decay < 1 or head_epochs:
         by_depth = scale_by_depth(
             depth_below_head,

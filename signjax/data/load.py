@@ -44,8 +44,8 @@ def load_splits(
             source = "synthetic"
     if source not in _SOURCES:
         raise InputError(
-            f"data source {source!r} is unknown; expected one of auto, "
-            f"{listed(_SOURCES)}"
+            f"data source {source!r} has no row of _SOURCES in signjax/data/load.py: "
+            f"add one, or choose one of auto, {listed(_SOURCES)}"
         )
     return _SOURCES[source](config)
 

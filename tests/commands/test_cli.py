@@ -15,7 +15,7 @@ from docs import generate
 from signjax import __version__
 from signjax.commands.cli import FLAGS, MODES, Options, run
 from signjax.commands.parse import parse
-from signjax.config import KEYS
+from signjax.config import KEYS, TABLE, one_of
 from signjax.errors import InputError, RunError
 from tests.helpers.command_line import ROOT
 
@@ -202,6 +202,37 @@ def test_flags_and_keys_become_values(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(options.chosen) == len(given) and given.issuperset(options.chosen)
     assert config.optimizer.momentum == 0 and type(config.optimizer.momentum) is float
     assert Options(config=config).workdir == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "file", "place"),
+    [
+        ("optimizer.name", "signjax/optim.py", "make_optimizer"),
+        ("model.name", "signjax/models/__init__.py", "NETWORKS"),
+        ("data.source", "signjax/data/load.py", "_SOURCES"),
+    ],
+)
+def test_a_name_that_is_in_the_table_of_keys_alone_is_told_where_to_add_it(
+    key: str,
+    file: str,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A half-made change; the names are those of docs/architecture.md."""
+    row = KEYS[key]._replace(rule=one_of("new", KEYS[key].default, "synthetic"))
+    table = tuple(row if other.name == key else other for other in TABLE)
+    monkeypatch.setattr("signjax.config.TABLE", table)
+    monkeypatch.setitem(KEYS, key, row)
+    small = [f"--config.data.synthetic_{part}=32" for part in ("train", "test")]
+    arguments = [CNN, "--config.data.source=synthetic", *small, f"--config.{key}=new"]
+    arguments += [f"--workdir={tmp_path / 'run'}"]
+    assert program.main(["main.py", *arguments]) == 2
+    line = capsys.readouterr().err
+    assert "'new'" in line and file in line and place in line and ": add one" in line
+    assert line.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -271,11 +271,6 @@ def test_what_digits_lacks_is_named(tmp_path, monkeypatch):
         read("digits", hands)
 
 
-def test_a_source_that_a_run_does_not_know_is_named():
-    with refused("'sings' is unknown; expected one of auto"):
-        load_splits(default_config(), pytest.fail, source="sings")
-
-
 def test_signs_in_another_size_is_resized_as_photos_are(tmp_path):
     directory = write_signs_pair(tmp_path / "signs")
     splits = read("signs", directory, image_size=32, crop=0.8)
