@@ -30,17 +30,17 @@ from tests.helpers.conv_impls import (
 # [kh, kw, K], stride, padding.
 CONVOLUTIONS = [
     ("stem", (2, 64, 64, 3), (7, 7, 8), 2, ((3, 3), (3, 3))),
-    *[(f"1x1 on {n}", (2, n, n, 32), (1, 1, 8), 1, NONE) for n in (16, 15, 2)],
-    *[(f"1x1/2 on {n}", (2, n, n, 32), (1, 1, 8), 2, NONE) for n in (16, 15, 4)],
-    *[(f"3x3 on {n}", (2, n, n, 32), (3, 3, 8), 1, ONE) for n in (16, 15, 4, 2, 1)],
+    *[(f"1x1 on {n}", (6, n, n, 32), (1, 1, 8), 1, NONE) for n in (16, 15, 2)],
+    *[(f"1x1/2 on {n}", (6, n, n, 32), (1, 1, 8), 2, NONE) for n in (16, 15, 4)],
+    *[(f"3x3 on {n}", (6, n, n, 32), (3, 3, 8), 1, ONE) for n in (16, 15, 4, 2, 1)],
     # As many pixels as a batch of the step has there, or the conv_impl is another.
-    ("3x3 on 15, batch", (3, 15, 15, 32), (3, 3, 8), 1, ONE),
+    ("3x3 of one image", (1, 15, 15, 32), (3, 3, 8), 1, ONE),
     ("3x3 on 4, batch", (32, 4, 4, 32), (3, 3, 8), 1, ONE),
-    *[(f"3x3/2 on {n}", (2, n, n, 32), (3, 3, 8), 2, ONE) for n in (16, 15, 4)],
+    *[(f"3x3/2 on {n}", (6, n, n, 32), (3, 3, 8), 2, ONE) for n in (16, 15, 4)],
     ("first of the CNN", (2, 64, 64, 3), (4, 4, 8), 1, ((1, 2), (1, 2))),
     ("second of the CNN", (2, 8, 8, 8), (2, 2, 16), 1, ((0, 1), (0, 1))),
-    ("not square", (2, 9, 6, 32), (3, 2, 8), 2, ((2, 0), (0, 1))),
-    ("wide padding", (2, 5, 4, 32), (3, 3, 8), 1, ((3, 0), (0, 4))),
+    ("not square", (6, 9, 6, 32), (3, 2, 8), 2, ((2, 0), (0, 1))),
+    ("wide padding", (6, 5, 4, 32), (3, 3, 8), 1, ((3, 0), (0, 4))),
     ("wide padding, batch", (26, 5, 4, 32), (3, 3, 8), 1, ((3, 0), (0, 4))),
 ]
 
