@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import jax
 
 from signjax.errors import InputError, RunError, SignjaxError, leaf_differences
-from signjax.runtime.bucket import BucketPath
+from signjax.runtime.bucket import BucketPath, remove
 from signjax.runtime.distributed import is_primary, sync_errors
 from signjax.runtime.files import UNFINISHED, beside, on_disk, publish, unpublish
 
@@ -112,7 +112,8 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
             if is_primary():
                 for leftover in unfinished.parent.glob(f"*{UNFINISHED}"):
                     shutil.rmtree(leftover)
-                self._remove_incomplete()
+                for folder in self._incomplete():
+                    remove(folder)
                 unfinished.mkdir(parents=True)
                 _require_room(unfinished, state)
         with _save_errors(path), _orbax(self._shared) as ocp:
@@ -145,6 +146,11 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         Raises InputError if every checkpoint is damaged, or if its leaves are others.
         """
         self.wait()
+        for folder in self._incomplete():
+            self._warn(
+                f"{folder} is passed over: it has no {_MANIFEST}, as its save or "
+                "removal is under way or was cut short"
+            )
         candidates = self._latest_first()
         if best:
             candidates.sort(key=_accuracy, reverse=True)
@@ -201,13 +207,12 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
             return [file.parent for file in place.files() if file.name == _MANIFEST]
         return [*place.iterdir()] if place.is_dir() else []
 
-    def _remove_incomplete(self) -> None:
+    def _incomplete(self) -> list[BucketPath]:
         """What saves and removals that were cut short have left in a bucket."""
-        if isinstance(self._directory, BucketPath):
-            complete = self._complete()
-            for file in self._directory.files():
-                if not any(folder in file.parents for folder in complete):
-                    file.unlink()
+        if not isinstance(place := self._directory, BucketPath):
+            return []
+        parts = (file.relative_to(place).parts[0] for file in place.files())
+        return sorted({place / part for part in parts} - {*self._complete()})
 
     def _remove_superseded(self) -> None:
         everything = self._latest_first()

@@ -60,16 +60,8 @@ def test_a_step_saved_again_is_replaced(bucket: BucketPath) -> None:
     assert names(bucket) == ["00000002.2"]
 
 
-CASES = [
-    (harm, find)
-    for harm in HARMS
-    for find in (largest_file, manifest)
-    # Without a manifest it is a save cut short, and no checkpoint.
-    if (harm, find) != ("deleted", manifest)
-]
-
-
-@pytest.mark.parametrize(("harm", "find"), CASES)
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("find", [largest_file, manifest])
 def test_a_damaged_newest_is_named_passed_over_and_replaced(
     bucket: BucketPath, harm: str, find: Any
 ) -> None:
@@ -79,7 +71,8 @@ def test_a_damaged_newest_is_named_passed_over_and_replaced(
     with opened(bucket, warnings.append) as checkpoints:
         assert_same(checkpoints.restore(abstract(make_state(0))), make_state(1))
         [warning] = warnings
-        assert f"{bucket}/checkpoints/00000002 is damaged and passed over" in warning
+        assert f"{bucket}/checkpoints/00000002 is " in warning
+        assert "passed over: " in warning
         checkpoints.save(2, make_state(2), {"accuracy": 0.9})
     assert restored_steps(bucket) == (2, 2)
     assert len(names(bucket)) == 2
