@@ -95,13 +95,16 @@ def _add_operator(
         kernel, bias = weights
         depthwise = operator.kind == "DEPTHWISE_CONV_2D"
         (x,) = given
+        size, order = kernel.shape[:2], (3, 2, 0, 1)
+        if depthwise:
+            size, order = kernel.shape[1:3], (3, 0, 1, 2)
         return graph.add(
             "Conv",
             x,
-            graph.kernel(kernel.transpose(*((3, 0) if depthwise else (0, 3)), 1, 2)),
+            graph.kernel(kernel.transpose(*order)),
             bias,
             group=len(bias) if depthwise else 1,
-            **_window(operator, kernel.shape[1:3]),
+            **_window(operator, size),
         )
     if operator.kind == "MAX_POOL_2D":
         size = (options["height"], options["width"])

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
-from signjax.hands.network import Network, outputs_of
+from signjax.hands.network import Network, jitted
 from signjax.hands.palms import SIDE, decode, suppress
 from signjax.hands.squares import square_of_palm
 
@@ -65,8 +65,7 @@ class BoxFinder(NamedTuple):
 
 def make_box_finder(palm: Network, device: jax.Device) -> BoxFinder:
     """The finder of the palm detector, as `network.read_network` reads it."""
-    params = jax.device_put(palm.params, device)
-    return BoxFinder(params, jax.jit(outputs_of(palm.graph)))
+    return BoxFinder(*jitted(palm, device))
 
 
 def inside(size: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from signjax.hands.network import Network, outputs_of
+from signjax.hands.network import Network, jitted
 from signjax.hands.palms import SIDE, decode, suppress
 from signjax.hands.squares import (
     crop,
@@ -148,17 +148,16 @@ class HandFinder:
 
 def make_finder(palm: Network, landmark: Network, device: jax.Device) -> HandFinder:
     """The finder of both networks, as `network.read_network` reads them."""
-    return HandFinder(
-        jax.device_put(palm.params, device),
-        jax.device_put(landmark.params, device),
-        jax.jit(outputs_of(palm.graph)),
-        jax.jit(outputs_of(landmark.graph)),
-        1 if device.platform == "cpu" else _AT_ONCE,
-    )
+    palm_params, find_palms = jitted(palm, device)
+    landmark_params, find_landmarks = jitted(landmark, device)
+    at_once = 1 if device.platform == "cpu" else _AT_ONCE
+    return HandFinder(palm_params, landmark_params, find_palms, find_landmarks, at_once)
 
 
 def _fill(values: np.ndarray, count: int) -> Any:
     """Zeros after them up to `count`, so that one program serves all."""
+    if len(values) == count:
+        return values
     return np.pad(values, [(0, count - len(values))] + [(0, 0)] * (values.ndim - 1))
 
 
@@ -183,11 +182,15 @@ def _view(images: Array, border: Array) -> Array:
     places = jnp.clip(side * ((1 + 2 * border) * steps + 0.5) - 0.5, 0, side - 1)
     low = jnp.floor(places).astype(jnp.int32)
     high = jnp.minimum(low + 1, side - 1)
-    share = (places - low)[None, :, None, None]
+    share = places - low
 
     def rows(x: Array) -> Array:
-        read = x[:, low] * (1 - share) + x[:, high] * share
-        return read.reshape(len(x), SIDE, fine, *x.shape[2:]).mean(axis=2)
+        # A sum of gathers is one loop; the mean over an axis would be another.
+        total = jnp.zeros(())
+        for k in range(fine):
+            own = share[k::fine, None, None][None]
+            total += x[:, low[k::fine]] * (1 - own) + x[:, high[k::fine]] * own
+        return total / fine
 
     columns = rows(images.astype(jnp.float32)).swapaxes(1, 2)
     return rows(columns).swapaxes(1, 2) / 255

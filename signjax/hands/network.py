@@ -4,11 +4,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from jax import Array
 
 from signjax.errors import InputError
 from signjax.hands.operations import apply, require_shapes
 from signjax.hands.tflite import Graph, Params, read_tflite
+
+# On a CPU, of jax 0.10 to 0.12: vectors of 512 bits halve the time of depthwise
+# convolutions where there are any, and XLA's default library for products, YNNPACK,
+# takes longer than the one that stands in without it, Eigen, on all but two of the
+# shapes here.
+_CPU_OPTIONS = {
+    "xla_cpu_prefer_vector_width": 512,
+    "xla_cpu_experimental_ynn_fusion_type": "",
+}
 
 
 class Network(NamedTuple):
@@ -52,3 +62,12 @@ def outputs_of(graph: Graph) -> Callable[[Any, Array], tuple[Array, ...]]:
         return tuple(tensors[name] for name in graph.outputs)
 
     return call
+
+
+def jitted(
+    network: Network, device: jax.Device
+) -> tuple[Any, Callable[[Any, Array], tuple[Array, ...]]]:
+    """The parameters on the device, and `outputs_of` compiled as it runs fastest."""
+    options = _CPU_OPTIONS if device.platform == "cpu" else None
+    function = jax.jit(outputs_of(network.graph), compiler_options=options)
+    return jax.device_put(network.params, device), function

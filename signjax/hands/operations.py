@@ -1,7 +1,8 @@
 """The operations of a .tflite network as JAX's, so that it runs where JAX does."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 import jax
@@ -11,7 +12,13 @@ from jax import Array, lax
 
 from signjax.errors import one_line
 from signjax.hands.tflite import Graph, Operator
-from signjax.ops.convolution import conv2d, same_padding
+from signjax.ops.convolution import (
+    Padding,
+    Pair,
+    conv2d,
+    output_size,
+    same_padding,
+)
 
 
 def apply(graph: Graph, params: Mapping[str, Array], images: Array) -> dict[str, Array]:
@@ -64,27 +71,60 @@ def _concatenate(operator: Operator, *parts: Array) -> Array:
 
 
 def _conv(operator: Operator, x: Array, kernel: Array, bias: Array) -> Array:
-    strides, padding = window(operator, x.shape[1:3], kernel.shape[1:3])
-    kernel = kernel.transpose(1, 2, 3, 0)
+    strides, padding = window(operator, x.shape[1:3], kernel.shape[:2])
     if kernel.shape[:2] == strides == (1, 1):
         result = x @ kernel[0, 0]
     else:
-        conv = partial(conv2d, strides=strides, padding=padding)
         result = lax.platform_dependent(
             x,
             kernel,
-            cpu=partial(conv, conv_impl="matmul"),
-            default=partial(conv, conv_impl="xla"),
+            cpu=partial(conv_by_rows, strides=strides, padding=padding),
+            default=partial(conv2d, strides=strides, padding=padding, conv_impl="xla"),
         )
     return result + bias.reshape(1, 1, 1, -1)
+
+
+def conv_by_rows(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: Pair,
+    padding: Padding,
+) -> Array:
+    """As `ops.convolution.conv2d`, for few channels: the networks' first of 3.
+
+    As many columns as the stride become one, so that a tap of the kernel is a whole
+    column. Rows under the kernel are put beside one another, and one product makes of
+    each column what it gives to all the results that it meets; these are shifted and
+    added. Of 5 x 5 taps 5 pieces are copied a pixel where patches would be 25.
+    """
+    (down, across), (rows, columns, channels, filters) = strides, kernel.shape
+    height, width = output_size(x, kernel, strides, padding)
+    taps = -(-columns // across)
+    wide = (width + taps - 1) * across
+    after = wide - x.shape[2] - padding[1][0]
+    edges = ((0, 0, 0), (*padding[0], 0), (padding[1][0], after, 0), (0, 0, 0))
+    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
+    x = x.reshape(*x.shape[:2], -1, across * channels)
+    x = jnp.concatenate(
+        [x[:, i : i + down * (height - 1) + 1 : down] for i in range(rows)], axis=-1
+    )
+    kernel = jnp.pad(kernel, ((0, 0), (0, taps * across - columns), (0, 0), (0, 0)))
+    kernel = kernel.reshape(rows, taps, across * channels, filters).swapaxes(1, 2)
+    products = x @ kernel.reshape(-1, taps * filters)
+    return reduce(
+        add,
+        (
+            products[:, :, j : j + width, j * filters : (j + 1) * filters]
+            for j in range(taps)
+        ),
+    )
 
 
 def _depthwise_conv(operator: Operator, x: Array, kernel: Array, bias: Array) -> Array:
     """A sum over the kernel's taps, as XLA:CPU has but a slow loop for grouped ones.
 
-    Columns and channels are one axis, so that a tap is one long shift, which LLVM
-    vectorises; with strides of 2 one of the even or odd rows and columns. The barrier
-    keeps XLA from computing what comes before anew for each tap.
+    The barriers keep XLA from computing what comes before anew for each tap.
     """
     strides, padding = window(operator, x.shape[1:3], kernel.shape[1:3])
     return _sum_of_taps(x, kernel, bias, strides, padding, operator.shape[1:3])
@@ -94,22 +134,18 @@ def _depthwise_conv(operator: Operator, x: Array, kernel: Array, bias: Array) ->
 def _sum_of_taps(
     x: Array, kernel: Array, bias: Array, strides: Any, padding: Any, size: Any
 ) -> Array:
-    (down, across), (height, width), channels = strides, size, x.shape[3]
-    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    phases: dict[tuple[int, int], Array] = {}
-    result = jnp.tile(bias, width).reshape(1, 1, -1)
+    last_row, last_column = (
+        stride * (side - 1) for stride, side in zip(strides, size, strict=True)
+    )
+    padded = lax.optimization_barrier(jnp.pad(x, ((0, 0), *padding, (0, 0))))
+    result = bias.reshape(1, 1, 1, -1)
     for i, j in np.ndindex(*kernel.shape[1:3]):
-        phase = (i % down, j % across)
-        if phase not in phases:
-            part = padded[:, phase[0] :: down, phase[1] :: across]
-            part = part.reshape(*part.shape[:2], -1)
-            phases[phase] = lax.optimization_barrier(part)
-        rows = slice(i // down, i // down + height)
-        first = j // across * channels
-        columns = slice(first, first + width * channels)
-        weights = jnp.tile(kernel[0, i, j], width).reshape(1, 1, -1)
-        result = result + phases[phase][:, rows, columns] * weights
-    return lax.optimization_barrier(result).reshape(len(x), height, width, channels)
+        rows = slice(i, i + last_row + 1, strides[0])
+        columns = slice(j, j + last_column + 1, strides[1])
+        result = result + padded[:, rows, columns] * kernel[:, i, j].reshape(
+            1, 1, 1, -1
+        )
+    return lax.optimization_barrier(result)
 
 
 def _dense(operator: Operator, x: Array, kernel: Array, bias: Array) -> Array:
@@ -154,7 +190,7 @@ def _resize(operator: Operator, x: Array) -> Array:
 
 def window(
     operator: Operator, sides: tuple[int, ...], size: tuple[int, ...]
-) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
+) -> tuple[Pair, Padding]:
     """(strides, padding) along height and width of a window of that size.
 
     sides: height and width of what it moves over.
@@ -165,7 +201,8 @@ def window(
     if operator.options["padding"] == "VALID":
         return strides, ((0, 0), (0, 0))
     axes = zip(sides, size, strides, strict=True)
-    return strides, tuple(same_padding(*axis) for axis in axes)
+    above, beside = (same_padding(*axis) for axis in axes)
+    return strides, (above, beside)
 
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {

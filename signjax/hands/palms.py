@@ -55,7 +55,7 @@ def suppress(
             same = same.at[best].set(True)
             weights = jnp.where(same, left, 0)
             total = jnp.maximum(weights.sum(), jnp.finfo(weights.dtype).tiny)
-            merged = (weights[:, None] * palms).sum(axis=0) / total
+            merged = jnp.matmul(weights, palms, precision=lax.Precision.HIGHEST) / total
             return jnp.where(same, 0, left), (merged, left[best])
 
         left = jnp.where(scores >= limit, scores, 0)

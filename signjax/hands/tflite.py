@@ -121,6 +121,8 @@ Params = dict[str, np.ndarray]
 def read_tflite(path: str | Path) -> tuple[Graph, Params]:
     """The network of a .tflite file: (what it computes, tensor name -> float32 array).
 
+    Kernels of CONV_2D are as JAX has them, [height, width, channels, filters]; the file
+    has filters first.
     Raises InputError where it is no such file, is damaged, or has an operation, an
     option or a type that is not known here.
     """
@@ -181,6 +183,9 @@ def _read(model: Table) -> tuple[Graph, Params]:
     operators = list(_operators(graphs[0], kinds, tensors, params))
     _require_order(inputs[0].name, params, operators, outputs)
     used = {name for operator in operators for name in operator.inputs}
+    kernels = {x.inputs[1] for x in operators if x.kind == "CONV_2D" and x.inputs[1:]}
+    for name in kernels & params.keys():
+        params[name] = np.ascontiguousarray(params[name].transpose(1, 2, 3, 0))
     graph = Graph(
         inputs[0].name,
         inputs[0].shape,

@@ -39,9 +39,10 @@ def small_detector() -> Network:
         return (scale * rng.standard_normal(shape)).astype(np.float16).astype("f4")
 
     def conv(x: str, before: int, side: int, channels: int, size: int, stride: int):
+        kernel = draw(channels, size, size, before).transpose(1, 2, 3, 0)
         return add(
             "CONV_2D", x, shape=(side, side, channels), padding="SAME",
-            weights=(draw(channels, size, size, before), draw(channels)),
+            weights=(kernel, draw(channels)),
             stride_w=stride, stride_h=stride, activation="",
         )  # fmt: skip
 

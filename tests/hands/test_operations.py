@@ -51,12 +51,12 @@ def upsample(x: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def expected(w: dict[str, np.ndarray], images: np.ndarray) -> dict[str, np.ndarray]:
     """What `small_network` computes, float64."""
-    stem = np.einsum("bhwijc,oijc->bhwo", windows(images, (5, 5), 2, 0), w["stem/w"])
+    stem = np.einsum("bhwijc,ijco->bhwo", windows(images, (5, 5), 2, 0), w["stem/w"])
     stem = np.clip(stem + w["stem/b"], 0, 6)
     depth = np.einsum("bhwijc,xijc->bhwc", windows(stem, (3, 3), 1, 0), w["depth/w"])
     depth = depth + w["depth/b"]
     prelu = np.maximum(depth, 0) + w["slope"] * np.minimum(depth, 0)
-    point = prelu @ w["point/w"][:, 0, 0].T + w["point/b"]
+    point = prelu @ w["point/w"][0, 0] + w["point/b"]
     total = np.maximum(point + stem, 0)
     down = np.einsum("bhwijc,xijc->bhwc", windows(total, (3, 3), 2, 0), w["down/w"])
     down = down + w["down/b"]

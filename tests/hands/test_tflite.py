@@ -31,7 +31,7 @@ def test_float16_constants_become_float32(tmp_path: Path) -> None:
     path.write_bytes(small_network())
     graph, params = read_tflite(path)
     assert {value.dtype for value in params.values()} == {np.dtype(np.float32)}
-    assert params["stem/w"].shape == (4, 5, 5, 3)
+    assert params["stem/w"].shape == (5, 5, 3, 4)
     assert not any("half" in name for name in params)
     assert graph.outputs == ("joined", "reshaped", "sigmoid")
 
