@@ -6,6 +6,7 @@ that trains here holds it. The rest is told in docs/reference/workdir.md.
 """
 
 import errno
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,6 @@ from platform import python_version
 from typing import Any
 
 import jax
-import numpy as np
 from filelock import FileLock, Timeout
 
 import signjax
@@ -40,6 +40,7 @@ from signjax.runtime.distributed import (
     sync_errors,
 )
 from signjax.runtime.files import MetricsFile, read_json, write_json
+from signjax.runtime.kept import kept
 from signjax.runtime.lease import LAPSE, in_use, lease
 from signjax.runtime.packed import FILE as PACKED
 from signjax.runtime.packed import read_packed
@@ -341,11 +342,18 @@ def load_trained(
 def _unpack(path: Path, experiment: Experiment) -> TrainState:
     """The packed state, to be asked and not to be trained: without an optimizer's."""
     variables, step = read_packed(path)
-    expected = experiment.abstract_state().variables
-    shapes, needed = (jax.tree.map(np.shape, tree) for tree in (variables, expected))
-    if shapes != needed:
+
+    def make() -> bytearray:  # takes longer than all else before an answer
+        return _shapes(experiment.abstract_state().variables)
+
+    if _shapes(variables) != kept("shapes", experiment.about, make):
         raise InputError(f"{path} is not of the network that its run.json describes")
     state = TrainState(
         jax.numpy.int32(step), **variables, opt_state=(), metrics=Metrics.zero()
     )
     return device_put_global(state, replicated(experiment.mesh))
+
+
+def _shapes(variables: Any) -> bytearray:
+    shapes = jax.tree.map(lambda leaf: [*leaf.shape], variables)
+    return bytearray(json.dumps(shapes, sort_keys=True).encode())
