@@ -89,7 +89,7 @@ def pack(workdir: Path, target: Path) -> int:
     run = json.loads((workdir / "run.json").read_text())
     run["config"]["data"]["dir"], run["data"]["origin"] = "", _ORIGIN
     write_json(target / "run.json", run)
-    for file in ("calibration.json", "result.json"):
+    for file in ("calibration.json", "result.json", "trained_on.json"):
         shutil.copy(workdir / file, target)
     return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
