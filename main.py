@@ -16,7 +16,8 @@ def main(argv: list[str]) -> int:
     """Runs one mode. Exit status: 0 done, 2 the input is wrong, 1 anything else."""
     try:
         if text := information(argv):
-            Console().info(text)
+            for line in text.splitlines():
+                Console().info(line)
         else:
             run(parse(argv))
     except (SignjaxError, KeyboardInterrupt) as error:

@@ -43,11 +43,10 @@ def listed(values: Iterable[object], limit: int = 10, separator: str = ", ") -> 
     return f"{named} and {more} more" if more > 0 else named
 
 
-def printable(text: object, keep: str = "") -> str:
+def printable(text: object) -> str:
     """`text` with what a terminal would obey, as a file's name may hold, escaped."""
     return "".join(
-        x if x.isprintable() or x in keep else x.encode("unicode_escape").decode()
-        for x in str(text)
+        x if x.isprintable() else x.encode("unicode_escape").decode() for x in str(text)
     )
 
 

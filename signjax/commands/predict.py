@@ -14,7 +14,7 @@ from signjax.commands.cli import Options
 from signjax.commands.common import model_directory, open_model
 from signjax.commands.cut_out import cutter, palm_detector
 from signjax.data.listing import list_images
-from signjax.errors import InputError
+from signjax.errors import InputError, printable
 from signjax.evaluation.calibration import (
     Calibration,
     read_calibration,
@@ -116,12 +116,12 @@ def load_arguments(
             try:
                 found = list_images(argument)
             except InputError as error:
-                print(error, file=sys.stderr)
+                print(printable(error), file=sys.stderr)
                 bad += 1
                 continue
             for path, result in zip(found, pool.map(attempt, found), strict=True):
                 if isinstance(result, InputError):
-                    print(result, file=sys.stderr)
+                    print(printable(result), file=sys.stderr)
                     bad += 1
                 else:
                     loaded.append(result)

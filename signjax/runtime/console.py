@@ -101,7 +101,7 @@ class Console:
         if self._quiet:
             return
         try:
-            print(printable(text, keep="\n"), flush=True)
+            print(printable(text), flush=True)
         except OSError as error:
             # Python would try to write what it still holds of the line at the end.
             with contextlib.suppress(OSError):

@@ -1,12 +1,14 @@
 """--mode=predict without --workdir: the recogniser in the box."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from signjax.commands.cli import Options, run
+from signjax.errors import InputError
 from signjax.runtime.packed import FILE
 from signjax.workdir import RECOGNISER
 from tests.conftest import ROOT
@@ -33,6 +35,18 @@ def test_it_reads_a_hand_and_refuses_a_cat(capsys: pytest.CaptureFixture[str]) -
     assert list(hand["probabilities"]) == list("0123456789")
     assert told.count("\n") == 1
     assert told.startswith("model: the recogniser in the box (digits 0 to 9; ")
+
+
+def test_each_name_stands_on_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(HAND, tmp_path / "a\nb.jpg")
+    (tmp_path / "c\nd\x1b[2J.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match="1 could not be read"):
+        run(Options("predict", arguments=(str(tmp_path),)))
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/a\\nb.jpg  3  0.996\n"
+    assert f"{tmp_path}/c\\nd\\x1b[2J.jpg: " in err and err.count("\n") == 2
 
 
 def test_it_reads_ankara_hands(
