@@ -32,7 +32,10 @@ def model_card(record: dict[str, Any], files: dict[str, int]) -> str:
 
 
 def _header(record: dict[str, Any]) -> str:
-    """YAML. Texts are quoted as JSON, which YAML reads."""
+    """YAML. Texts are quoted as JSON, which YAML reads.
+
+    An accuracy on images that the model learned from stands in no list of results.
+    """
     text = json.dumps
     lines = [
         "---",
@@ -41,7 +44,8 @@ def _header(record: dict[str, Any]) -> str:
         "pipeline_tag: image-classification",
         "tags: [image-classification, onnx, jax, signjax]",
     ]
-    if scores := record["scores"]:
+    scores = record["scores"]
+    if scores and not scores["trained_on_count"]:
         lines += [
             "metrics: [accuracy]",
             "model-index:",
@@ -141,7 +145,13 @@ def _scores(record: dict[str, Any]) -> str:
         if given["accuracy"] is not None:
             rows.append(f"| accuracy of these answers | {given['accuracy']:.4f} |")
     heading = f"| {scores['count']} images ({scores['data']}) | |"
-    return "\n".join(["## Scores", "", heading, "|---|---|", *rows])
+    table = "\n".join(["## Scores", "", heading, "|---|---|", *rows])
+    if known := scores["trained_on_count"]:
+        table += (
+            f"\n\n{known} of the images were trained on, or held out for validation: "
+            "of these the scores say nothing about new ones."
+        )
+    return table
 
 
 def _answers(record: dict[str, Any]) -> str:

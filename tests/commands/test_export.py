@@ -16,6 +16,7 @@ from PIL import Image
 from signjax.commands import common, export
 from signjax.commands.cli import Options, run
 from signjax.errors import InputError, RunError
+from signjax.export.card import model_card
 from tests.helpers.command_line import CNN, main
 from tests.helpers.images import smooth
 
@@ -101,6 +102,15 @@ def test_the_card_is_read_by_hugging_face(exported: Path) -> None:
     accuracy = json.loads((exported / "model.json").read_text())["scores"]["accuracy"]
     assert result["metrics"][0]["value"] == pytest.approx(accuracy, abs=1e-4)
     assert "# cnn-seed" in body
+
+
+def test_accuracy_on_images_learned_from_is_no_result_to_publish(
+    exported: Path,
+) -> None:
+    record = json.loads((exported / "model.json").read_text())
+    record["scores"]["trained_on_count"] = 5
+    card = model_card(record, {})
+    assert "5 of the images were trained on" in card and "model-index" not in card
 
 
 def test_the_card_s_program_runs(exported: Path, tmp_path: Path) -> None:

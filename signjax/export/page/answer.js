@@ -18,8 +18,10 @@ export function introduce(model) {
   at("size").textContent = `${size} × ${size} pixels`;
   at("seen").width = at("seen").height = size;
   const known = classes.length > 12 ? `${classes.length} classes` : classes.join(", ");
+  const learned = scores?.trained_on_count;
+  const kind = learned ? `images, ${learned} of which it learned from` : "test images";
   const accuracy = scores
-    ? `; right on ${percent(scores.accuracy)} of ${scores.count} test images` : "";
+    ? `; right on ${percent(scores.accuracy)} of ${scores.count} ${kind}` : "";
   const sure = record.threshold
     ? ` It says “unsure” below a confidence of ${percent(record.threshold)}.`
     : " It always answers, even where there is nothing to answer.";
