@@ -1,5 +1,6 @@
 """--mode=audit: copies, leaks between splits, balance and odd images of --data."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,11 @@ def run(options: Options) -> None:
                 f"--{flag} is about the labels that a model disputes: name the model "
                 f"with --workdir=DIR, or leave --{flag} out"
             )
+    if options.sheet:
+        # Here, as it brings jax, which an audit does without.
+        from signjax.evaluation.sheet import check_sheet
+
+        check_sheet(options.sheet)
     console = Console()
     with console.if_slow("looking over the data"):
         splits, left_out = open_parts(options.data)
@@ -46,22 +52,21 @@ def _dispute(
     options: Options, splits: Mapping[str, Dataset], console: Console
 ) -> list[dict[str, Any]]:
     """The images whose label the model disputes, the most confident first."""
-    # Here, as they bring jax, which an audit does without.
+    # Here, as above.
     from signjax.commands.common import open_model
     from signjax.evaluation.calibration import read_calibration
     from signjax.evaluation.metrics import logits_of
     from signjax.evaluation.scores import FIRM, Evaluation
-    from signjax.evaluation.sheet import check_sheet, write_sheet
+    from signjax.evaluation.sheet import write_sheet
     from signjax.workdir import count_trained_on
 
-    if options.sheet:
-        check_sheet(options.sheet)
     directory, trained = as_path(options.workdir), open_model(options, console)
     calibration = read_calibration(directory, trained.step, console.warning)
     experiment, classes = trained.experiment, trained.run.classes
-    found, known = [], 0
+    found, known, left_out = [], 0, Counter()
     for split, part in splits.items():
-        data, _ = match_classes(part, classes)
+        data, unknown = match_classes(part, classes)
+        left_out.update(unknown)
         data = data.resized(experiment.image_size, experiment.crop_resize)
         evaluation = Evaluation(directory, trained, data, split, calibration)
         found += [(x, data.images[x["index"]]) for x in evaluation.disputed()]
@@ -72,6 +77,11 @@ def _dispute(
         f"disputed     {len(found) or 'none'} (the model says otherwise with a "
         f"confidence of {FIRM} or more)"
     )
+    if left_out:
+        console.info(
+            f"not asked    {left_out.total()} images of classes that the model does "
+            f"not know: {', '.join(left_out)}"
+        )
     if known:
         console.info(
             f"known        {known} images were trained on or held out for validation: "
@@ -84,7 +94,9 @@ def _dispute(
         )
     if len(found) > _MOST_PRINTED:
         console.info(f"  and {len(found) - _MOST_PRINTED} more")
-    if options.sheet and found:
+    if options.sheet and not found:
+        console.info("sheet: not written, as no label is disputed")
+    elif options.sheet:
         answers = [
             {
                 "path": f"{entry['path']} (labeled {entry['true']})",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from signjax.commands.cli import Options, run
 from signjax.data.audit import audit
 from signjax.data.parts import open_parts
 from signjax.errors import InputError
+from signjax.workdir import RECOGNISER
+from tests.conftest import ROOT
 from tests.helpers.datasets import paint, paint_classes
 
 
@@ -61,6 +64,31 @@ def test_an_image_in_the_wrong_folder_is_named_and_shown(
     page = sheet.read_text()
     assert page.count('alt="where the network looked"') == 2
     assert "moved.png (labeled dark)" in page
+
+
+def test_images_of_classes_not_known_are_counted_and_no_sheet_is_told(
+    tmp_path: Path, module_cache: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, sheet = tmp_path / "photos", tmp_path / "sheet.png"
+    paint(folder / "cat" / "cat.png", 90, 90, 90)
+    (folder / "3").mkdir()
+    shutil.copy(ROOT / "docs" / "hand.jpg", folder / "3")
+    flags = {"data": str(folder), "workdir": str(RECOGNISER), "sheet": str(sheet)}
+    run(Options("audit", **flags))
+    told = capsys.readouterr().out
+    assert "disputed     none" in told and not sheet.exists()
+    assert "1 images of classes that the model does not know: cat\n" in told
+    assert "sheet: not written, as no label is disputed" in told
+
+
+def test_a_sheet_of_no_such_kind_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = paint_classes(tmp_path / "photos", {"a": 2, "b": 1})
+    flags = {"data": str(folder), "workdir": str(RECOGNISER), "sheet": "sheet.pdf"}
+    with pytest.raises(InputError, match="sheet.pdf: expected a name that ends in"):
+        run(Options("audit", **flags))
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("flag", [{"sheet": "sheet.png"}, {"best": True}])
