@@ -23,12 +23,14 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # processes, which tests start, run with what a user has.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)
+# To compile takes most of the time here; LLVM's part of it is halved.
+jax.config.update("jax_disable_most_optimizations", True)
 if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 
 
 # Files of minutes, which come first: one left for the end would keep one core waiting.
-LONG = ("test_stopping", "test_distributed", "test_main", "test_bucket_runs")
+LONG = ("test_stopping", "test_distributed", "test_main")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,10 +52,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="module")
-def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One cache for a file's runs: compiled programs are shared, no home is touched."""
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for the runs of all files: compiled programs are shared, no home touched."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    cache.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SIGNJAX_CACHE", str(cache))
         patch.delenv("SIGNJAX_DATA", raising=False)
         yield
 
@@ -84,3 +88,14 @@ def bucket_address() -> Iterator[str]:
 def bucket(bucket_address: str, request: pytest.FixtureRequest) -> BucketPath:
     """A name in that bucket below which a test finds nothing."""
     return BucketPath(bucket_address) / re.sub(r"\W", "-", request.node.name)
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path | BucketPath:
+    """An empty place for a workdir."""
+    if request.param == "disk":
+        return tmp_path / "run"
+    monkeypatch.setenv("SIGNJAX_CACHE", str(tmp_path / "cache"))
+    return request.getfixturevalue("bucket")

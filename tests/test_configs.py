@@ -16,12 +16,6 @@ CASES = [
 ]
 
 
-def test_both_networks_and_their_seed_variants_are_there() -> None:
-    assert {("cnn", ""), ("cnn", "seed"), ("resnet", ""), ("resnet", "seed")} <= {
-        *CASES
-    }
-
-
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_it_is_legal_and_named_after_its_file(name: str, variant: str) -> None:
     config = import_module(f"configs.{name}").get_config(variant)

@@ -8,14 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import cnn, resnet
-from signjax.config import default_config
 from signjax.data.dataset import Dataset, Splits
-from signjax.data.load import (
-    add_synthetic,
-    hold_out_validation,
-    load_splits,
-    make_batches,
-)
+from signjax.data.load import hold_out_validation, make_batches
 from signjax.errors import InputError
 from signjax.experiment import Experiment, make_experiment
 from signjax.models import make_model
@@ -185,17 +179,3 @@ def test_a_validation_that_would_be_empty_is_refused() -> None:
     told = r"validation_fraction is 0\.5, but of the 2 training images no class"
     with pytest.raises(InputError, match=told):
         hold_out_validation(config, Splits(train, train, "", ""))
-
-
-@pytest.mark.parametrize("beside", [False, True])
-def test_pose_jitter_reaches_the_synthetic_hands(beside: bool) -> None:
-    def rendered(jitter: float) -> np.ndarray:
-        config = default_config()
-        config.data.source = "synthetic"
-        config.data.synthetic_train = config.data.synthetic_test = 12
-        config.data.synthetic_count = 12
-        config.data.synthetic_pose_jitter = jitter
-        train = load_splits(config, pytest.fail).train
-        return (add_synthetic(config, train) if beside else train).images[-12:]
-
-    assert (rendered(1.0) != rendered(0.0)).any()

@@ -10,14 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from signjax.runtime.bucket import BucketPath, download
 from signjax.runtime.files import MetricsFile
+from tests.helpers.bucket import without_log
 from tests.helpers.command_line import CNN, ROOT, command, main
 from tests.helpers.records import metrics
-from tests.helpers.runs import LONG, differences, freeze_when, saved_steps, start
-from tests.promises import kills
-from tests.promises.outcome import EQUAL, train
+from tests.helpers.runs import (
+    LONG,
+    differences,
+    freeze_when,
+    is_inside_a_later_save,
+    saved_steps,
+    start,
+    unfinished_files,
+)
+from tests.promises.outcome import train
 
-pytestmark = pytest.mark.usefixtures("module_cache")
+pytestmark = pytest.mark.usefixtures("shared_cache")
 
 
 def resumed_after(process: subprocess.Popen[str]) -> int:
@@ -30,19 +39,59 @@ def resumed_after(process: subprocess.Popen[str]) -> int:
     raise AssertionError(process.communicate()[1])
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, shared_cache: None) -> Path:
+    """The workdir of a run that was never stopped."""
+    return train(tmp_path_factory.mktemp("runs") / "whole", LONG)
+
+
+def kill_and_resume(workdir: Path) -> str:
+    """Kills a run there inside a save, has it go on to its end: what it then says."""
+    process = start(LONG, workdir)
+    try:
+        assert freeze_when(process, lambda: is_inside_a_later_save(workdir))
+    finally:
+        process.kill()
+        process.communicate()
+    assert unfinished_files(workdir) and (workdir / "lock").is_file()
+    done = main(*LONG, f"--workdir={workdir}")
+    assert done.returncode == 0 and "resumed after step" in done.stdout, done
+    assert not unfinished_files(workdir)
+    return without_log(done.stderr)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "count"), [("CNN", 3), ("ResNet", 1)])
 def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
-    model: str, count: int
+    whole: Path, tmp_path: Path
 ) -> None:
-    ends = [outcome.ended for outcome in kills.measure(model, count, 0)]
-    assert ends == [EQUAL] * count
+    assert kill_and_resume(tmp_path / "run") == ""
+    assert differences(whole, tmp_path / "run") == []
 
 
 @pytest.mark.slow
-def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(tmp_path: Path) -> None:
+def test_a_killed_run_in_a_bucket_ends_with_the_bits_of_one_on_disk(
+    whole: Path, bucket: BucketPath, tmp_path: Path
+) -> None:
+    [line] = kill_and_resume(bucket).splitlines()
+    assert f"{bucket}/checkpoints/" in line and "is passed over: it has no" in line
+    assert differences(whole, bucket) == []
+    download(bucket, tmp_path)
+    assert differences(whole, tmp_path) == []
+    assert not (bucket / "lock").is_file()
+    own = {file.relative_to(whole) for file in whole.iterdir() if file.is_file()}
+    there = {str(file.relative_to(bucket).parts[0]) for file in bucket.files()}
+    assert {str(x) for x in own} - there == {"lock"}
+
+    done = main("--mode=evaluate", f"--workdir={bucket}", "--best")
+    assert done.returncode == 0 and f"report: {bucket}/report_best.html" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_stopped_run_ends_with_the_bits_of_one_never_stopped(
+    whole: Path, tmp_path: Path
+) -> None:
     """SIGTERM, then a queue's warning, each inside an epoch: one line, and saved."""
-    whole, stopped = train(tmp_path / "whole", LONG), tmp_path / "stopped"
+    stopped = tmp_path / "stopped"
     records, reached = MetricsFile(stopped / "metrics.jsonl"), 0
     for number in (signal.SIGTERM, signal.SIGUSR1):
         process, before = start(LONG, stopped), len(records.read())

@@ -23,7 +23,7 @@ from tests.helpers.refusals import refused
 from tests.helpers.runs import differences
 from tests.helpers.streaming import BATCH, EPOCHS, SIZE, STEPS, Alive
 
-pytestmark = pytest.mark.usefixtures("needs_grain", "module_cache")
+pytestmark = pytest.mark.usefixtures("needs_grain", "shared_cache")
 
 
 def train_in(workdir: Path, folder: Path, **data: Any) -> Path:
@@ -31,7 +31,7 @@ def train_in(workdir: Path, folder: Path, **data: Any) -> Path:
     config: Any = cnn.get_config("")
     config.data.update(source="folder", dir=str(folder), image_size=SIZE, **data)
     config.train.update(epochs=EPOCHS, batch_size=BATCH, drop_remainder=False)
-    config.augment.update(flip=True, rotation=10.0)
+    config.augment.brightness = 0.2
     config.optimizer.learning_rate = 0.01
     config.run.eval_batch_size = 8
     check(config)
@@ -40,7 +40,7 @@ def train_in(workdir: Path, folder: Path, **data: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def never_stopped(module_cache, image_folder, tmp_path_factory):
+def never_stopped(shared_cache, image_folder, tmp_path_factory):
     """A run whose images are all in memory."""
     workdir = tmp_path_factory.mktemp("runs") / "never_stopped"
     return train_in(workdir, image_folder, validation_fraction=0.2)

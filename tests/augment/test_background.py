@@ -6,6 +6,7 @@ import numpy as np
 
 from signjax.augment.background import matte, render_backgrounds, replace_background
 
+replace = jax.jit(replace_background, static_argnums=2)
 WALL = np.array([0.78, 0.77, 0.75], np.float32)
 SHADOW = 0.6 * WALL
 SKIN = np.array([0.72, 0.52, 0.42], np.float32)
@@ -30,7 +31,7 @@ def test_the_matte_is_the_hand_and_neither_wall_nor_shadow() -> None:
 
 def test_a_new_background_leaves_the_hand_alone() -> None:
     images = jnp.asarray(np.repeat(hand_before_wall()[None], 8, axis=0))
-    changed = np.asarray(replace_background(images, jax.random.key(0), 1.0))
+    changed = np.asarray(replace(images, jax.random.key(0), 1.0))
     np.testing.assert_array_equal(changed[:, 16:, 8:24], images[:, 16:, 8:24])
     walls = changed[:, :16]
     assert np.abs(walls - np.asarray(images)[:, :16]).mean((1, 2, 3)).min() > 0.01
@@ -40,7 +41,7 @@ def test_a_new_background_leaves_the_hand_alone() -> None:
 
 def test_share_is_that_of_the_images_that_change() -> None:
     images = jnp.asarray(np.repeat(hand_before_wall()[None], 400, axis=0))
-    changed = replace_background(images, jax.random.key(1), 0.3)
+    changed = replace(images, jax.random.key(1), 0.3)
     count = (np.abs(np.asarray(changed - images)).max((1, 2, 3)) > 0).sum()
     assert 90 <= count <= 150  # 120 expected, standard deviation 9
 
@@ -49,7 +50,7 @@ def test_a_background_that_is_not_a_grey_wall_is_kept() -> None:
     image = hand_before_wall()
     image[:10] = (0.8, 0.5, 0.2)
     images = jnp.asarray(image[None])
-    kept = replace_background(images, jax.random.key(0), 1.0)
+    kept = replace(images, jax.random.key(0), 1.0)
     np.testing.assert_array_equal(kept, images)
 
 
@@ -57,7 +58,7 @@ def test_what_has_no_skin_is_kept() -> None:
     """A picture without colour, or a blue thing before a grey wall, is all there is."""
     grey = hand_before_wall().mean(-1, keepdims=True).repeat(3, axis=-1)
     images = jnp.asarray(np.stack([grey, hand_before_wall(np.array([0.2, 0.3, 0.7]))]))
-    kept = replace_background(images, jax.random.key(0), 1.0)
+    kept = replace(images, jax.random.key(0), 1.0)
     np.testing.assert_array_equal(kept, images)
 
 

@@ -1,6 +1,7 @@
 """Augmentation does what its ranges say, to each image on its own."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ KEY = jax.random.key(3)
 
 
 def apply(images: np.ndarray, key: jax.Array = KEY, **ranges: float) -> np.ndarray:
-    return np.asarray(augment(jnp.asarray(images), key, **ranges))  # type: ignore[arg-type]
+    return np.asarray(jax.jit(partial(augment, **ranges))(images, key))  # type: ignore[arg-type]
 
 
 def random_images(count: int = 8, size: int = 16) -> np.ndarray:

@@ -44,6 +44,9 @@ def test_the_step_lowers_to_convolutions_and_gathers_no_single_pixels(
     name: str, variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = import_module(f"configs.{name}").get_config(variant)
+    if config.model.name == "resnet50":  # two blocks of a stage are of all kinds
+        sizes = config.model.stage_sizes
+        config.model.stage_sizes = tuple(min(2, size) for size in sizes)
     text = lowered(config, monkeypatch)
     # Forward, and the gradients of inputs and kernels; equal ones are written once.
     assert text.count("stablehlo.convolution") >= (5 if name == "cnn" else 29)

@@ -36,7 +36,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_image_in_the_wrong_folder_is_named_and_shown(
     photos: Path,
     tmp_path: Path,
-    module_cache: None,
+    shared_cache: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = cnn.get_config("")

@@ -137,12 +137,18 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ("CNN --data=hands", "leave it out, or use --config.data.dir"),
         ("CNN photo.jpg", "'photo.jpg': --mode=train takes only flags"),
         ("CNN --config.train.shuffle maybe", "'maybe': --mode=train takes only"),
+        # What is not there.
+        ("CNN --require_device=tpu --workdir=new", "JAX found only cpu"),
+        ("CNN --config.data.dir=nowhere --workdir=new", "nowhere: train_signs.h5 and"),
+        ("--mode=evaluate --workdir=~nobody-here/x", "~nobody-here/x holds no run"),
+        ("--mode=predict --workdir=nowhere x.jpg", "nowhere holds no run"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_was_meant(
     words: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert line in told(words.replace("CNN", CNN).split(), capsys)
+    assert not Path("new").exists()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ SIZE, CROP = 32, CropResize(0.5, "hamming")
 
 
 def test_evaluate_and_predict_see_what_training_saw(
-    module_cache: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared_cache: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each photograph has detail of its own inside and outside the crop."""
     rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ from signjax.hands.boxes import Box
 from signjax.hands.weights import PALM
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.usefixtures("module_cache")
+pytestmark = pytest.mark.usefixtures("shared_cache")
 HAND = ROOT / "docs" / "hand.jpg"
 CAT = ROOT / "tests" / "golden" / "chelsea.png"
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import main as program
 from signjax.commands import common, export
 from signjax.commands.cli import Options, run
 from signjax.errors import InputError, RunError
@@ -24,7 +25,7 @@ onnx = pytest.importorskip("onnx", reason='needs pip install "signjax[export]"')
 onnxruntime = pytest.importorskip(
     "onnxruntime", reason='needs pip install "signjax[export]"'
 )
-pytestmark = pytest.mark.usefixtures("module_cache")
+pytestmark = pytest.mark.usefixtures("shared_cache")
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +131,8 @@ def test_the_card_s_program_runs(exported: Path, tmp_path: Path) -> None:
 
 def test_float16_takes_other_weights(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "half"
-    flags = ("--mode=export", f"--workdir={trained}", f"--output={folder}")
-    done = main(*flags, "--precision=float16")
-    assert done.returncode == 0, done.stderr
+    where = {"workdir": str(trained), "output": str(folder)}
+    run(Options(mode="export", precision="float16", **where))
     record = json.loads((folder / "model.json").read_text())
     assert record["precision"] == "float16"
     weights = onnx.load(folder / "model.onnx").graph.initializer
@@ -156,12 +156,14 @@ def test_a_folder_with_files_is_left_alone(trained: Path, tmp_path: Path) -> Non
     assert digest(tmp_path) == before
 
 
-def test_without_a_workdir_it_writes_the_recogniser_in_the_box(tmp_path: Path) -> None:
+def test_without_a_workdir_it_writes_the_recogniser_in_the_box(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "exported"
-    done = main("--mode=export", f"--output={folder}", "--precision=float16")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("model: the recogniser in the box")
-    assert "no scores are told" in done.stderr
+    run(Options(mode="export", output=str(folder), precision="float16"))
+    told = capsys.readouterr().err
+    assert told.startswith("model: the recogniser in the box")
+    assert "no scores are told" in told
     assert json.loads((folder / "model.json").read_text())["classes"] == [*"0123456789"]
     assert (folder / "model.onnx").stat().st_size <= 3_000_000
 
@@ -178,11 +180,16 @@ def test_without_a_workdir_it_writes_the_recogniser_in_the_box(tmp_path: Path) -
     ],
 )
 def test_a_mistake_is_one_line(
-    trained: Path, flags: tuple[str, ...], told: str, root: Path
+    trained: Path,
+    flags: tuple[str, ...],
+    told: str,
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = main("--mode=export", *(flag.format(run=trained) for flag in flags))
-    assert done.returncode == 2
-    (line,) = [x for x in done.stderr.splitlines() if not x.startswith("WARNING")]
+    words = (flag.format(run=trained) for flag in flags)
+    assert program.main(["main.py", "--mode=export", *words]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    (line,) = [x for x in errors if not x.startswith("WARNING")]
     assert line.startswith("error: ") and told in line
     assert not (root / "x").exists()
 

@@ -16,7 +16,7 @@ from signjax.config import Config
 from tests.helpers.command_line import CNN, ROOT, main
 from tests.helpers.records import metrics
 
-pytestmark = pytest.mark.usefixtures("module_cache")
+pytestmark = pytest.mark.usefixtures("shared_cache")
 
 
 @pytest.fixture(scope="module")
@@ -132,51 +132,26 @@ def test_summary_ends_with_the_totals(
 
 @pytest.mark.smoke
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("argument", "switch", "told"),
     [
-        (["--epochs=5"], "--config.train.epochs=5"),
-        (["--config=configs/cnn.py", "--require_device=tpu"], "only cpu"),
-        (["--config=configs/cnn.py", "--config.data.dir=nowhere"], "nowhere"),
-        (["--mode=evaluate", "--workdir=~nobody-here/x"], "~nobody-here/x holds no"),
-        (["--mode=predict", "--workdir=nowhere", "x.jpg"], "nowhere holds no run"),
+        ("--epochs=5", {}, "--config.train.epochs=5"),
+        (CNN[0], {"JAX_PLATFORMS": "cuda"}, "that JAX_PLATFORMS=cuda names"),
+        (CNN[0], {"JAX_DEFAULT_MATMUL_PRECISION": "foo"}, "default_matmul_precision"),
     ],
 )
 def test_wrong_input_gets_one_line_and_status_2(
-    arguments: list[str], told: str, tmp_path: Path
+    argument: str, switch: dict, told: str, tmp_path: Path
 ) -> None:
-    if "--config=configs/cnn.py" in arguments:
-        arguments = [*arguments, f"--workdir={tmp_path / 'run'}"]
-    done = main(*arguments)
+    done = main(argument, f"--workdir={tmp_path / 'run'}", **switch)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert told in done.stderr
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "told"),
-    [
-        ("JAX_PLATFORMS", "cuda", "no device of those that JAX_PLATFORMS=cuda names"),
-        ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64 is True, which changes"),
-        ("JAX_DISABLE_JIT", "1", "JAX_DISABLE_JIT is True, which changes"),
-        ("JAX_DEFAULT_PRNG_IMPL", "rbg", "JAX_DEFAULT_PRNG_IMPL is rbg, which"),
-        ("JAX_NUMPY_DTYPE_PROMOTION", "strict", "JAX_NUMPY_DTYPE_PROMOTION is strict"),
-        ("JAX_DEFAULT_MATMUL_PRECISION", "foo", "jax_default_matmul_precision"),
-    ],
-)
-def test_a_switch_of_jax_that_cannot_be_is_one_line(
-    variable: str, value: str, told: str
-) -> None:
-    switch: dict = {variable: value}
-    done = main("--mode=summary", "--config=configs/cnn.py", **switch)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert told in done.stderr
 
 
 def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None:
     done = main(
         *(a for a in CNN if "source" not in a),
         *("--config.train.epochs=1", f"--workdir={tmp_path / 'run'}"),
-        SIGNJAX_CACHE=str(tmp_path / "cache"),
         https_proxy="http://127.0.0.1:9",  # where nothing listens
     )
     assert done.returncode == 0, done.stderr
@@ -185,7 +160,9 @@ def test_no_network_falls_back_to_synthetic_hands_loudly(tmp_path: Path) -> None
     assert metrics(tmp_path / "run")[0]["data"] == "synthetic"
 
 
-def test_a_user_without_a_name_or_a_home_trains_and_evaluates(tmp_path: Path) -> None:
+def test_a_user_without_a_name_or_a_home_trains(
+    image_folder: Path, tmp_path: Path
+) -> None:
     """As in a container that is run as a numeric user."""
     nobody = (
         "import pwd, runpy, sys\n"
@@ -205,10 +182,15 @@ def test_a_user_without_a_name_or_a_home_trains_and_evaluates(tmp_path: Path) ->
             text=True,
         )
 
-    trained = run(*CNN, "--config.train.epochs=1", f"--workdir={tmp_path}")
+    trained = run(
+        "--config=configs/cnn.py:seed",
+        "--config.data.source=folder",
+        f"--config.data.dir={image_folder}",
+        "--config.train.epochs=1",
+        "--config.train.batch_size=8",
+        f"--workdir={tmp_path}",
+    )
     assert trained.returncode == 0, trained.stderr
-    evaluated = run("--mode=evaluate", f"--workdir={tmp_path}")
-    assert evaluated.returncode == 0, evaluated.stderr
     refused = run("--mode=port", "--weights=keras-imagenet", "--workdir=none")
     assert refused.stderr.startswith("error: there is no home directory")
     assert "SIGNJAX_CACHE" in refused.stderr

@@ -13,7 +13,7 @@ from signjax.runtime.packed import FILE
 from signjax.workdir import RECOGNISER
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.usefixtures("module_cache")
+pytestmark = pytest.mark.usefixtures("shared_cache")
 HAND = ROOT / "docs" / "hand.jpg"
 CAT = ROOT / "tests" / "golden" / "chelsea.png"
 

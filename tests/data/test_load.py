@@ -159,8 +159,9 @@ def test_a_named_place_never_turns_into_something_else(
 
 
 def test_synthetic_on_request_is_no_warning(rendered):
-    assert read("synthetic", synthetic_classes=10).source == "synthetic"
-    assert rendered[0]["classes"] == 10
+    options = {"synthetic_classes": 10, "synthetic_pose_jitter": 0.5}
+    assert read("synthetic", **options).source == "synthetic"
+    assert (rendered[0]["classes"], rendered[0]["pose_jitter"]) == (10, 0.5)
     with refused("synthetic reads no folder, but here"):
         read("synthetic", "here")
 
@@ -306,12 +307,20 @@ def test_sets_to_evaluate_on(tmp_path):
         load_labelled(files, 64, WHOLE)
 
 
-def test_synthetic_hands_follow_the_training_images():
+def test_synthetic_hands_follow_the_training_images(monkeypatch):
+    jitters, render = [], load.render_classes
+
+    def render_classes(*arguments: Any, **options: Any) -> Dataset:
+        jitters.append(options["pose_jitter"])
+        return render(*arguments, **options)
+
+    monkeypatch.setattr(load, "render_classes", render_classes)
     config = default_config()
-    config.data.synthetic_count = 5
+    config.data.synthetic_count, config.data.synthetic_pose_jitter = 5, 0.5
     images, labels = np.zeros((3, 64, 64, 3), np.uint8), np.zeros(3, np.int32)
     data = Dataset(images, labels, ("3", "7"))
     joined = add_synthetic(config, data)
+    assert jitters == [0.5]
     assert joined.labels.tolist() == [0, 0, 0, 0, 1, 0, 1, 0]
     assert not joined.images[:3].any() and joined.images[3:].any(axis=(1, 2, 3)).all()
     with refused("synthetic_count is 5.*classes are a, 7"):

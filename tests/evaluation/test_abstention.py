@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def test_an_answer_has_a_label_or_a_reason(threshold: str | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def workdir(tmp_path_factory: pytest.TempPathFactory, shared_cache: None) -> Path:
     """A CNN trained for a moment on synthetic hands, a quarter of them held out."""
     directory = tmp_path_factory.mktemp("run")
     config = cnn.get_config("")
@@ -55,10 +54,8 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     config.data.synthetic_train, config.data.synthetic_test = 96, 24
     config.data.validation_fraction = 0.25
     config.train.epochs, config.train.batch_size = 2, 24
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIGNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        run(Options("train", config=config, workdir=str(directory)))
-        yield directory
+    run(Options("train", config=config, workdir=str(directory)))
+    return directory
 
 
 def evaluated(workdir: Path, output: Path, **flags: Any) -> tuple[dict[str, Any], str]:

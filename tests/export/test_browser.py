@@ -1,6 +1,5 @@
 """The page in headless Chromium: it answers as predict does, and says what is wrong."""
 
-import json
 import os
 import shutil
 import signal
@@ -22,6 +21,8 @@ from tests.helpers.page import (
     PACKAGE,
     confidence,
     opened,
+    predicted,
+    printed,
     shown,
     write_camera,
 )
@@ -36,7 +37,7 @@ BOX = 384  # the page's own, 0.8 of a frame's shorter side
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Path:
+def workdir(tmp_path_factory: pytest.TempPathFactory, shared_cache: None) -> Path:
     """A CNN trained for 10 epochs on synthetic hands."""
     shutil.copy(PACKAGE, os.environ["SIGNJAX_CACHE"])
     workdir = tmp_path_factory.mktemp("run") / "cnn"
@@ -49,9 +50,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Pat
 def export(workdir: Path, name: str) -> Path:
     folder = workdir.parent / name
     flags = ("--mode=export", f"--workdir={workdir}", f"--output={folder}", "--page")
-    done = main(*flags)
-    assert done.returncode == 0, done.stderr
-    assert "python -m http.server" in done.stdout
+    assert "python -m http.server" in printed(*flags)
     return folder
 
 
@@ -90,19 +89,11 @@ def page(
         yield browser, address
 
 
-def predict(workdir: Path, *photographs: Path) -> list[dict]:
-    done = main(
-        "--mode=predict", f"--workdir={workdir}", "--json", *map(str, photographs)
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 def test_the_camera_s_digit_is_that_of_predict(
     page: tuple[Browser, str], hand: Image.Image, workdir: Path, tmp_path: Path
 ) -> None:
     hand.save(tmp_path / "hand.png")
-    (answer,) = predict(workdir, tmp_path / "hand.png")
+    (answer,) = predicted(f"--workdir={workdir}", tmp_path / "hand.png")
     browser = opened(page)
     # By the keyboard alone.
     browser.type("body", "\ue004")  # Tab
@@ -143,22 +134,8 @@ def test_photographs_digits_are_those_of_predict(
     clear = hand.convert("RGBA")
     clear.putalpha(ImageOps.invert(Image.radial_gradient("L").resize(hand.size)))
     clear.save(tmp_path / "clear.png")
-    photographs = sorted(tmp_path.iterdir())
-    assert_same_as_predict(opened(page), workdir, photographs)
-
-
-def test_ankara_photographs_too(
-    page: tuple[Browser, str], workdir: Path, shared: Path
-) -> None:
-    folders = sorted((shared / "datasets" / "ankara_digits").glob("[0-9]"))
-    photographs = [sorted(folder.iterdir())[0] for folder in folders]
-    assert_same_as_predict(opened(page), workdir, photographs)
-
-
-def assert_same_as_predict(
-    browser: Browser, workdir: Path, photographs: list[Path]
-) -> None:
-    answers = predict(workdir, *photographs)
+    photographs, browser = sorted(tmp_path.iterdir()), opened(page)
+    answers = predicted(f"--workdir={workdir}", *photographs)
     for photograph, answer in zip(photographs, answers, strict=True):
         digit, sure = shown(browser, photograph)
         assert sure == pytest.approx(answer["confidence"], abs=0.02), photograph
@@ -173,7 +150,7 @@ def test_below_the_threshold_it_says_unsure(
     calibration = read_json(other / "calibration.json")
     write_json(other / "calibration.json", calibration | {"threshold": 0.9999})
     hand.save(tmp_path / "hand.png")
-    (answer,) = predict(other, tmp_path / "hand.png")
+    (answer,) = predicted(f"--workdir={other}", tmp_path / "hand.png")
     assert answer["label"] is None
     with serving(export(other, "unsure")) as address, browsing(tmp_path) as browser:
         browser = opened((browser, address))

@@ -1,6 +1,5 @@
 """The page that finds hands, in headless Chromium, answers as predict does."""
 
-import json
 import os
 import shutil
 import urllib.request
@@ -15,8 +14,16 @@ from signjax.runtime.files import read_json
 from signjax.workdir import RECOGNISER
 from tests.conftest import ROOT
 from tests.helpers.browser import Browser, browsing, fake_camera
-from tests.helpers.command_line import main
-from tests.helpers.page import FRAME, NEEDS, PACKAGE, opened, shown, write_camera
+from tests.helpers.page import (
+    FRAME,
+    NEEDS,
+    PACKAGE,
+    opened,
+    predicted,
+    printed,
+    shown,
+    write_camera,
+)
 
 pytest.importorskip("onnxruntime", reason='needs pip install "signjax[export]"')
 
@@ -56,7 +63,7 @@ def person(scenes: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def page(
-    module_cache: None,
+    shared_cache: None,
     person: Path,
     weights: str,
     tmp_path_factory: pytest.TempPathFactory,
@@ -64,9 +71,8 @@ def page(
     """A browser whose camera shows the person, and the page's address."""
     shutil.copy(PACKAGE, os.environ["SIGNJAX_CACHE"])
     folder = tmp_path_factory.mktemp("page")
-    done = main("--mode=export", f"--output={folder / 'site'}", "--page", weights)
-    assert done.returncode == 0, done.stderr
-    assert "palm.onnx" in done.stdout
+    flags = ("--mode=export", f"--output={folder / 'site'}", "--page", weights)
+    assert "palm.onnx" in printed(*flags)
     with Image.open(person) as frame:
         write_camera(frame, folder / "camera.mjpeg")
     with (
@@ -82,7 +88,7 @@ def test_a_hand_is_found_anywhere_as_predict_finds_it(
     browser = opened(page)
     none = ROOT / "tests" / "golden" / "chelsea.png"
     photographs = [ROOT / "docs" / "hand.jpg", *scenes, none]
-    answers = predict(weights, *photographs)
+    answers = predicted(weights, *photographs)
     for photograph, answer in zip(photographs, answers, strict=True):
         digit, sure = shown(browser, photograph)
         assert sure == pytest.approx(answer["confidence"], abs=0.1), photograph
@@ -98,7 +104,7 @@ def test_a_hand_is_found_anywhere_as_predict_finds_it(
 def test_the_camera_s_hand_is_found_too(
     page: tuple[Browser, str], person: Path, weights: str
 ) -> None:
-    (answer,) = predict(weights, person)
+    (answer,) = predicted(weights, person)
     browser = opened(page)
     browser.click("#camera")
     browser.wait("Number(document.body.dataset.answers) > 10")
@@ -112,17 +118,6 @@ def test_the_camera_s_hand_is_found_too(
         text = response.read().decode()
     assert "The MediaPipe Authors" in text and "Apache License" in text
     assert "MediaPipe Hands (Apache-2.0)" in browser.text("#finder")
-
-
-def predict(weights: str, *photographs: Path) -> list[dict]:
-    """The answer to each photograph's surest hand."""
-    done = main("--mode=predict", "--json", weights, *map(str, photographs))
-    assert done.returncode == 0, done.stderr
-    first: dict[str, dict] = {}
-    for line in done.stdout.splitlines():
-        answer = json.loads(line)
-        first.setdefault(answer["path"], answer)
-    return list(first.values())
 
 
 def box(browser: Browser, size: tuple[int, int]) -> list[float]:

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from flax import struct
 
+from signjax.runtime.bucket import BucketPath
 from signjax.runtime.checkpoint import Checkpoints
 from tests.helpers.command_line import ROOT
 
@@ -95,6 +96,22 @@ def restored_steps(directory: Path) -> tuple[int, int]:
             assert_same(restored, make_state(step))
             found.append(step)
     return found[0], found[1]
+
+
+def files_of(place: Path, step: int) -> dict[str, Path]:
+    """The manifest of a checkpoint, and the largest file of its data."""
+    folder = place / "checkpoints" / f"{step:08}"
+    every = folder.files() if isinstance(folder, BucketPath) else folder.rglob("d/*")
+    data = [file for file in every if file.parent.name == "d"]
+    largest = max(data, key=lambda file: len(file.read_bytes()))
+    return {"manifest": folder / "manifest.json", "data": largest}
+
+
+def names(place: Path) -> list[str]:
+    """The folders of checkpoints, and what is left of others."""
+    folder = place / "checkpoints"
+    every = folder.files() if isinstance(folder, BucketPath) else folder.iterdir()
+    return sorted({path.relative_to(folder).parts[0] for path in every})
 
 
 def start(script: str, *arguments: str, devices: int) -> subprocess.Popen[str]:

@@ -1,10 +1,16 @@
 """The page of an export in a browser, and what its tests need."""
 
+import io
+import json
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from signjax.commands.cli import run
+from signjax.commands.parse import parse
 from signjax.export.page import TARBALL
 from signjax.runtime.files import cache_directory
 from tests.helpers.browser import CHROMEDRIVER, CHROMIUM, Browser
@@ -12,7 +18,7 @@ from tests.helpers.browser import CHROMEDRIVER, CHROMIUM, Browser
 PACKAGE = cache_directory() / TARBALL.name
 NEEDS = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("module_cache"),
+    pytest.mark.usefixtures("shared_cache"),
     pytest.mark.skipif(
         not (CHROMIUM and CHROMEDRIVER), reason="needs Chromium and chromedriver"
     ),
@@ -48,3 +54,20 @@ def shown(browser: Browser, photograph: Path) -> tuple[str, float]:
 
 def confidence(browser: Browser) -> float:
     return float(browser.text(".bars .first .percent").rstrip("%")) / 100
+
+
+def printed(*words: str) -> str:
+    """What the command line prints, in this process."""
+    with redirect_stdout(io.StringIO()) as told:
+        run(parse(["main.py", *words]))
+    return told.getvalue()
+
+
+def predicted(model: str, *photographs: Path) -> list[dict[str, Any]]:
+    """predict's answer to each photograph, to its surest hand. model: a flag."""
+    told = printed("--mode=predict", "--json", model, *map(str, photographs))
+    first: dict[str, dict[str, Any]] = {}
+    for line in told.splitlines():
+        answer = json.loads(line)
+        first.setdefault(answer["path"], answer)
+    return list(first.values())

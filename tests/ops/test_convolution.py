@@ -10,7 +10,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from configs import cnn, resnet
 from signjax.experiment import make_experiment
-from signjax.models import make_model
 from signjax.ops.convolution import conv2d, same_padding
 from tests.helpers.conv_impls import (
     CONV_IMPLS,
@@ -148,13 +147,3 @@ def test_the_whole_step_of_the_resnet_obeys_the_rule():
     config = resnet.get_config()
     config.model.stage_sizes = (2, 2, 2, 2)  # all kinds of blocks, in half the time
     assert slow_instructions(compile_step(config)) == []
-
-
-@pytest.mark.slow
-def test_the_whole_step_of_a_plain_resnet_does_not(monkeypatch):
-    # A block of each stage has all kinds of its convolutions and compiles sooner.
-    changes = {"conv_impl": "xla", "stage_sizes": (1, 1, 1, 1)}
-    plain_model = lambda **keys: make_model(**keys).clone(**changes)  # noqa: E731
-    monkeypatch.setattr("signjax.experiment.make_model", plain_model)
-    plain = compile_step(resnet.get_config())
-    assert slow_instructions(plain).count("convolution") > 20

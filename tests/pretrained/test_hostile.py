@@ -39,13 +39,6 @@ def test_mutated_files_are_read_or_refused_in_one_line(kind: str) -> None:
     assert outcomes.total() == 12
 
 
-def test_a_fault_of_a_reader_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same command, with a reader whose lines are too long."""
-    monkeypatch.setattr(read, "one_line", lambda text, limit: 9 * str(text))
-    _, faults = fuzz_weights.run("safetensors", 4, seed=1)
-    assert faults and "a line of" in faults[0]
-
-
 def test_what_a_zip_unpacks_to_is_measured_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from tests.helpers.checkpoints import (
     assert_same,
     fail,
     make_state,
+    names,
     opened,
     restored_steps,
     save_all,
@@ -67,25 +68,25 @@ def test_state_may_be_donated_while_it_is_saved(
     ],
 )
 def test_keeps_the_latest_two_and_the_best_across_restarts(
-    tmp_path: Path, accuracies: dict[int, float | None], kept: list[int], best: int
+    place: Path, accuracies: dict[int, float | None], kept: list[int], best: int
 ) -> None:
     for step, accuracy in accuracies.items():
-        save_all(tmp_path, {step: accuracy})
-    with opened(tmp_path) as checkpoints:
+        save_all(place, {step: accuracy})
+    with opened(place) as checkpoints:
         assert checkpoints.steps() == kept
-    assert len(list((tmp_path / "checkpoints").iterdir())) == len(kept)
-    assert restored_steps(tmp_path) == (kept[0], best)
+    assert names(place) == [f"{step:08}" for step in sorted(kept)]
+    assert restored_steps(place) == (kept[0], best)
 
 
-def test_a_step_saved_again_is_replaced(tmp_path: Path) -> None:
-    save_all(tmp_path, {1: 0.9, 2: None})
-    with opened(tmp_path) as checkpoints:
+def test_a_step_saved_again_is_replaced(place: Path) -> None:
+    save_all(place, {1: 0.9, 2: None})
+    with opened(place) as checkpoints:
         for value in 1.0, 2.0, 3.0:
             checkpoints.save(2, {"w": jnp.float32(value)}, {"accuracy": 0.95})
         restored = checkpoints.restore(abstract({"w": jnp.float32(0)}), best=True)
         assert restored == {"w": 3.0}
         assert checkpoints.steps() == [2, 1]
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+    assert len(names(place)) == 2
 
 
 def test_other_leaves_are_told_in_one_line(tmp_path: Path) -> None:

@@ -1,11 +1,17 @@
-"""The cache of compiled programs, where its entries are cut short or cannot be kept."""
+"""JAX's own switches; the cache of compiled programs, damaged or not to be kept."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import jax
+import pytest
+
+from signjax.runtime.devices import require_devices
 from tests.helpers.command_line import ROOT
+from tests.helpers.refusals import refused
 
 PROGRAMS = """
 import resource, sys
@@ -53,3 +59,24 @@ def test_programs_that_cannot_be_kept_are_told_once(tmp_path: Path) -> None:
     (line,) = run(tmp_path, "100")
     assert f"{tmp_path}/compiled: compiled programs cannot be kept (" in line
     assert run(tmp_path) == []  # nothing cut short is left
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"),
+    [
+        ("JAX_ENABLE_X64", True),
+        ("JAX_DISABLE_JIT", True),
+        ("JAX_DEFAULT_PRNG_IMPL", "rbg"),
+        ("JAX_NUMPY_DTYPE_PROMOTION", "strict"),
+    ],
+)
+def test_a_switch_of_jax_that_changes_the_bits_is_refused(
+    switch: str, value: Any
+) -> None:
+    before = getattr(jax.config, switch.lower())
+    jax.config.update(switch.lower(), value)
+    try:
+        with refused(f"{switch} is {value}, which changes what training computes"):
+            require_devices(None)
+    finally:
+        jax.config.update(switch.lower(), before)

@@ -15,11 +15,11 @@ import pytest
 from signjax.errors import InputError
 from signjax.runtime.bucket import BucketPath, upload
 from signjax.runtime.distributed import distributed_session, require_same, sync_errors
-from tests.helpers.command_line import CNN, ROOT, command
+from tests.helpers.command_line import ROOT, command
 from tests.helpers.records import metrics
-from tests.helpers.streaming import BATCH, SIZE
+from tests.helpers.streaming import SIZE
 
-pytestmark = pytest.mark.usefixtures("module_cache")
+pytestmark = pytest.mark.usefixtures("shared_cache")
 
 Process = subprocess.Popen[str]
 Done = subprocess.CompletedProcess[str]
@@ -27,14 +27,8 @@ Done = subprocess.CompletedProcess[str]
 COUNT = 2
 LIMIT = 600  # seconds for one command, on a machine that has other work too
 EPOCHS, STEPS = 3, 4
-TRAIN = (
-    *CNN,
-    "--config.data.synthetic_train=48",
-    "--config.data.synthetic_test=10",
-    "--config.augment.brightness=0.2",
-    "--config.train.batch_size=12",
-    "--config.run.eval_batch_size=9",
-)
+LAST = f"{EPOCHS * STEPS:08}"
+RESUMED = f"resumed after step {(EPOCHS - 1) * STEPS}"
 
 
 def start(*arguments: str, **environment: str) -> Process:
@@ -85,10 +79,6 @@ def finish(*processes: Process) -> list[Done]:
             process.wait()
 
 
-def arguments(workdir: Path, epochs: int = EPOCHS) -> tuple[str, ...]:
-    return (*TRAIN, f"--config.train.epochs={epochs}", f"--workdir={workdir}")
-
-
 def assert_same_curve(workdir: Path, reference: Path) -> None:
     """Equal records, each epoch once; the losses to float32 rounding."""
     records, expected = metrics(workdir), metrics(reference)
@@ -101,27 +91,44 @@ def assert_same_curve(workdir: Path, reference: Path) -> None:
 def without_last_checkpoint(workdir: Path, copy: Path) -> Path:
     """A copy in which the last epoch has not been saved, nor its result written."""
     shutil.copytree(workdir, copy)
-    shutil.rmtree(copy / "checkpoints" / f"{EPOCHS * STEPS:08}")
+    shutil.rmtree(copy / "checkpoints" / LAST)
     (copy / "result.json").unlink()
     return copy
 
 
 @pytest.fixture(scope="module")
-def by_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def train(image_folder: Path) -> tuple[str, ...]:
+    """The command line of a run, but for its workdir."""
+    return (
+        "--config=configs/cnn.py:seed",
+        "--config.data.source=folder",
+        f"--config.data.dir={image_folder}",
+        f"--config.data.image_size={SIZE}",
+        "--config.augment.brightness=0.2",
+        "--config.train.batch_size=12",
+        f"--config.train.epochs={EPOCHS}",
+        "--config.run.checkpoint_every_epochs=1",
+        "--config.run.eval_batch_size=8",
+    )
+
+
+@pytest.fixture(scope="module")
+def by_one(train: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workdir of one process alone."""
     workdir = tmp_path_factory.mktemp("one") / "run"
-    (done,) = finish(start(*arguments(workdir)))
+    (done,) = finish(start(*train, f"--workdir={workdir}"))
     assert done.returncode == 0, done.stderr
     return workdir
 
 
 @pytest.fixture(scope="module")
 def by_two(
-    tmp_path_factory: pytest.TempPathFactory,
+    train: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, needs_grain: None
 ) -> tuple[Path, list[Done]]:
-    """The workdir of two processes, and what they said."""
+    """The workdir of two processes that stream the images, and what they said."""
     workdir = tmp_path_factory.mktemp("two") / "run"
-    return workdir, finish(*start_all(*arguments(workdir)))
+    words = (*train, "--config.data.stream=True", f"--workdir={workdir}")
+    return workdir, finish(*start_all(*words))
 
 
 def test_two_processes_learn_what_one_does_and_the_first_speaks(
@@ -143,46 +150,46 @@ def test_two_processes_learn_what_one_does_and_the_first_speaks(
 
 
 def test_what_two_saved_one_goes_on_with(
-    by_one: Path, by_two: tuple[Path, list[Done]], tmp_path: Path
+    train: tuple[str, ...],
+    by_one: Path,
+    by_two: tuple[Path, list[Done]],
+    tmp_path: Path,
 ) -> None:
     workdir = without_last_checkpoint(by_two[0], tmp_path / "run")
-    (done,) = finish(start(*arguments(workdir)))
+    (done,) = finish(start(*train, f"--workdir={workdir}"))
     assert done.returncode == 0, done.stderr
-    assert f"resumed after step {(EPOCHS - 1) * STEPS}" in done.stdout
-    assert_same_curve(workdir, by_one)
-
-
-def test_what_one_saved_two_go_on_with(by_one: Path, tmp_path: Path) -> None:
-    workdir = without_last_checkpoint(by_one, tmp_path / "run")
-    processes = start_all_as_slurm_does(*arguments(workdir))
-    first, second = finish(*processes)
-    assert (first.returncode, second.returncode) == (0, 0), (first, second)
-    assert f"resumed after step {(EPOCHS - 1) * STEPS}" in first.stdout
+    assert RESUMED in done.stdout
     assert_same_curve(workdir, by_one)
 
 
 def test_what_one_saved_two_go_on_with_in_a_bucket(
-    by_one: Path, bucket: BucketPath, tmp_path: Path
+    train: tuple[str, ...], by_one: Path, bucket: BucketPath, tmp_path: Path
 ) -> None:
+    """As SLURM starts them."""
     upload(without_last_checkpoint(by_one, tmp_path / "run"), bucket)
-    first, second = finish(*start_all(*arguments(bucket)))
+    words = (*train, f"--workdir={bucket}")
+    first, second = finish(*start_all_as_slurm_does(*words))
     assert (first.returncode, second.returncode) == (0, 0), (first, second)
-    assert f"resumed after step {(EPOCHS - 1) * STEPS}" in first.stdout
+    assert RESUMED in first.stdout
     assert_same_curve(bucket, by_one)
 
 
-def test_a_refused_workdir_ends_all(by_one: Path) -> None:
+def test_a_refused_workdir_ends_all(train: tuple[str, ...], by_one: Path) -> None:
     before = (by_one / "run.json").read_bytes()
-    first, second = finish(*start_all(*arguments(by_one, epochs=2)))
+    words = (*train, "--config.train.epochs=2", f"--workdir={by_one}")
+    first, second = finish(*start_all(*words))
     assert (first.returncode, second.returncode) == (2, 2), (first, second)
     assert "config.train.epochs was 3 and is now 2" in first.stderr
     assert "process 0 cannot go on" in second.stderr
     assert (by_one / "run.json").read_bytes() == before
 
 
-def test_sigterm_to_one_process_saves_and_stops_all(tmp_path: Path) -> None:
+def test_sigterm_to_one_process_saves_and_stops_all(
+    train: tuple[str, ...], tmp_path: Path
+) -> None:
     workdir = tmp_path / "run"
-    processes = start_all(*arguments(workdir, epochs=100_000))
+    words = (*train, "--config.train.epochs=100000", f"--workdir={workdir}")
+    processes = start_all(*words)
     try:
         deadline = time.monotonic() + LIMIT
         while not (workdir / "metrics.jsonl").exists():
@@ -210,78 +217,55 @@ from signjax.data.dataset import Dataset
 from signjax.runtime.distributed import distributed_session, make_mesh
 from tests.helpers.streaming import BATCH, SIZE, Alive
 
-where, folder = sys.argv[1:]
+where, *folders = sys.argv[1:]
 with distributed_session(where):
     alive = stream.load_image = Alive(stream.load_image)
-    paths = sorted(Path(folder).glob("train/*/*.png"))
-    labels = np.arange(len(paths), dtype=np.int32) % 3
-    data = Dataset(stream.ImagesOnDisk(paths, SIZE), labels, tuple("abc"))
-    batches = Batches(
-        data, make_mesh(jax.devices()), batch_size=BATCH, seed=5, shuffle=True,
-        drop_remainder=False,
-    )
-    seen = sha256()
-    for epoch, skip in ((0, 2), (1, 0)):
-        for images, labels, _ in batches.epoch(epoch, skip):
-            seen.update(np.asarray(images).tobytes() + np.asarray(labels).tobytes())
-    print("seen", seen.hexdigest(), alive.decoded)
+    for folder in folders:
+        paths = sorted(Path(folder).glob("train/*/*.png"))
+        labels = np.arange(len(paths), dtype=np.int32) % 3
+        data = Dataset(stream.ImagesOnDisk(paths, SIZE), labels, tuple("abc"))
+        batches = Batches(
+            data, make_mesh(jax.devices()), batch_size=BATCH, seed=5, shuffle=True,
+            drop_remainder=False,
+        )
+        seen = sha256()
+        for epoch, skip in ((0, 2), (1, 0)):
+            for images, labels, _ in batches.epoch(epoch, skip):
+                seen.update(np.asarray(images).tobytes() + np.asarray(labels).tobytes())
+        print("seen", seen.hexdigest(), alive.decoded, flush=True)
 """
 
 
-def read(where: str, folder: Path) -> Process:
-    words = [sys.executable, "-c", STREAM, where, str(folder)]
+def read(where: str, *folders: Path) -> Process:
+    words = [sys.executable, "-c", STREAM, where, *map(str, folders)]
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     out = subprocess.PIPE
     return subprocess.Popen(words, env=environment, stdout=out, stderr=out, text=True)
 
 
-def read_together(folder: Path) -> list[Process]:
-    port = free_port()
-    places = [f"localhost:{port},{COUNT},{i}" for i in range(COUNT)]
-    return [read(where, folder) for where in places]
-
-
-def test_an_image_that_one_process_cannot_read_is_named_and_ends_all(
+def test_each_process_reads_its_share_and_one_that_cannot_ends_all(
     image_folder: Path, needs_grain: None, tmp_path: Path
 ) -> None:
     shutil.copytree(image_folder, tmp_path / "images")
     lost = tmp_path / "images" / "train" / "b" / "3.png"
     lost.write_bytes(b"<html>")
-    done = finish(*read_together(tmp_path / "images"))
-    assert sorted(each.returncode for each in done) == [1, 2], done
-    (told,) = (each.stderr for each in done if each.returncode == 2)
-    assert told.splitlines()[-1].startswith(f"error: {lost}: ")
-
-
-def test_each_process_reads_its_share_of_the_batches_of_one(
-    image_folder: Path, needs_grain: None
-) -> None:
-    done = [*finish(*read_together(image_folder)), *finish(read("", image_folder))]
-    assert [each.returncode for each in done] == [0, 0, 0], done
-    lines = [line for x in done for line in x.stdout.splitlines() if line[:4] == "seen"]
-    digests, counts = zip(*(line.split()[1:] for line in lines), strict=True)
+    port = free_port()
+    places = [f"localhost:{port},{COUNT},{i}" for i in range(COUNT)]
+    readers = [read(where, image_folder, tmp_path / "images") for where in places]
+    both, (alone,) = finish(*readers), finish(read("", image_folder))
+    seen = [
+        line.split()[1:]
+        for done in (*both, alone)
+        for line in done.stdout.splitlines()
+        if line.startswith("seen ")
+    ]
+    digests, counts = zip(*seen, strict=True)
     assert digests[0] == digests[1] == digests[2]
     assert int(counts[0]) == int(counts[1]) == int(counts[2]) // 2
-
-
-def test_two_processes_stream_to_the_losses_of_one(
-    image_folder: Path, needs_grain: None, tmp_path: Path
-) -> None:
-    words = (
-        "--config=configs/cnn.py:seed",
-        "--config.data.source=folder",
-        f"--config.data.dir={image_folder}",
-        "--config.data.stream=True",
-        f"--config.data.image_size={SIZE}",
-        f"--config.train.batch_size={BATCH}",
-        f"--config.train.epochs={EPOCHS}",
-        "--config.augment.brightness=0.2",
-    )
-    one, two = (f"--workdir={tmp_path / name}" for name in ("one", "two"))
-    (alone,) = finish(start(*words, one))
-    both = finish(*start_all(*words, two))
-    assert [x.returncode for x in (alone, *both)] == [0, 0, 0], (alone, both)
-    assert_same_curve(tmp_path / "two", tmp_path / "one")
+    assert alone.returncode == 0, alone.stderr
+    assert sorted(done.returncode for done in both) == [1, 2], both
+    (told,) = (done.stderr for done in both if done.returncode == 2)
+    assert told.splitlines()[-1].startswith(f"error: {lost}: ")
 
 
 @pytest.mark.parametrize(
