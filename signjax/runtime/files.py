@@ -254,14 +254,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 @contextmanager
 def _errors_of(path: Path) -> Iterator[None]:
-    """A full disk is the run's failure, to be gone on from; another place is wrong."""
+    """A full disk is the run's failure; another place is wrong."""
     try:
         yield
     except OSError as error:
         told = f"{path}: cannot be written: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise RunError(
-                f"{told}; free some space, and the same command goes on from what was "
-                "saved"
+                f"{told}; free some space and give the same command again"
             ) from error
         raise InputError(told) from error
