@@ -88,7 +88,8 @@ def gather(
     facts, numbers: heading -> text. curves: of training, as <svg>; empty without
     metrics. accuracies: see `_accuracies`. confusions: see `confusion_list`.
     reliability: name -> points (confidence, accuracy). coverage: see `coverage_curve`.
-    mistakes: see `_worst`. audit, findings: see `Findings`. config: as JSON.
+    mistakes: see `_worst`. hands: whether they show box and landmarks. audit,
+    findings: see `Findings`. config: as JSON.
     """
     directory, trained = evaluation.directory, evaluation.trained
     labels, run, scores = evaluation.data.labels, trained.run, evaluation.scores
@@ -115,6 +116,7 @@ def gather(
         },
         "coverage": coverage_curve(evaluation.probabilities, labels),
         "mistakes": _worst(evaluation),
+        "hands": trained.experiment.view.hands is not None,
         "audit": hide(list(findings.lines)),
         "findings": {hide(name): shown for name, shown in findings.shown.items()},
         "config": json.dumps(hide(run.config.to_dict()), indent=1),

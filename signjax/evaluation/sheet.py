@@ -47,7 +47,8 @@ def write_sheet(
     [M, C], of `classes`. model: its name. note: a sentence about all answers, or empty.
     looked: images, uint8 [S, S, 3], of where it looked; else occlusion tells.
     """
-    if not looked:
+    hands = bool(looked)
+    if not hands:
         likeliest = np.array([classes.index(answer["likeliest"]) for answer in answers])
         heats = [
             heat
@@ -66,7 +67,7 @@ def write_sheet(
     if path.suffix == ".png":
         write_bytes(path, _draw(entries))
     else:
-        values = {"answers": entries, "model": model, "note": note}
+        values = {"answers": entries, "hands": hands, "model": model, "note": note}
         write_text(path, render("sheet", values))
 
 

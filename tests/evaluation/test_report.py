@@ -87,6 +87,7 @@ def report(mistakes: int = 2, epochs: int = 3) -> dict[str, Any]:
         "reliability": {"as trained": [(0.4, 0.3), (0.8, 0.9)], "<i>": [(0.5, 0.5)]},
         "coverage": [(0.5, 0.9), (1.0, 0.8)],
         "mistakes": [mistake] * mistakes,
+        "hands": False,
         "audit": ["LEAK: a & b"],
         "findings": {"train[1] = test[2]": [mistake["image"]] * 2},
         "config": '{"epochs": 77}',
