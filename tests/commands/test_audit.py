@@ -67,7 +67,7 @@ def test_an_image_in_the_wrong_folder_is_named_and_shown(
 
 
 def test_images_of_classes_not_known_are_counted_and_no_sheet_is_told(
-    tmp_path: Path, module_cache: None, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, shared_cache: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, sheet = tmp_path / "photos", tmp_path / "sheet.png"
     paint(folder / "cat" / "cat.png", 90, 90, 90)
