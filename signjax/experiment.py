@@ -16,8 +16,7 @@ from signjax.config import Config
 from signjax.data.batches import Batch, steps_per_epoch
 from signjax.data.image import CropResize
 from signjax.data.stream import Images
-from signjax.errors import InputError
-from signjax.models import NETWORKS, depth_below_head, make_model
+from signjax.models import depth_below_head, make_model
 from signjax.ops.batchnorm import batch_statistics, recalibrate
 from signjax.optim import make_optimizer
 from signjax.runtime.distributed import make_mesh, replicated
@@ -119,11 +118,6 @@ def make_experiment(
 
     Raises InputError where its model or optimizer is a name alone, without code.
     """
-    if (name := config.model.name) not in NETWORKS:
-        raise InputError(
-            f"config.model.name is {name!r}, for which NETWORKS in "
-            "signjax/models/__init__.py has no row: add one, or choose another model"
-        )
     train, on_cpu = config.train, devices[0].platform == "cpu"
     dtype = config.dtype
     if dtype == "auto":

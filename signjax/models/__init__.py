@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from signjax.errors import InputError
 from signjax.models.cnn import CNN
 from signjax.models.hands import HandClassifier
 from signjax.models.resnet import ResNet
@@ -22,10 +23,14 @@ def make_model(name: str, *, init: str, dtype: str, **options: Any) -> nn.Module
     """The network of a config's group `model`, whose keys these are.
 
     dtype: of the activations; logits are float32. options: num_classes, conv_impl and
-    the group's other keys; a network takes those that are fields of its own.
+    the group's other keys; a network takes those that are fields of its own. Raises
+    InputError where `name` has no row here.
     """
     if name not in NETWORKS:
-        raise ValueError(f"no model is called {name!r}")
+        raise InputError(
+            f"config.model.name is {name!r}, for which NETWORKS in "
+            "signjax/models/__init__.py has no row: add one, or choose another model"
+        )
     options["dtype"] = jnp.dtype(dtype)
     if init == "keras":
         glorot = nn.initializers.glorot_uniform()
