@@ -51,6 +51,14 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture
+def optimized() -> Iterator[None]:
+    """What the test compiles is compiled, and so rounds, as a user's programs are."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.fixture(scope="module")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One for the runs of all files: compiled programs are shared, no home touched."""

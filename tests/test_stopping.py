@@ -24,7 +24,8 @@ from tests.helpers.runs import (
     start,
     unfinished_files,
 )
-from tests.promises.outcome import train
+from tests.promises import kills
+from tests.promises.outcome import EQUAL, train
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -66,6 +67,13 @@ def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(
 ) -> None:
     assert kill_and_resume(tmp_path / "run") == ""
     assert differences(whole, tmp_path / "run") == []
+
+
+@pytest.mark.slow
+def test_a_killed_resnet_ends_with_the_bits_of_one_never_stopped() -> None:
+    """At a moment of any kind: it has BatchNorm's statistics to lose too."""
+    (kill,) = kills.measure("ResNet", 1, 0)
+    assert kill.ended == EQUAL
 
 
 @pytest.mark.slow

@@ -134,7 +134,20 @@ def test_photographs_digits_are_those_of_predict(
     clear = hand.convert("RGBA")
     clear.putalpha(ImageOps.invert(Image.radial_gradient("L").resize(hand.size)))
     clear.save(tmp_path / "clear.png")
-    photographs, browser = sorted(tmp_path.iterdir()), opened(page)
+    assert_same_as_predict(opened(page), workdir, sorted(tmp_path.iterdir()))
+
+
+def test_ankara_photographs_too(
+    page: tuple[Browser, str], workdir: Path, shared: Path
+) -> None:
+    folders = sorted((shared / "datasets" / "ankara_digits").glob("[0-9]"))
+    photographs = [sorted(folder.iterdir())[0] for folder in folders]
+    assert_same_as_predict(opened(page), workdir, photographs)
+
+
+def assert_same_as_predict(
+    browser: Browser, workdir: Path, photographs: list[Path]
+) -> None:
     answers = predicted(f"--workdir={workdir}", *photographs)
     for photograph, answer in zip(photographs, answers, strict=True):
         digit, sure = shown(browser, photograph)

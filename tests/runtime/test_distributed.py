@@ -162,16 +162,19 @@ def test_what_two_saved_one_goes_on_with(
     assert_same_curve(workdir, by_one)
 
 
-def test_what_one_saved_two_go_on_with_in_a_bucket(
-    train: tuple[str, ...], by_one: Path, bucket: BucketPath, tmp_path: Path
+def test_what_one_saved_two_go_on_with(
+    train: tuple[str, ...], by_one: Path, place: Path | BucketPath, tmp_path: Path
 ) -> None:
     """As SLURM starts them."""
-    upload(without_last_checkpoint(by_one, tmp_path / "run"), bucket)
-    words = (*train, f"--workdir={bucket}")
-    first, second = finish(*start_all_as_slurm_does(*words))
+    saved = without_last_checkpoint(by_one, tmp_path / "saved")
+    if isinstance(place, BucketPath):
+        upload(saved, place)
+    else:
+        saved.rename(place)
+    first, second = finish(*start_all_as_slurm_does(*train, f"--workdir={place}"))
     assert (first.returncode, second.returncode) == (0, 0), (first, second)
     assert RESUMED in first.stdout
-    assert_same_curve(bucket, by_one)
+    assert_same_curve(place, by_one)
 
 
 def test_a_refused_workdir_ends_all(train: tuple[str, ...], by_one: Path) -> None:
