@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import get_ident
 from typing import Any
 
 from signjax.errors import InputError, RunError
@@ -242,8 +243,9 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             return
         path = path.resolve()  # a link stays a link
         if not path.parent.exists():
-            path.parent.mkdir(parents=True)
-        unfinished = path.with_name(path.name + ".tmp")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        # Of this writer alone: several runs may write one file of the cache at once.
+        unfinished = path.with_name(f".{os.getpid()}-{get_ident()}{UNFINISHED}")
         try:
             unfinished.write_bytes(content)
             publish(unfinished, path)

@@ -4,7 +4,9 @@ import errno
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -93,6 +95,24 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_json(path, {"new": 2})
     assert read_json(path) == {"old": 1}
+
+
+@pytest.mark.parametrize("names", ["of its own", "shared"])
+def test_many_write_into_a_new_folder_at_once(tmp_path, names):
+    start = Barrier(16, timeout=30)
+
+    def write(writer: int) -> None:
+        for turn in range(20):
+            file = "0" if names == "shared" else str(writer)
+            start.wait()
+            write_json(tmp_path / str(turn) / "new" / file, [writer] * 10_000)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(write, range(16))) == [None] * 16
+    for turn in range(20):
+        found = list((tmp_path / str(turn) / "new").iterdir())
+        assert len(found) == (1 if names == "shared" else 16)
+        assert all(len(set(read_json(file))) == 1 for file in found)
 
 
 def test_writing_keeps_links_and_pipes_what_they_are(tmp_path):
