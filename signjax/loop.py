@@ -50,8 +50,8 @@ def train_loop(
             state = _train_epoch(
                 state, experiment, batches, train_step, epoch, progress, stop
             )
+            step, trained = int(state.step), state.metrics  # waits for the last step
             seconds = time.perf_counter() - started
-            step, trained = int(state.step), state.metrics
             if (bad_step := int(trained.bad_step)) >= 0:
                 what = f"the loss of step {bad_step + 1}"
                 raise _diverged(what, bad_step + 1, experiment, checkpoints)

@@ -171,6 +171,26 @@ def test_the_first_losses_are_those_recorded(
     assert losses == pytest.approx(GOLDEN[name, variant], rel=2e-3)
 
 
+def test_batch_norm_is_recalibrated_after_the_last_step() -> None:
+    """By its mean over all images, which one batch holds here, in float64."""
+    changes = {"train.recalibrate_batch_norm": True, "model.stage_sizes": (1,)}
+    made = experiment(edit(resnet.get_config("seed"), changes))
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
+    state = made.initial_state()
+    found = made.finish(state, images)  # type: ignore[arg-type]
+    _, seen = made.model.apply(  # type: ignore[misc]
+        state.variables,
+        images / np.float32(255),
+        train=False,
+        capture_intermediates=lambda module, _: module.name == "conv_stem",
+        mutable=["intermediates"],
+    )
+    (stem,) = seen["intermediates"]["conv_stem"]["__call__"]
+    mean = np.asarray(stem, np.float64).mean((0, 1, 2))
+    np.testing.assert_allclose(found.batch_stats["bn_stem"]["mean"], mean, 1e-4, 1e-5)
+    assert found.params is state.params
+
+
 def test_a_validation_that_would_be_empty_is_refused() -> None:
     config = cnn.get_config()
     config.data.validation_fraction = 0.5

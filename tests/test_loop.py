@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -239,6 +240,35 @@ def test_the_first_bad_step_is_named_though_progress_is_read_later(
             data=DATA.take(np.arange(12 * BATCH) % len(LABELS)),
             experiment=longer,
         )
+
+
+def test_an_epochs_seconds_end_when_its_last_step_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a device that works on while Python goes ahead."""
+    clock = [0.0]
+    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: clock[0])
+
+    class Unfinished(int):
+        def __int__(self) -> int:  # reading it waits for the device
+            clock[0] += 8.0
+            return super().__int__()
+
+    def stepping(state: TrainState, *batch: Any) -> Any:
+        state, seen = experiment().train_step(state, *batch)
+        last = int(state.step) == STEPS
+        return (state.replace(step=Unfinished(STEPS)) if last else state), seen
+
+    saving = Mock(spec=Checkpoints)
+    train(
+        tmp_path,
+        train_step=stepping,
+        evaluate=scores([0.5]),
+        checkpoints=saving,
+        experiment={"epochs": 1},
+    )
+    (record,) = Recorder(tmp_path, "synthetic", Console(), False).read()
+    assert (record["seconds"], record["images_per_second"]) == (8.0, 8.0)
 
 
 def test_the_rate_counts_images_and_not_padding(

@@ -113,10 +113,14 @@ class Batches:
                         shard_batch(mesh, np.where(indices < 0, -1, rows)),
                     )
             return
-        self._placed = self._placed or device_put_global(
-            (as_rows(self._data.images), self._data.labels),
-            replicated(self._mesh),
-        )
+        if self._placed is None:
+            whole = replicated(self._mesh)
+            placed = device_put_global(
+                (as_rows(self._data.images), self._data.labels), whole
+            )
+            # On the CPU steps that wait for the data would be queued, each with
+            # memory of its own.
+            self._placed = jax.block_until_ready(placed)
         images, labels = self._placed
         for indices in order:
             yield images, labels, shard_batch(self._mesh, indices)

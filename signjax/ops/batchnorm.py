@@ -10,6 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from signjax.errors import InputError
+from signjax.ops.pixels import unpack_pixels
 
 # Images a batch, or as many as the devices can share; fixed, as the result hangs on it.
 _BATCH = 120
@@ -21,14 +22,14 @@ def batch_statistics(
     *,
     model: nn.Module,
     normalize: Callable[[jax.Array], jax.Array],
+    unpack: Callable[[jax.Array], jax.Array] = unpack_pixels,
     bn_momentum: float,
 ) -> Any:
     """The batch_stats of one batch, images uint8 [B, H, W, 3], without history."""
     empty = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
-    inputs = normalize(images.astype(jnp.float32) / 255.0)
     _, updates = model.apply(
         {"params": variables["params"], "batch_stats": empty},
-        inputs,
+        normalize(unpack(images)),
         train=True,
         mutable=["batch_stats"],
     )
