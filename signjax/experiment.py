@@ -32,7 +32,8 @@ class Experiment:
 
     dtype: float32 or bfloat16, of the activations. image_size: pixels a side.
     crop_resize: how a photograph becomes such an image. schedule: step -> learning
-    rate. about: what the steps are made from, by its repr. create_state: key ->
+    rate. cache_key: what the steps are made from; a trace is kept by its repr.
+    create_state: key ->
     TrainState. train_step: (state, images, labels, indices, key) -> (state, metrics),
     see `step.train_step`; jitted, donates the state.
     eval_step: (variables, view.inputs of B images) -> float32 logits [B, C], B a
@@ -52,7 +53,7 @@ class Experiment:
     steps_per_epoch: int
     eval_batch_size: int
     schedule: Callable[[int], Any]
-    about: Any
+    cache_key: Any
     create_state: Callable[[jax.Array], TrainState]
     train_step: Any
     eval_step: Callable[[Any, np.ndarray], jax.Array]
@@ -87,18 +88,19 @@ class Experiment:
             jax.eval_shape(self.create_state, self.init_key),
         )
 
-    def compile_train_step(self, state: TrainState, batch: Batch) -> Any:
-        """The train step, compiled for such a state and batches of these shapes."""
-        arguments = (state, *batch, self.key)
-        return compile_training(self.mesh, self.train_step, arguments, about=self.about)
-
     def begin(
         self, restored: TrainState | None, batch: Batch
     ) -> tuple[TrainState, Any]:
-        """The state restored, else a new one, and the train step compiled for it."""
+        """The state restored, else a new one, and the train step compiled for it.
+
+        batch: the shapes and dtypes of the step's batches.
+        """
+        arguments = (self.abstract_state(), *batch, self.key)
         with ThreadPoolExecutor(1) as pool:  # two programs are compiled at once
             state = pool.submit(lambda: restored or self.initial_state())
-            step = self.compile_train_step(self.abstract_state(), batch)
+            step = compile_training(
+                self.mesh, self.train_step, arguments, cache_key=self.cache_key
+            )
         return state.result(), step
 
     def finish(self, state: TrainState, images: Images) -> TrainState:
@@ -148,7 +150,7 @@ def make_experiment(
         outlier_count=count_outliers(train.outlier_fraction, train.batch_size),
     )
     mesh, key = make_mesh(devices), jax.random.key(config.seed)
-    about = (config.to_dict(), num_classes, train_size)
+    cache_key = (config.to_dict(), num_classes, train_size)
     statistics = None
     if train.recalibrate_batch_norm:
         of_batch = partial(
@@ -177,10 +179,10 @@ def make_experiment(
             input_shape=view.input_shape,
             freeze_backbone=train.freeze_backbone,
         ),
-        about=about,
+        cache_key=cache_key,
         train_step=jit_training(mesh, step),
         eval_step=jit_inference(
-            mesh, partial(eval_step, **network, **config.tta), about=about
+            mesh, partial(eval_step, **network, **config.tta), cache_key=cache_key
         ),
         statistics=statistics,
         key=jax.random.fold_in(key, 1),

@@ -46,32 +46,36 @@ def train_loop(
     stop_request = StopRequest() if single_process() else SharedStopRequest()
     with stop_request as stop, console.progress(total, first) as progress:
         for epoch in range(first // experiment.steps_per_epoch, experiment.epochs):
-            started, start = time.perf_counter(), int(state.step)
+            epoch_start, started = int(state.step), time.perf_counter()
             state = _train_epoch(
                 state, experiment, batches, train_step, epoch, progress, stop
             )
-            step, trained = int(state.step), state.metrics  # waits for the last step
+            step, sums = int(state.step), state.metrics  # waits for the last step
             seconds = time.perf_counter() - started
-            if (bad_step := int(trained.bad_step)) >= 0:
+            if (bad_step := int(sums.bad_step)) >= 0:
+                checkpoints.wait()
                 what = f"the loss of step {bad_step + 1}"
-                raise _diverged(what, bad_step + 1, experiment, checkpoints)
+                raise _diverged(what, bad_step + 1, experiment, checkpoints.steps())
             if step < (epoch + 1) * experiment.steps_per_epoch:
-                raise _stopped(state, stop, total, checkpoints)
+                checkpoints.save(step, state)
+                checkpoints.wait()
+                raise _stopped(step, total, stop)
             # Placed like those of before: another placement would compile it again.
-            zero = device_put_global(Metrics.zero(), trained.count.sharding)
+            zero = device_put_global(Metrics.zero(), sums.count.sharding)
             state = state.replace(metrics=zero)
             if step == total:
                 state = finish(state)
             scores = evaluate(state)
             if not all(map(math.isfinite, scores.values())):
                 # Ruined by the epoch's last update, which no loss has seen yet.
+                checkpoints.wait()
                 what = f"after step {step} the held-out loss"
-                raise _diverged(what, step, experiment, checkpoints)
-            images = batches.count_images(epoch, start, step)
+                raise _diverged(what, step, experiment, checkpoints.steps())
+            images = batches.count_images(epoch, epoch_start, step)
             record = {
                 "epoch": epoch + 1,
                 "step": step,
-                **{f"train_{name}": value for name, value in trained.compute().items()},
+                **{f"train_{name}": value for name, value in sums.compute().items()},
                 **scores,
                 "learning_rate": float(experiment.schedule(step - 1)),
                 "seconds": round(seconds, 3),
@@ -83,10 +87,12 @@ def train_loop(
             due = step == total or (epoch + 1) % checkpoint_every_epochs == 0
             # Only those that every run has may be the best, stopped or not.
             metrics = {"accuracy": record[best_metric]} if due else None
-            if stop.received and step < total:
-                raise _stopped(state, stop, total, checkpoints, metrics)
-            if due:
+            stopping = stop.received and step < total
+            if due or stopping:
                 checkpoints.save(step, state, metrics)
+            if stopping:
+                checkpoints.wait()
+                raise _stopped(step, total, stop)
     checkpoints.wait()
     return state
 
@@ -122,11 +128,12 @@ def _train_epoch(
 
 
 def _diverged(
-    what: str, step: int, experiment: Experiment, checkpoints: Checkpoints
+    what: str, step: int, experiment: Experiment, saved: list[int]
 ) -> RunError:
-    """The error for `what` that is not finite, seen in or after update `step`."""
-    checkpoints.wait()
-    saved = checkpoints.steps()
+    """The error for `what` that is not finite, seen in or after update `step`.
+
+    saved: the steps that have a checkpoint, the latest first.
+    """
     kept = f"the checkpoint of step {saved[0]} is kept" if saved else "none saved"
     return RunError(
         f"{what} is not finite, at learning rate {experiment.schedule(step - 1):.3g}; "
@@ -135,17 +142,9 @@ def _diverged(
     )
 
 
-def _stopped(
-    state: TrainState,
-    stop: StopRequest,
-    total_steps: int,
-    checkpoints: Checkpoints,
-    metrics: dict[str, float] | None = None,
-) -> RunError:
-    """The error that ends a run on request, once its state is saved."""
-    checkpoints.save(int(state.step), state, metrics)
-    checkpoints.wait()
+def _stopped(step: int, total_steps: int, stop: StopRequest) -> RunError:
+    """The error that ends a run on request."""
     return RunError(
-        f"stopped by {stop.received} after step {int(state.step)} of {total_steps}; "
+        f"stopped by {stop.received} after step {step} of {total_steps}; "
         "the state is saved, and the same command goes on from here"
     )

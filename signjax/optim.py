@@ -12,7 +12,7 @@ from signjax.errors import InputError
 
 
 def make_optimizer(
-    name: Literal["sgd", "adam", "adamw"],
+    name: str,
     *,
     learning_rate: float,
     schedule: Literal["constant", "cosine"],

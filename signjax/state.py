@@ -63,9 +63,10 @@ class Metrics(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-    """step: int32 [], updates made so far. metrics: sums since the epoch began.
+    """All that changes from step to step, arrays alone, so a checkpoint holds it whole.
 
-    batch_stats is empty for a model without BatchNorm.
+    step: int32 [], updates made so far. batch_stats: empty for a model without
+    BatchNorm. metrics: sums since the epoch began.
     """
 
     step: jax.Array

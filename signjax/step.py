@@ -39,15 +39,19 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One update on the batch at `indices`; the new state and the batch's metrics.
 
-    images: uint8 [N, S * S * 3], a row each, as a TPU would lay out [N, S, S, 3] anew,
-    all of it, at every step. labels: int32 [N]. indices: int32 [B], -1 is padding (it
-    enters no loss; a model with BatchNorm must not be given any, as its statistics
-    would count it). key: the run's; the step number is folded in, so a resumed run
-    draws what it would have drawn. unpack: rows -> what is augmented, of pixels float
-    [B, H, W, 3] in [0, 1]. augment: that and a key -> the same, changed at random.
-    normalize: that -> the model's input. freeze_backbone: only `head` learns; all else,
-    BatchNorm's statistics too, keeps its bits. outlier_count: so many images, the
-    first, `augment` makes out-of-distribution; no metric counts them.
+    images: uint8 [N, S * S * 3], a row an image (or hands: see view.py).
+    labels: int32 [N].
+    indices: int32 [B], of the batch's images. -1 is padding, which enters no loss; a
+        model with BatchNorm must not be given any, as its statistics would count it.
+    key: the run's; the step number is folded in, so a resumed run draws what it would
+        have drawn.
+    unpack: rows -> images, float32 [B, S, S, 3] in [0, 1].
+    augment: images and a key -> images, changed at random.
+    normalize: images -> the model's input.
+    freeze_backbone: only `head` learns; all else, BatchNorm's statistics too, keeps its
+        bits.
+    outlier_count: the first images, which `augment` makes out-of-distribution; no
+        metric counts them.
     """
     key = jax.random.fold_in(key, state.step)
     # Scopes are what profiles and --topology tell the parts of a step by.

@@ -47,6 +47,7 @@ def train(
         run = workdir.describe(config, splits, len(train_set))
     require_same("config and data", (config.to_dict(), run.data["sha256"]))
     experiment = make_experiment(config, len(run.classes), len(train_set), devices)
+    # Pixels, but landmarks for a model of hands, which looks at nothing else.
     inputs = replace(train_set, images=experiment.view.inputs(train_set.images))
     batches = make_batches(config, inputs, experiment.mesh)
     with (
@@ -58,7 +59,7 @@ def train(
         data = splits.describe(train_set, validation)
         console.header(_header(experiment, directory, data, first_step))
         recorder.resume_after(first_step, first_step // experiment.steps_per_epoch)
-        if restored and first_step == experiment.total_steps:
+        if restored is not None and first_step == experiment.total_steps:
             console.info("this run is finished; evaluating it")
             state = restored
         else:
@@ -66,14 +67,14 @@ def train(
             # Ctrl-C, which has nothing to save yet, is obeyed at once.
             start = start_from(weights, experiment, run.classes, console)
             with console.if_slow("compiling the train step (kept for later runs)"):
-                state, step = experiment.begin(restored, batches.shapes())
+                state, train_step = experiment.begin(restored, batches.shapes())
             # Without validation images the best checkpoint is the test's choice.
             held_out = "validation" if validation else "test"
             state = train_loop(
                 start(state),
                 experiment,
                 batches,
-                train_step=step,
+                train_step=train_step,
                 # BatchNorm is recalibrated without the synthetic hands.
                 finish=partial(experiment.finish, images=train_part.images),
                 evaluate=partial(

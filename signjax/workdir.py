@@ -346,7 +346,7 @@ def _unpack(path: Path, experiment: Experiment) -> TrainState:
     def make() -> bytearray:  # takes longer than all else before an answer
         return _shapes(experiment.abstract_state().variables)
 
-    if _shapes(variables) != kept("shapes", experiment.about, make):
+    if _shapes(variables) != kept("shapes", experiment.cache_key, make):
         raise InputError(f"{path} is not of the network that its run.json describes")
     state = TrainState(
         jax.numpy.int32(step), **variables, opt_state=(), metrics=Metrics.zero()

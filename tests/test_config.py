@@ -4,12 +4,16 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from configs import cnn, resnet, resnet_pretrained
+from signjax.augment import augment
+from signjax.augment.color import color_jitter
 from signjax.config import (
     CONFLICTS,
     KEYS,
@@ -21,6 +25,8 @@ from signjax.config import (
     from_stored,
 )
 from signjax.errors import InputError
+from signjax.models import NETWORKS
+from signjax.optim import make_optimizer
 
 
 def edit(config: Config, changes: dict[str, Any]) -> Config:
@@ -93,6 +99,28 @@ def test_an_illegal_value_is_named_with_what_was_expected(
     message = str(error.value)
     assert message.startswith(f"config.{key} is {value!r}: expected ")
     assert expected in message and "\n" not in message
+
+
+def test_each_key_is_a_keyword_of_the_code_that_it_configures() -> None:
+    """Else a change is half made; of models, a key must change no other model."""
+
+    def names(network: Any) -> set[str]:
+        return {field.name for field in fields(network)}
+
+    keywords = {
+        "augment": {
+            *signature(augment).parameters,
+            *signature(color_jitter).parameters,
+        },
+        "optimizer": {*signature(make_optimizer).parameters},
+    }
+    for key in TABLE:
+        group, _, name = key.name.partition(".")
+        if group in keywords:
+            assert name in keywords[group], key.name
+        if key.name.startswith("model.") and key.model and name != "hands":
+            having = [x for x, net in NETWORKS.items() if name in names(net)]
+            assert having == [key.model], key.name
 
 
 @pytest.mark.parametrize("key", TABLE, ids=[key.name for key in TABLE])

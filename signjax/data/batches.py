@@ -145,7 +145,10 @@ class Batches:
 
 
 def as_rows(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, 3] -> [N, H * W * 3], as a train step takes images."""
+    """uint8 [N, H, W, 3] -> [N, H * W * 3], as a train step takes images.
+
+    A TPU would lay out four axes anew, all images of the data set, at every step.
+    """
     return images.reshape(len(images), -1)
 
 

@@ -17,6 +17,10 @@ _SIGNATURES = (
         "a Git LFS pointer, not the file it stands for; "
         "run `git lfs pull` in that clone or download the file itself",
     ),
+    (
+        rb"PK\x03\x04.{26}[^/]{1,100}\.npy",
+        "an .npz archive; save its arrays as X.npy and Y.npy in a folder instead",
+    ),
     (rb"PK\x03\x04", "a zip archive; unpack it first"),
     (rb"\x1f\x8b", "a gzip archive; unpack it first"),
     (rb"\x89HDF\r\n\x1a\n", "an HDF5 file"),

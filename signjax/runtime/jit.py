@@ -22,29 +22,31 @@ def jit_training(mesh: Mesh, function: Any, *, batch_axis: int = 0) -> Any:
     return jax.jit(function, in_shardings=inputs, out_shardings=whole, donate_argnums=0)
 
 
-def compile_training(mesh: Mesh, jitted: Any, arguments: Any, *, about: Any) -> Any:
+def compile_training(mesh: Mesh, jitted: Any, arguments: Any, *, cache_key: Any) -> Any:
     """What `jit_training` gave, compiled for arguments of these shapes and dtypes.
 
-    It returns (state, metrics), the latter of state.metrics' structure. about: all
+    It returns (state, metrics), the latter of state.metrics' structure. cache_key: all
     that the function closes over, by its repr.
     """
     if not _traces_slowly(mesh):
         return jitted.lower(*arguments).compile()
     state = arguments[0]
     returned = jax.tree.structure((state, state.metrics))
-    return _compile(mesh, jitted, arguments, returned, about=about, donate=state)
+    return _compile(
+        mesh, jitted, arguments, returned, cache_key=cache_key, donate=state
+    )
 
 
 def jit_inference(
-    mesh: Mesh, function: Any, *, about: Any = None
+    mesh: Mesh, function: Any, *, cache_key: Any = None
 ) -> Callable[[Any, np.ndarray], Any]:
     """`function` of (variables, images), jitted over the mesh; donates nothing.
 
-    about: all that it closes over, by its repr, if it returns one array.
+    cache_key: all that it closes over, by its repr, if it returns one array.
     """
     whole, split = replicated(mesh), batched(mesh)
     jitted = jax.jit(function, in_shardings=(whole, split), out_shardings=whole)
-    if about is None or not _traces_slowly(mesh):
+    if cache_key is None or not _traces_slowly(mesh):
         return lambda variables, images: jitted(variables, shard_batch(mesh, images))
     programs: dict[Any, Any] = {}
 
@@ -53,7 +55,9 @@ def jit_inference(
         if shape not in programs:
             one = jax.tree.structure(0)
             arguments = variables, images
-            programs[shape] = _compile(mesh, jitted, arguments, one, about=about)
+            programs[shape] = _compile(
+                mesh, jitted, arguments, one, cache_key=cache_key
+            )
         return programs[shape](variables, images)
 
     return infer
@@ -70,7 +74,7 @@ def _compile(
     arguments: Any,
     returned: Any,
     *,
-    about: Any,
+    cache_key: Any,
     donate: Any = (),
 ) -> Any:
     """`jitted`, compiled for one device from its trace, which is kept.
@@ -88,7 +92,9 @@ def _compile(
 
     whole = replicated(mesh)
     program = jax.jit(
-        export.deserialize(kept("traced", (about, str(structure), shapes), trace)).call,
+        export.deserialize(
+            kept("traced", (cache_key, str(structure), shapes), trace)
+        ).call,
         in_shardings=whole,
         out_shardings=whole,
         donate_argnums=range(len(jax.tree.leaves(donate))),

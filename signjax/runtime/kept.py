@@ -20,16 +20,16 @@ _DIGEST = 32  # bytes of a SHA-256
 _PACKAGES = [signjax, jax, flax, optax]  # which a trace runs through
 
 
-def kept(kind: str, about: Any, make: Callable[[], bytearray]) -> bytearray:
+def kept(kind: str, cache_key: Any, make: Callable[[], bytearray]) -> bytearray:
     """What make() returned before, in whatever process, or returns now.
 
-    about: what it depends on, by its repr, beside the code and JAX's switches; what
+    cache_key: what it depends on, by its repr, beside the code and JAX's switches; what
     was made by others is replaced. Where there is no cache, or JAX's own is off, it is
     made each time.
     """
     if not jax.config.values["jax_enable_compilation_cache"]:
         return make()
-    name = hashlib.sha256(repr(about).encode()).hexdigest()
+    name = hashlib.sha256(repr(cache_key).encode()).hexdigest()
     stamp = hashlib.sha256(_code().encode()).digest()
     with suppress(SignjaxError, OSError):  # no home, not yet
         found = (cache_directory() / kind / name).read_bytes()

@@ -58,10 +58,10 @@ class Step:
         )
         return state, metrics
 
-    def compile(self, about: Any = "one") -> Any:
+    def compile(self, cache_key: Any = "one") -> Any:
         jitted = jit_training(MESH, self)
         arguments = (start(), *BATCH, INDICES, KEY)
-        return compile_training(MESH, jitted, arguments, about=about)
+        return compile_training(MESH, jitted, arguments, cache_key=cache_key)
 
 
 def test_a_kept_trace_gives_the_bits_of_a_new_one() -> None:
@@ -78,9 +78,9 @@ def test_a_kept_trace_gives_the_bits_of_a_new_one() -> None:
 def test_what_a_trace_depends_on_makes_a_new_one(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def traced(about: Any = "one") -> int:
+    def traced(cache_key: Any = "one") -> int:
         step = Step()
-        step.compile(about)
+        step.compile(cache_key)
         return step.traces
 
     assert [traced(), traced(), traced("two"), traced()] == [1, 0, 1, 0]
@@ -125,7 +125,7 @@ def test_inference_keeps_the_trace_of_each_shape() -> None:
 
     variables = {"kernel": jnp.ones([4, 3])}
     for _ in range(2):
-        function = jit_inference(MESH, infer, about="kernel")
+        function = jit_inference(MESH, infer, cache_key="kernel")
         for count in (6, 2, 6):
             found = function(variables, BATCH[0][:count])
             np.testing.assert_array_equal(found, BATCH[0][:count] @ np.ones([4, 3]))
