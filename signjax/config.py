@@ -176,7 +176,8 @@ TABLE = (
     Key("train.recalibrate_batch_norm", False, SWITCH,
         "take its statistics anew after the last step", model=RESNET),
 
-    Key("optimizer.name", "adam", one_of("sgd", "adam", "adamw"), "sgd: with Nesterov"),
+    Key("optimizer.name", "adam", one_of("sgd", "adam", "adamw"),
+        "sgd: with Nesterov"),
     Key("optimizer.learning_rate", 1e-3, POSITIVE, "the peak"),
     Key("optimizer.schedule", "constant", one_of("constant", "cosine"), "cosine: to 0"),
     Key("optimizer.warmup_epochs", 0.0, at_least(0), "linear, from 0 to the peak"),

@@ -124,8 +124,8 @@ def _named_directory(config: Config) -> Path:
     if directory := _directory(config):
         return directory
     raise InputError(
-        f"data source {config.data.source} needs the folder's name: "
-        "--config.data.dir=DIR"
+        f"data source {config.data.source} needs the name of a "
+        "folder or file: --config.data.dir=PATH"
     )
 
 

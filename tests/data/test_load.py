@@ -173,7 +173,7 @@ def test_a_folder_is_read_by_its_keys(tmp_path):
     assert splits.train.images.shape == (8, 32, 32, 3)
     assert splits.test.images.shape == (2, 32, 32, 3)
     assert splits.sha256 != read("folder", directory, image_size=32, seed=4).sha256
-    with refused("folder needs the folder's name"):
+    with refused("folder needs the name of a folder or file"):
         read("folder")
     for name in ("train", "test", "val"):
         paint_classes(tmp_path / "pair" / name, {"a": 2, "b": 2})
