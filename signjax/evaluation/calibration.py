@@ -3,9 +3,9 @@
 Both are fitted on held-out training images and kept in the workdir's calibration.json:
 a temperature that divides the logits (Guo et al., arXiv:1706.04599), and the smallest
 confidence at which the error rate of the answers stays within a stated risk (Geifman
-and El-Yaniv, arXiv:1705.08500). For a model trained with outlier exposure
-(augment/outliers.py) the threshold is raised until it abstains on a given share of the
-held-out images.
+and El-Yaniv, arXiv:1705.08500), `LEAST_CONFIDENCE` at least. For a model trained with
+outlier exposure (augment/outliers.py) the threshold is raised instead until it abstains
+on a given share of the held-out images.
 """
 
 import math
@@ -33,6 +33,9 @@ NOT_CALIBRATED = (
 _TOO_FEW = "too few held-out images, or too many labeled wrongly"
 
 RISK = 0.05
+# Held-out images show the people of the training set. Where hardly one of them is wrong
+# any confidence keeps to the risk, but not for other people; chosen by some of these.
+LEAST_CONFIDENCE = 0.8
 # The abstention rate of a model with outlier exposure: a coverage of 95% of held-out
 # images is the usual point to compare detectors at (FPR95). Synthetic outliers would
 # set a threshold far too low for photographs, as nearly all of them are learned.
@@ -106,6 +109,8 @@ def fit(
     if abstain_fraction:
         least = float(np.sort(confidence)[int(abstain_fraction * len(labels))])
         threshold = max(threshold or 0.0, least)
+    else:
+        threshold = at_least(threshold)
     return Calibration(
         step=step,
         count=len(labels),
@@ -155,6 +160,11 @@ def choose_threshold(
         if not tied and 1 - least_right <= risk:
             return float(ordered[count - 1])
     return None
+
+
+def at_least(threshold: float | None) -> float | None:
+    """What held-out images allow, and LEAST_CONFIDENCE at least; None as it is."""
+    return None if threshold is None else max(threshold, LEAST_CONFIDENCE)
 
 
 def read_calibration(

@@ -106,6 +106,19 @@ def test_few_images_promise_nothing_and_ties_are_answered_all_or_none() -> None:
     assert choose_threshold(confidence, correct, 0.05) == 0.9
 
 
+def test_without_an_error_it_still_answers_only_what_it_is_sure_of() -> None:
+    """A model with outlier exposure abstains at its own rate instead."""
+    margin = np.geomspace(0.001, 10, 200)
+    logits, labels = np.stack([margin, 0 * margin], -1), np.zeros(200, int)
+    fitted = fit(logits, labels, step=1)
+    confidence = 1 / (1 + np.exp(-margin / fitted.temperature))
+    assert fitted.threshold == 0.8 and fitted.coverage == np.mean(confidence >= 0.8)
+    assert 0.2 < fitted.coverage < 0.8
+    exposed = fit(logits, labels, step=1, abstain_fraction=0.25)
+    assert exposed.threshold == pytest.approx(confidence[50]) and confidence[50] < 0.8
+    assert fit(logits[:50], labels[:50], step=1).threshold is None
+
+
 def test_it_is_kept_as_json_to_the_bit() -> None:
     calibration = fit(*sample(2.0, 100), step=3)
     text = json.dumps(calibration.to_json())
