@@ -230,9 +230,6 @@ CONFLICTS = (
     Conflict("tta.rotation", lambda c: c.tta.rotation > c.augment.rotation,
         "but training rotates no image by more than config.augment.rotation: set it to "
         "at most {augment.rotation}"),
-    Conflict("model.hands",
-        lambda c: c.model.name != "hands" and c.model.hands != "mediapipe-hands",
-        "which only hands takes: leave it out for {model.name}"),
     Conflict("data.crop", lambda c: c.data.letterbox and c.data.crop != 1,
         "but config.data.letterbox takes the whole photograph: set one of them"),
     Conflict("data.group",
