@@ -41,7 +41,7 @@ def run(options: Options) -> None:
     for heading, text in evaluation.describe().items():
         console.info(f"{heading:9} {text}")
     _print_classes(console, scores)
-    if options.output.endswith(".csv"):
+    if Path(options.output).suffix.lower() == ".csv":
         write_text(options.output, evaluation.csv())
     elif options.output:
         write_json(options.output, scores)
@@ -65,7 +65,9 @@ def _report_path(options: Options, directory: Path) -> Path:
     """
     output = Path(options.output)
     if output.is_file():
-        stem = output.stem if output.suffix in (".json", ".csv") else output.name
+        stem = (
+            output.stem if output.suffix.lower() in (".json", ".csv") else output.name
+        )
         return output.with_name(f"report_{stem}.html")
     page = Path(REPORT_FILE)
     parts = [page.stem]

@@ -129,9 +129,10 @@ class Evaluation:
         ]
 
     def csv(self) -> str:
-        """A table of `images`, with a heading."""
+        """A table of `images`, with a heading; each value as it is (RFC 4180)."""
         images, text = self.scores["images"], io.StringIO()
-        writer = csv.DictWriter(text, images[0], lineterminator="\n")
+        # Lines end in CR LF: with others Python before 3.11.9 leaves a CR unquoted.
+        writer = csv.DictWriter(text, images[0])
         writer.writeheader()
         writer.writerows(images)
         return text.getvalue()

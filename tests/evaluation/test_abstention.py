@@ -135,11 +135,11 @@ def test_a_page_of_other_data_tells_no_folder_and_may_be_impossible(
     page = tmp_path / "report_scores.html"
     page.mkdir()
     capsys.readouterr()
-    run(dataclasses.replace(given, output=str(tmp_path / "scores.csv")))
+    run(dataclasses.replace(given, output=str(tmp_path / "scores.CSV")))
     told = capsys.readouterr()
     assert "accuracy" in told.out
     assert "no report: " in told.err and str(page) in told.err
-    assert "\n1,0/1.png,0," in (tmp_path / "scores.csv").read_text()
+    assert "\n1,0/1.png,0," in (tmp_path / "scores.CSV").read_text()
 
 
 def test_scores_are_not_written_where_the_page_goes(

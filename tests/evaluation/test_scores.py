@@ -30,7 +30,7 @@ DATA = Dataset(
     images=np.zeros((3, 2, 2, 3), np.uint8),
     labels=np.array([0, 0, 1], np.int32),
     classes=("a", "b", "c"),
-    names=("a/1.png", "a/2.png", 'b/"x",3.png'),
+    names=("=a/1.png", "a/\r2.png", 'b/"x",3.png'),
 )
 
 
@@ -58,12 +58,12 @@ def test_each_image_has_an_entry_and_a_row(tmp_path: Path) -> None:
     evaluation = evaluation_of(tmp_path, FITTED)
     told = evaluation.scores["images"]
     assert [image["index"] for image in told] == [0, 1, 2]
-    assert [image["path"] for image in told] == ["a/1.png", "a/2.png", 'b/"x",3.png']
+    assert [image["path"] for image in told] == list(DATA.names or ())
     assert [image["true"] for image in told] == ["a", "a", "b"]
     assert [image["predicted"] for image in told] == ["a", "a", "c"]
     confidences = [image["confidence"] for image in told]
     assert confidences == pytest.approx([3 / 4, 1 / 2, 9 / 11])
-    rows = list(csv.DictReader(io.StringIO(evaluation.csv())))
+    rows = list(csv.DictReader(io.StringIO(evaluation.csv(), newline="")))
     assert rows == [{key: str(value) for key, value in entry.items()} for entry in told]
     (first, *_) = evaluation_of(tmp_path, None).scores["images"]
     assert first["confidence"] == pytest.approx(softmax(LOGITS)[0, 0])
