@@ -7,6 +7,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ from tests.helpers.page import (
     write_camera,
 )
 
+onnx = pytest.importorskip("onnx", reason='needs pip install "signjax[export]"')
 pytest.importorskip("onnxruntime", reason='needs pip install "signjax[export]"')
+from onnx import helper  # noqa: E402
 
 from signjax.export.check import open_session  # noqa: E402
 from signjax.export.serve import serving  # noqa: E402
@@ -204,6 +207,71 @@ def test_without_a_camera_it_says_why(
 def test_without_webassembly_it_says_so(page: tuple[Browser, str]) -> None:
     browser = opened(page, "delete window.WebAssembly")
     assert "no WebAssembly" in browser.text("#notice")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("model.json", None, "model.json could not be fetched: HTTP 404"),
+        ("model.json", "{not JSON", "model.json is no JSON: export"),
+        ("model.json", "[]", "it (name, classes, image_size, threshold, scores"),
+        (
+            "model.json",
+            {"classes": "012345"},
+            "as an export writes it (classes): export",
+        ),
+        (
+            "model.json",
+            {"licence": {}},
+            "an export writes it (licence): export",
+        ),
+        ("model.json", {"classes": ["a", "b"]}, "6 classes and 64 × 64 pixels, and"),
+        ("model.json", {"image_size": 96}, "model.json 6 and 96 × 96: export the"),
+        (
+            "page.json",
+            {"runtimes": None},
+            "page.json is not as an export writes it (runt",
+        ),
+        ("model.onnx", "another's", "model.onnx is of another program: export"),
+    ],
+)
+def test_what_is_damaged_beside_it_is_named_in_one_line(
+    page: tuple[Browser, str],
+    site: Path,
+    tmp_path: Path,
+    file: str,
+    content: str | dict[str, Any] | None,
+    told: str,
+) -> None:
+    for path in site.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / file).unlink()
+    if isinstance(content, dict):
+        write_json(tmp_path / file, read_json(site / file) | content)
+    elif content == "another's":
+        onnx.save(identity(), tmp_path / file)
+    elif content:
+        (tmp_path / file).write_text(content)
+    browser = page[0]
+    with serving(tmp_path) as address:
+        browser.open(address)
+        browser.wait("document.querySelector('#notice').textContent.includes('Sorry')")
+    notice = browser.text("#notice")
+    assert told in notice and "\n" not in notice
+    assert browser.run("return document.querySelector('#file').disabled")
+    assert [line for line in browser.console() if "Uncaught" in line] == []
+
+
+def identity() -> onnx.ModelProto:
+    """A network that gives back what it takes."""
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N"])
+        for name in ("x", "y")
+    ]
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], "identity", ends[:1], ends[1:])
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=9)
 
 
 def test_a_file_that_is_no_picture_is_named(

@@ -14,29 +14,68 @@ let ort, session;
 let palms = null; // finds hands, where the page came with it
 let last = { hand: null, source: null, took: 0, end: 0 }; // search for one
 
+const text = (value) => typeof value === "string";
+const number = (value) => typeof value === "number";
+// Of each file what is read of it, and what that has to be.
+const KEYS = {
+  "model.json": {
+    name: text,
+    classes: (value) => Array.isArray(value) && value.length > 0 && value.every(text),
+    image_size: (value) => Number.isInteger(value) && value > 0,
+    threshold: number,
+    scores: (value) => value === null || (number(value?.accuracy) && number(value.count)),
+    licence: (value) => text(value?.reason),
+  },
+  "page.json": {
+    runtimes: Array.isArray,
+    palm: (value) => value === null || text(value),
+  },
+};
+const OUTPUTS = ["label", "probabilities", "seen"];
+
 async function load() {
-  const [record, page] = await Promise.all(["model.json", "page.json"].map(read));
+  const [record, page] = await Promise.all(Object.keys(KEYS).map(read));
   const model = await download("model.onnx");
   const palm = page.palm && await download(page.palm);
   const failures = [];
   for (const runtime of page.runtimes) {
+    let first;
     try {
-      await start(runtime, model, palm, record.image_size);
-      return { ready: record, runtime: runtime.name, finds: Boolean(palm) };
+      first = await start(runtime, model, palm, record.image_size);
     } catch (error) {
       failures.push(`${runtime.name}: ${error.message ?? error}`);
+      continue;
     }
+    compare(record, first.probabilities.length, Math.sqrt(first.seen.length / 3));
+    return { ready: record, runtime: runtime.name, finds: Boolean(palm) };
   }
   throw new Error(failures.join("; "));
 }
 
+function compare({ classes, image_size: size }, count, side) {
+  if (count === classes.length && side === size) return;
+  throw new Error(`model.onnx has ${count} classes and ${side} × ${side} pixels, and ` +
+    `model.json ${classes.length} and ${size} × ${size}: export the model again`);
+}
+
+// The values of a JSON file, as an export writes them.
 async function read(name) {
-  return (await respond(name)).json();
+  const content = await (await respond(name)).text();
+  let values;
+  try {
+    values = JSON.parse(content);
+  } catch {
+    throw new Error(`${name} is no JSON: export the model again`);
+  }
+  const wrong = Object.entries(KEYS[name]).filter(([key, right]) => !right(values?.[key]));
+  if (!wrong.length) return values;
+  const keys = wrong.map(([key]) => key).join(", ");
+  throw new Error(`${name} is not as an export writes it (${keys}): export the model again`);
 }
 
 async function respond(name) {
   const response = await fetch(name);
-  if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
+  if (!response.ok) throw new Error(`${name} could not be fetched: HTTP ${response.status}`);
   return response;
 }
 
@@ -70,10 +109,13 @@ async function start({ provider, script, program }, model, palm, size) {
   ort.env.wasm.numThreads = self.crossOriginIsolated
     ? Math.min(4, navigator.hardwareConcurrency) : 1;
   session = await open(model, provider);
+  if (!OUTPUTS.every((name) => session.outputNames.includes(name))) {
+    throw new Error("model.onnx is of another program: export the model again");
+  }
   if (palm) palms = await open(palm, "wasm"); // small: on the GPU it would wait for it
   // The first answer compiles, and shows whether the runtime can.
   const box = { left: 0, top: 0, side: size };
-  await answer({ pixels: new ArrayBuffer(4 * size * size), width: size, height: size, box });
+  return answer({ pixels: new ArrayBuffer(4 * size * size), width: size, height: size, box });
 }
 
 function open(model, provider) {
