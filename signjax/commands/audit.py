@@ -69,7 +69,8 @@ def _dispute(
         left_out.update(unknown)
         data = data.resized(experiment.image_size, experiment.crop_resize)
         evaluation = Evaluation(directory, trained, data, split, calibration)
-        found += [(x, data.images[x["index"]]) for x in evaluation.disputed()]
+        with console.if_slow(f"asking the model about {len(data)} images"):
+            found += [(x, data.images[x["index"]]) for x in evaluation.disputed()]
         known += count_trained_on(directory, data.images) or 0
     found.sort(key=lambda pair: -pair[0]["confidence"])
     disputed = [entry for entry, _ in found]
@@ -99,10 +100,9 @@ def _dispute(
     elif options.sheet:
         answers = [
             {
-                "path": f"{entry['path']} (labeled {entry['true']})",
+                **entry,
                 "label": entry["predicted"],
                 "likeliest": entry["predicted"],
-                "confidence": entry["confidence"],
             }
             for entry in disputed
         ]
@@ -112,6 +112,7 @@ def _dispute(
             answers,
             images,
             partial(logits_of, experiment, trained.state.variables),
+            console,
             classes=classes,
             model=directory.name,
             looked=experiment.view.hands.drawn(images) if experiment.view.hands else (),

@@ -34,7 +34,7 @@ def run(options: Options) -> None:
     """
     if options.sheet:
         check_sheet(options.sheet)
-    console, directory = Console(), model_directory(options)
+    console, directory = Console(results_only=True), model_directory(options)
     trained = open_model(options, console)
     if trained.run.data["source"] == "synthetic":
         console.warning("this model was trained on synthetic hands, not on photographs")
@@ -48,6 +48,7 @@ def run(options: Options) -> None:
     photographs, loaded, bad = load_arguments(
         options.arguments,
         cutter(palm, device, experiment.image_size, experiment.crop_resize),
+        console,
     )
     if photographs:
         # A photograph has an answer for each hand that was cut out of it.
@@ -66,9 +67,9 @@ def run(options: Options) -> None:
         calibration = read_calibration(directory, trained.step, console.warning)
         if why := why_no_abstention(calibration):
             console.warning(why)
-        found = answers(
-            paths, logits_of(np.stack(images)), trained.run.classes, calibration
-        )
+        with console.if_slow(f"answering {len(paths)} images"):
+            logits = logits_of(np.stack(images))
+        found = answers(paths, logits, trained.run.classes, calibration)
         for answer, cut in zip(found, cuts, strict=True):
             if palm:
                 answer["box"] = cut.box
@@ -79,6 +80,7 @@ def run(options: Options) -> None:
                 found,
                 np.stack(images),
                 logits_of,
+                console,
                 classes=trained.run.classes,
                 model=directory.name,
                 note=why or "",
@@ -97,7 +99,7 @@ def refuse_bad(bad: int, read: int) -> None:
 
 
 def load_arguments(
-    arguments: tuple[str, ...], load: Callable[[Path], _Loaded]
+    arguments: tuple[str, ...], load: Callable[[Path], _Loaded], console: Console
 ) -> tuple[list[str], list[_Loaded], int]:
     """(paths, what `load` makes of each, in threads, number of bad files and folders).
 
@@ -110,22 +112,25 @@ def load_arguments(
         except InputError as error:
             return error
 
-    paths, loaded, bad = [], [], 0
-    with ThreadPoolExecutor() as pool:
-        for argument in arguments:
-            try:
-                found = list_images(argument)
-            except InputError as error:
-                print(printable(error), file=sys.stderr)
+    found, paths, loaded, bad = [], [], [], 0
+    for argument in arguments:
+        try:
+            found += list_images(argument)
+        except InputError as error:
+            print(printable(error), file=sys.stderr)
+            bad += 1
+    total = len(found) + bad
+    with (
+        ThreadPoolExecutor() as pool,
+        console.if_slow(lambda: f"reading: {len(loaded) + bad} of {total} images"),
+    ):
+        for path, result in zip(found, pool.map(attempt, found), strict=True):
+            if isinstance(result, InputError):
+                print(printable(result), file=sys.stderr)
                 bad += 1
-                continue
-            for path, result in zip(found, pool.map(attempt, found), strict=True):
-                if isinstance(result, InputError):
-                    print(printable(result), file=sys.stderr)
-                    bad += 1
-                else:
-                    loaded.append(result)
-                    paths.append(str(path))
+            else:
+                loaded.append(result)
+                paths.append(str(path))
     return paths, loaded, bad
 
 

@@ -36,6 +36,7 @@ def predict_hands(options: Options, trained: TrainedModel, console: Console) -> 
     paths, images, bad = load_arguments(
         options.arguments,
         partial(load_image, size=SIDE, crop_resize=experiment.crop_resize),
+        console,
     )
     if paths:
         calibration = read_calibration(
@@ -44,7 +45,8 @@ def predict_hands(options: Options, trained: TrainedModel, console: Console) -> 
         if why := why_no_abstention(calibration):
             console.warning(why)
         assert experiment.view.hands
-        found = experiment.view.hands.hands(np.stack(images))
+        with console.if_slow(f"finding the hands in {len(images)} images"):
+            found = experiment.view.hands.hands(np.stack(images))
         # An image without a hand has one answer too.
         owners = [i for i, hands in enumerate(found) for _ in hands or [None]]
         every: list[Hand | None] = [hand for hands in found for hand in hands or [None]]
@@ -69,6 +71,7 @@ def predict_hands(options: Options, trained: TrainedModel, console: Console) -> 
                 given,
                 np.stack([images[i] for i in owners]),
                 lambda images: np.zeros(0),
+                console,
                 classes=trained.run.classes,
                 model=Path(options.workdir).name,
                 note=why or "",

@@ -1,21 +1,26 @@
 """A sheet of predictions: what the network saw of each image, and where it looked."""
 
 import io
+import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
-from signjax.errors import InputError
+from signjax.errors import InputError, printable
 from signjax.evaluation import plots
 from signjax.evaluation.occlusion import occlusion_maps, overlay
 from signjax.evaluation.page import SHOWN, render
+from signjax.runtime.console import Console
 from signjax.runtime.files import write_bytes, write_text
 
 _AT_ONCE = 16  # images, each of which is covered at 49 places
-_GAP, _LINE, _LETTERS = 8, 16, 38
+_LARGEST = 2 * SHOWN  # pixels a side of an image
+_GAP, _LINE = 8, 16
 
 
 def check_sheet(path: str) -> None:
@@ -34,51 +39,107 @@ def write_sheet(
     answers: Sequence[Mapping[str, Any]],
     images: np.ndarray,
     logits_of: Callable[[np.ndarray], np.ndarray],
+    console: Console,
     *,
     classes: Sequence[str],
     model: str,
     note: str = "",
-    looked: Sequence[np.ndarray] = (),
+    looked: Sequence[np.ndarray] | np.ndarray = (),
 ) -> None:
     """Writes the sheet of answers to images, uint8 [N, S, S, 3].
 
     path: as `check_sheet` lets pass. answers: each with path, label, likeliest and
-    confidence, as --json of predict has them. logits_of: uint8 [M, S, S, 3] -> float
-    [M, C], of `classes`. model: its name. note: a sentence about all answers, or empty.
-    looked: images, uint8 [S, S, 3], of where it looked; else occlusion tells.
+    confidence, as --json of predict has them, and with `true` where its label is known.
+    logits_of: uint8 [M, S, S, 3] -> float [M, C], of `classes`. model: its name. note:
+    a sentence about all answers, or empty. looked: images, uint8 [S, S, 3], of where it
+    looked; else occlusion tells.
     """
-    hands = bool(looked)
+    hands = len(looked) > 0
     if not hands:
-        likeliest = np.array([classes.index(answer["likeliest"]) for answer in answers])
-        heats = [
-            heat
-            for start in range(0, len(images), _AT_ONCE)
-            for heat in occlusion_maps(
-                logits_of,
-                images[start : start + _AT_ONCE],
-                likeliest[start : start + _AT_ONCE],
-            )
-        ]
-        looked = list(map(overlay, images, heats))
+        labels = np.array([classes.index(answer["likeliest"]) for answer in answers])
+        looked = _looked(logits_of, images, labels, console)
+    rows = zip(answers, _names(answers), images, looked, strict=True)
     entries = [
-        {**answer, "name": Path(answer["path"]).name, "image": image, "looked": shown}
-        for answer, image, shown in zip(answers, images, looked, strict=True)
+        {**answer, "name": name, "image": _reduce(image), "looked": _reduce(shown)}
+        for answer, name, image, shown in rows
     ]
-    if path.suffix == ".png":
-        write_bytes(path, _draw(entries))
-    else:
-        values = {"answers": entries, "hands": hands, "model": model, "note": note}
-        write_text(path, render("sheet", values))
+    with console.if_slow(f"writing {path}"):
+        if path.suffix == ".png":
+            picture, lacking = _draw(entries)
+            write_bytes(path, picture)
+        else:
+            values = {"answers": entries, "hands": hands, "model": model, "note": note}
+            write_text(path, render("sheet", values))
+            lacking = ()
+    if lacking:
+        console.warning(
+            f"{path}: letters that its font lacks are escapes there, as "
+            f"{_escape(lacking[0])} for {lacking[0]}; "
+            f"--sheet={path.with_suffix('.html')} shows them"
+        )
 
 
-def _draw(entries: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG of tiles, each an image, where the network looked, and two lines below."""
-    columns = min(4, len(entries))
+def _looked(
+    logits_of: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    labels: np.ndarray,
+    console: Console,
+) -> np.ndarray:
+    """The images, each with where the network looked for its label, as uint8 too."""
+    # Nothing is kept that was made meanwhile: it would lie between the large pieces of
+    # memory that each call of the network takes, which would be taken anew beside them.
+    looked, start = np.empty_like(images), 0
+    with console.if_slow(lambda: f"where it looked: {start} of {len(images)} images"):
+        for start in range(0, len(images), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            heats = occlusion_maps(logits_of, images[part], labels[part])
+            for place, image, heat in zip(
+                looked[part], images[part], heats, strict=True
+            ):
+                place[:] = overlay(image, heat)
+    return looked
+
+
+def _reduce(image: np.ndarray) -> np.ndarray:
+    side = min(len(image), _LARGEST)
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
+
+
+def _names(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What to call each: its path without the folders that all are in, and its label.
+
+    So pictures of one name are told apart, and no folder above them is.
+    """
+    parts = [PurePath(answer["path"]).parts for answer in answers]
+    folders = zip(*(each[:-1] for each in parts), strict=False)
+    common = len(list(takewhile(lambda names: len(set(names)) == 1, folders)))
+    return [
+        printable(PurePath(*each[common:]))
+        + (f" (labeled {answer['true']})" if "true" in answer else "")
+        for each, answer in zip(parts, answers, strict=True)
+    ]
+
+
+def _draw(entries: Sequence[Mapping[str, Any]]) -> tuple[bytes, Sequence[str]]:
+    """A PNG of tiles, each an image, where the network looked, and its words below.
+
+    Returns with it the letters that its font lacks, which are escapes in it.
+    """
+    columns = min(max(4, math.isqrt(len(entries))), len(entries))
     rows = -(-len(entries) // columns)
-    side = max(SHOWN, min(len(entries[0]["image"]), 2 * SHOWN))
-    width, height = 2 * side + 3 * _GAP, side + 2 * _LINE + 2 * _GAP
+    side = max(SHOWN, len(entries[0]["image"]))
+    font = _font()
+    words = [(_answer(entry), entry["name"]) for entry in entries]
+    lacking = sorted(x for x in set("".join(map("".join, words))) if _lacks(font, x))
+    escapes = str.maketrans({x: _escape(x) for x in lacking})
+    lines = [
+        [x for text in each for x in _wrap(text.translate(escapes), font, 2 * side)]
+        for each in words
+    ]
+    width = 2 * side + 3 * _GAP
+    height = side + max(map(len, lines)) * _LINE + 2 * _GAP
     sheet = Image.new("RGB", (columns * width, rows * height), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    draw = ImageDraw.Draw(sheet)
     for number, entry in enumerate(entries):
         left = number % columns * width + _GAP
         top = number // columns * height + _GAP
@@ -86,12 +147,54 @@ def _draw(entries: Sequence[Mapping[str, Any]]) -> bytes:
         for place, pixels in enumerate(shown):
             tile = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)
             sheet.paste(tile, (left + place * (side + _GAP), top))
-        answer = entry["label"] or f"unsure, likeliest {entry['likeliest']}"
-        lines = (f"{answer}  {entry['confidence']:.3f}", entry["name"])
-        for line, text in enumerate(lines):
-            shown = text.encode(errors="backslashreplace").decode()[:_LETTERS]
-            place = (left, top + side + 2 + line * _LINE)
-            draw.text(place, shown, fill="black", font=font)
+        for line, text in enumerate(lines[number]):
+            draw.text((left, top + side + 2 + line * _LINE), text, "black", font)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
-    return buffer.getvalue()
+    return buffer.getvalue(), lacking
+
+
+def _answer(entry: Mapping[str, Any]) -> str:
+    label = entry["label"] or f"unsure, likeliest {entry['likeliest']}"
+    return f"{printable(label)}  {entry['confidence']:.3f}"
+
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _font() -> _Font:
+    """DejaVu Sans, which comes with matplotlib, or Pillow's own, which has ASCII."""
+    try:
+        import matplotlib
+
+        fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+        return ImageFont.truetype(fonts / "DejaVuSans.ttf", 12)
+    except (ImportError, OSError):
+        return ImageFont.load_default(13)
+
+
+def _lacks(font: _Font, letter: str) -> bool:
+    # Without Raqm those written from right to left would stand reversed and unjoined.
+    if unicodedata.bidirectional(letter) in ("R", "AL") and not features.check("raqm"):
+        return True
+    return _pixels(font, letter) == _pixels(font, "\uffff")  # which no font has
+
+
+def _pixels(font: _Font, letter: str) -> bytes:
+    image = Image.new("L", (3 * _LINE, 3 * _LINE))
+    ImageDraw.Draw(image).text((_LINE, _LINE), letter, 255, font)
+    return image.tobytes()
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
+
+
+def _wrap(text: str, font: _Font, width: int) -> list[str]:
+    """The text in lines of at most `width` pixels."""
+    lines = [""]
+    for letter in text:
+        if font.getlength(lines[-1] + letter) > width:
+            lines.append("")
+        lines[-1] += letter
+    return lines

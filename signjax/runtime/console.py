@@ -70,13 +70,19 @@ class Console:
     A terminal gets a progress bar and boxed warnings, anything else plain lines, and
     while something is under way one at least every half minute. Characters that the
     encoding of stdout or stderr cannot express are escaped.
-    quiet: says nothing at all, as another process says the same. clock: seconds.
+    quiet: says nothing at all, as another process says the same. results_only: a
+    program may read stdout, so what is under way is told on stderr. clock: seconds.
     """
 
     def __init__(
-        self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        quiet: bool = False,
+        results_only: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._quiet = quiet
+        self._results_only = results_only
         self._clock = clock
         self._last_line = clock()
         self._under_way: list[Callable[[], str]] = []  # the innermost last
@@ -114,16 +120,17 @@ class Console:
                 raise RunError(f"{told}; what was saved before is kept") from error
 
     @contextlib.contextmanager
-    def if_slow(self, text: str) -> Iterator[None]:
+    def if_slow(self, text: str | Callable[[], str]) -> Iterator[None]:
         """Says `text` if the block takes more than SLOW seconds, and again meanwhile.
 
-        Within another such block or a progress, that speak already, after SILENCE.
+        text: a function where it changes, as it tells how much is done. Within another
+        such block or a progress, that speak already, it is said after SILENCE.
         """
         begin = self._clock()
 
         def line() -> str:
-            seconds = self._clock() - begin
-            return f"{text}, {seconds:.0f} s so far" if seconds >= SILENCE else text
+            seconds, now = self._clock() - begin, text() if callable(text) else text
+            return f"{now}, {seconds:.0f} s so far" if seconds >= SILENCE else now
 
         within = self._under_way or self._bar
         with self._speak(line, after=SILENCE if within else SLOW):
@@ -143,9 +150,10 @@ class Console:
                 silent = self._clock() - max(begin, self._last_line)
                 if self._under_way[-1] is line and silent >= silence:
                     self._last_line = self._clock()
+                    stream = sys.stderr if self._results_only else sys.stdout
                     # What it may raise, the thread that works meets too.
                     with contextlib.suppress(OSError):
-                        print(line(), flush=True)
+                        print(line(), file=stream or io.StringIO(), flush=True)
                     silence = SILENCE
 
         thread = threading.Thread(target=run, daemon=True)

@@ -1,6 +1,7 @@
 """--mode=predict without --workdir: the recogniser in the box."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from signjax.commands.cli import Options, run
 from signjax.errors import InputError
+from signjax.runtime import console
 from signjax.runtime.packed import FILE
 from signjax.workdir import RECOGNISER
 from tests.conftest import ROOT
@@ -16,6 +18,12 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.usefixtures("shared_cache")
 HAND = ROOT / "docs" / "hand.jpg"
 CAT = ROOT / "tests" / "golden" / "chelsea.png"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is taken for slow, however busy the machine."""
+    monkeypatch.setattr(console, "SLOW", math.inf)
 
 
 def predicted(
@@ -47,6 +55,19 @@ def test_each_name_stands_on_one_line(
     out, err = capsys.readouterr()
     assert out == f"{tmp_path}/a\\nb.jpg  3  0.996\n"
     assert f"{tmp_path}/c\\nd\\x1b[2J.jpg: " in err and err.count("\n") == 2
+
+
+def test_what_takes_long_is_told_beside_the_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "SLOW", 0)
+    monkeypatch.setattr(console, "_POLL", 0.0001)
+    sheet = str(tmp_path / "sheet.png")
+    run(Options("predict", json=True, sheet=sheet, arguments=(str(HAND),)))
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["label"] for line in out.splitlines()] == ["3"]
+    for told in ("reading: 0 of 1", "answering 1", "where it looked: 0 of 1"):
+        assert f"{told} images\n" in err
 
 
 def test_it_reads_ankara_hands(

@@ -135,6 +135,21 @@ def test_what_takes_long_is_announced_and_told_again(speech: Speech) -> None:
     assert speech.at(1000) == ""
 
 
+def test_beside_results_stderr_tells_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console_module, "_POLL", 0.001)
+    steps = itertools.count(step=SILENCE)
+    console, done = Console(results_only=True, clock=steps.__next__), []
+    with console.if_slow(lambda: f"reading {len(done)} of 2"):
+        while len(done) < 2:
+            out, err = capsys.readouterr()
+            assert out == ""
+            if err:
+                done.append(err)
+    assert done[0].startswith("reading 0 of 2, ") and "reading 1 of 2, " in done[1]
+
+
 def test_training_off_a_terminal_breaks_its_silence(speech: Speech) -> None:
     console = speech.console
     with console.progress(120, 90) as progress:
