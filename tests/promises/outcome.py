@@ -20,10 +20,14 @@ class Outcome(NamedTuple):
     n: int = 1
 
 
+# How lines begin that may be said before the end: warnings, and what takes long.
+MEANWHILE = ("WARNING: ", "reading: ", "answering ", "where it looked: ", "writing ")
+
+
 def refusal(done: subprocess.CompletedProcess[str], *mentioned: str) -> str:
     """REFUSED where a process has said why, in one line; else what is wrong."""
     *before, line = done.stderr.splitlines() or [""]
-    said = [text for text in before if not text.startswith("WARNING: ")]
+    said = [text for text in before if not text.startswith(MEANWHILE)]
     if done.returncode not in (1, 2) or said or not line.startswith("error: "):
         return f"exit status {done.returncode}: {done.stderr[-500:]!r}"
     if len(line) > 400 or not all(word in line for word in mentioned):

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.helpers.command_line import ROOT, command
 from tests.helpers.runs import LONG, differences, start
 from tests.promises.disk import PHOTO, PRINTED
-from tests.promises.outcome import EQUAL, REFUSED, Outcome, refusal, train
+from tests.promises.outcome import EQUAL, MEANWHILE, REFUSED, Outcome, refusal, train
 
 PAIRS = 10  # of each kind
 PREDICT = ("--mode=predict", PHOTO)
@@ -77,7 +77,7 @@ def measure_pipes(done: int) -> Iterator[Outcome]:
             for _ in range(lines):
                 process.stdout.readline()
             process.stdout.close()
-            said = [x for x in process.stderr if not x.startswith("WARNING: ")]
+            said = [x for x in process.stderr if not x.startswith(MEANWHILE)]
             process.stderr.close()
             # Where a line could be read, all may have been written before.
             quiet = process.wait() in (1, 1 - lines) and not said
