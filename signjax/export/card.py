@@ -180,11 +180,14 @@ def _origin(record: dict[str, Any]) -> str:
     data, licence = record["data"], record["licence"]
     source = data["source"]
     kind = KINDS.get(source, KINDS["folder"])
+    synthetic = data["synthetic_count"]
     came = (
         "The weights were ported from another program's file"
         if source == "ported"
-        else f"Trained on {data['train_count']:,} images: {kind}"
+        else f"Trained on {data['train_size'] - synthetic:,} images: {kind}"
     )
+    if synthetic:
+        came += f", and on {synthetic:,} synthetic hands"
     if begun := record["pretrained"]:
         came += f", from the pretrained weights `{begun}`, whose licence holds too"
     return (

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from signjax.evaluation.calibration import Calibration
-from signjax.export.trained import Answering, pretrained_on
+from signjax.export.trained import Answering, pretrained_on, synthetic_count
 from signjax.workdir import TrainedModel, versions
 
 # By where the images came from: Hugging Face's word for the licence, and what is known.
@@ -42,6 +42,10 @@ def model_record(
     """
     data = {key: trained.run.data[key] for key in ("source", "sha256")}
     data |= {key: trained.run.data.get(key) for key in ("train_count", "test_count")}
+    # Some of train_count may be held out; train_size were learned from, synthetic
+    # ones among them.
+    data["train_size"] = trained.run.train_size
+    data["synthetic_count"] = synthetic_count(trained)
     licence, reason = LICENCES.get(data["source"], LICENCES["folder"])
     prepared = answering.preprocessing._asdict()
     leaves = jax.tree.leaves(answering.variables["params"])

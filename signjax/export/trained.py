@@ -57,6 +57,11 @@ def pretrained_on(trained: TrainedModel) -> str:
     return Path(trained.run.config.model.weights).name
 
 
+def synthetic_count(trained: TrainedModel) -> int:
+    """How many synthetic hands the run learned from beside its images."""
+    return trained.run.config.data.synthetic_count
+
+
 def answering(trained: TrainedModel, calibration: Calibration | None) -> Answering:
     """What `trained`, in float32, and its calibration answer by.
 

@@ -105,6 +105,16 @@ def test_the_card_is_read_by_hugging_face(exported: Path) -> None:
     assert "# cnn-seed" in body
 
 
+def test_the_card_counts_what_was_learned_from(exported: Path, trained: Path) -> None:
+    learned = json.loads((trained / "run.json").read_text())["train_size"]
+    card = (exported / "README.md").read_text()
+    assert f"Trained on {learned:,} images: synthetic hands (" in card
+    record = json.loads((exported / "model.json").read_text())
+    record["data"] |= {"source": "digits", "train_size": 2249, "synthetic_count": 540}
+    words = "Trained on 1,709 images: SIGNS and the Ankara digits, and on 540 synthetic"
+    assert words in model_card(record, {})
+
+
 def test_accuracy_on_images_learned_from_is_no_result_to_publish(
     exported: Path,
 ) -> None:
