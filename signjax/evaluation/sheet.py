@@ -93,10 +93,8 @@ def _looked(
         for start in range(0, len(images), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             heats = occlusion_maps(logits_of, images[part], labels[part])
-            for place, image, heat in zip(
-                looked[part], images[part], heats, strict=True
-            ):
-                place[:] = overlay(image, heat)
+            for index, heat in enumerate(heats, start):
+                looked[index] = overlay(images[index], heat)
     return looked
 
 
@@ -113,10 +111,10 @@ def _names(answers: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = [PurePath(answer["path"]).parts for answer in answers]
     folders = zip(*(each[:-1] for each in parts), strict=False)
     common = len(list(takewhile(lambda names: len(set(names)) == 1, folders)))
+    labels = [f" (labeled {x['true']})" if "true" in x else "" for x in answers]
     return [
-        printable(PurePath(*each[common:]))
-        + (f" (labeled {answer['true']})" if "true" in answer else "")
-        for each, answer in zip(parts, answers, strict=True)
+        printable(f"{PurePath(*each[common:])}{label}")
+        for each, label in zip(parts, labels, strict=True)
     ]
 
 
