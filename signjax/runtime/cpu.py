@@ -11,6 +11,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 _LARGEST = 2**31 - 1  # bytes; mallopt takes an int
 
 
+def return_freed_memory() -> None:
+    """Gives the system back what is free; a compiler leaves about a GB so.
+
+    It is kept else, see `prepare_cpu`. What is free is cleared when it is used again,
+    so this is for the moment after a compilation, not for every step.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def prepare_cpu() -> None:
     """To be called once, before JAX is first asked for its devices.
 

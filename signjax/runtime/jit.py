@@ -8,6 +8,7 @@ import numpy as np
 from jax import export
 from jax.sharding import Mesh
 
+from signjax.runtime.cpu import return_freed_memory
 from signjax.runtime.distributed import batched, replicated, shard_batch
 from signjax.runtime.kept import kept
 
@@ -100,4 +101,5 @@ def _compile(
         donate_argnums=range(len(jax.tree.leaves(donate))),
     )
     compiled = program.lower(*shapes).compile()
+    return_freed_memory()
     return lambda *given: returned.unflatten(compiled(*jax.tree.leaves(given)))

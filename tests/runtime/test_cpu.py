@@ -55,6 +55,25 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
 
 
 @GLIBC
+def test_what_a_compiler_freed_goes_back_to_the_system() -> None:
+    code = """
+from signjax.runtime.cpu import prepare_cpu, return_freed_memory
+prepare_cpu()
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+
+small = [bytes(4000) for _ in range(1 << 15)]
+last = bytes(4000)  # what is left lies above, so the heap cannot shrink
+del small
+before = resident()
+return_freed_memory()
+print(before - resident())
+"""
+    assert int(printed(code)) > 0.8 * PAGES
+
+
+@GLIBC
 def test_a_persons_own_malloc_settings_stay() -> None:
     own = printed(FAULTS_OF_REUSE, MALLOC_MMAP_THRESHOLD_="65536")
     assert int(own) > PAGES / 2
