@@ -19,7 +19,7 @@ from experiments import digits, hands, hands_table, topologies
 from experiments.exports import exports
 from experiments.markdown import Rows, measured_on, table
 from signjax.data.leaks import SIGNS_TEST_LEAKS
-from signjax.evaluation.calibration import at_least
+from signjax.evaluation.calibration import LEAST_CONFIDENCE, with_least_confidence
 from signjax.evaluation.metrics import calibration_error
 from signjax.runtime.machine import ROOT
 
@@ -98,7 +98,9 @@ def calibration() -> str:
     """How far the ResNets' confidence holds, over all seeds' predictions together."""
     rows, lines = calibrations.read(), []
     # What the held-out images allowed, in rows that are older than the least threshold.
-    rows = [row | {"threshold": at_least(row["threshold"])} for row in rows]
+    rows = [
+        row | {"threshold": with_least_confidence(row["threshold"])} for row in rows
+    ]
     for config in dict.fromkeys(row["config"] for row in rows):
         runs = [row for row in rows if row["config"] == config]
         for words, name, left_out in (
@@ -115,7 +117,8 @@ def calibration() -> str:
         lines,
         "Of the predictions of n seeds together. The temperature and the threshold of "
         f"each were fitted to {held_out[0]} to {held_out[-1]} training images held out "
-        "from it. ECE: expected calibration error, 10 bins of equal mass. Selective "
+        f"from it; the threshold is {LEAST_CONFIDENCE} at least. ECE: expected "
+        "calibration error, 10 bins of equal mass. Selective "
         f"accuracy: of the images not abstained from. {measured_on(rows)}. "
         "`experiments/results/calibration.json`, by "
         "`python -m experiments.calibration`.",

@@ -31,15 +31,16 @@ class Experiment:
     """A model, how it is trained and how it is asked, on the devices it runs on.
 
     dtype: float32 or bfloat16, of the activations. image_size: pixels a side.
-    crop_resize: how a photograph becomes such an image. schedule: step -> learning
-    rate. cache_key: what the steps are made from; a trace is kept by its repr.
-    create_state: key ->
-    TrainState. train_step: (state, images, labels, indices, key) -> (state, metrics),
-    see `step.train_step`; jitted, donates the state.
+    crop_resize: how a photograph becomes such an image.
+    schedule: step -> learning rate.
+    cache_key: what the steps are made from; a trace is kept by its repr.
+    create_state: key -> TrainState.
+    train_step: `step.train_step`, jitted; donates the state.
     eval_step: (variables, view.inputs of B images) -> float32 logits [B, C], B a
-    multiple of the devices, as eval_batch_size is; jitted. statistics: (variables,
-    images) -> the batch's batch_stats, or None where the run does not end by taking
-    them anew. key: each step folds its number in. init_key: of the initial weights.
+        multiple of the devices, as eval_batch_size is; jitted.
+    statistics: (variables, images) -> the batch's batch_stats, or None where the run
+        does not end by taking them anew.
+    key: each step folds its number in. init_key: of the initial weights.
     """
 
     name: str

@@ -39,19 +39,19 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One update on the batch at `indices`; the new state and the batch's metrics.
 
-    images: uint8 [N, S * S * 3], a row an image (or hands: see view.py).
+    images: uint8 [N, S * S * 3], a row an image; float32 records of a model of hands.
     labels: int32 [N].
-    indices: int32 [B], of the batch's images. -1 is padding, which enters no loss; a
+    indices: int32 [B], the batch's rows. -1 is padding, which enters no loss; a
         model with BatchNorm must not be given any, as its statistics would count it.
     key: the run's; the step number is folded in, so a resumed run draws what it would
         have drawn.
-    unpack: rows -> images, float32 [B, S, S, 3] in [0, 1].
-    augment: images and a key -> images, changed at random.
-    normalize: images -> the model's input.
+    unpack: rows -> images, float32 [B, S, S, 3] in [0, 1], or hands.
+    augment: these and a key -> the same, changed at random.
+    normalize: these -> the model's input.
     freeze_backbone: only `head` learns; all else, BatchNorm's statistics too, keeps its
         bits.
-    outlier_count: the first images, which `augment` makes out-of-distribution; no
-        metric counts them.
+    outlier_count: how many images, the batch's first, `augment` makes
+        out-of-distribution; no metric counts them.
     """
     key = jax.random.fold_in(key, state.step)
     # Scopes are what profiles and --topology tell the parts of a step by.

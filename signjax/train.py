@@ -68,6 +68,7 @@ def train(
             start = start_from(weights, experiment, run.classes, console)
             with console.if_slow("compiling the train step (kept for later runs)"):
                 state, train_step = experiment.begin(restored, batches.shapes())
+                batches.place()
             # Without validation images the best checkpoint is the test's choice.
             held_out = "validation" if validation else "test"
             state = train_loop(

@@ -113,17 +113,18 @@ class Batches:
                         shard_batch(mesh, np.where(indices < 0, -1, rows)),
                     )
             return
-        if self._placed is None:
-            whole = replicated(self._mesh)
-            placed = device_put_global(
-                (as_rows(self._data.images), self._data.labels), whole
-            )
-            # On the CPU steps that wait for the data would be queued, each with
-            # memory of its own.
-            self._placed = jax.block_until_ready(placed)
-        images, labels = self._placed
+        images, labels = self.place()
         for indices in order:
             yield images, labels, shard_batch(self._mesh, indices)
+
+    def place(self) -> Any:
+        """Images and labels on the device, where they stay; None of images on disk."""
+        if self._placed is None and not isinstance(self._data.images, ImagesOnDisk):
+            found = as_rows(self._data.images), self._data.labels
+            placed = device_put_global(found, replicated(self._mesh))
+            # On the CPU steps would be queued behind them, each with its own memory.
+            self._placed = jax.block_until_ready(placed)
+        return self._placed
 
     def count_images(self, epoch: int, start: int, end: int) -> int:
         """How many images the run's steps from `start` to `end`, of one epoch, have."""

@@ -4,8 +4,8 @@ Both are fitted on held-out training images and kept in the workdir's calibratio
 a temperature that divides the logits (Guo et al., arXiv:1706.04599), and the smallest
 confidence at which the error rate of the answers stays within a stated risk (Geifman
 and El-Yaniv, arXiv:1705.08500), `LEAST_CONFIDENCE` at least. For a model trained with
-outlier exposure (augment/outliers.py) the threshold is raised instead until it abstains
-on a given share of the held-out images.
+outlier exposure (augment/outliers.py) it is raised until the model abstains on a given
+share of the held-out images, without such a least one.
 """
 
 import math
@@ -34,7 +34,8 @@ _TOO_FEW = "too few held-out images, or too many labeled wrongly"
 
 RISK = 0.05
 # Held-out images show the people of the training set. Where hardly one of them is wrong
-# any confidence keeps to the risk, but not for other people; chosen by some of these.
+# any confidence keeps to the risk, but not for other people; chosen on the development
+# half of the Ankara signers.
 LEAST_CONFIDENCE = 0.8
 # The abstention rate of a model with outlier exposure: a coverage of 95% of held-out
 # images is the usual point to compare detectors at (FPR95). Synthetic outliers would
@@ -110,7 +111,7 @@ def fit(
         least = float(np.sort(confidence)[int(abstain_fraction * len(labels))])
         threshold = max(threshold or 0.0, least)
     else:
-        threshold = at_least(threshold)
+        threshold = with_least_confidence(threshold)
     return Calibration(
         step=step,
         count=len(labels),
@@ -162,8 +163,8 @@ def choose_threshold(
     return None
 
 
-def at_least(threshold: float | None) -> float | None:
-    """What held-out images allow, and LEAST_CONFIDENCE at least; None as it is."""
+def with_least_confidence(threshold: float | None) -> float | None:
+    """The threshold, raised to LEAST_CONFIDENCE; None stays None."""
     return None if threshold is None else max(threshold, LEAST_CONFIDENCE)
 
 

@@ -72,10 +72,12 @@ def write_sheet(
             write_text(path, render("sheet", values))
             lacking = ()
     if lacking:
+        remedy = f"--sheet={path.with_suffix('.html')} shows them"
+        if not plots.available():
+            remedy = 'pip install "signjax[plots]" brings a larger font'
         console.warning(
-            f"{path}: letters that its font lacks are escapes there, as "
-            f"{_escape(lacking[0])} for {lacking[0]}; "
-            f"--sheet={path.with_suffix('.html')} shows them"
+            f"{path}: letters that cannot be drawn are escapes there, as "
+            f"{_escape(lacking[0])} for {lacking[0]}; {remedy}"
         )
 
 
@@ -86,8 +88,8 @@ def _looked(
     console: Console,
 ) -> np.ndarray:
     """The images, each with where the network looked for its label, as uint8 too."""
-    # Nothing is kept that was made meanwhile: it would lie between the large pieces of
-    # memory that each call of the network takes, which would be taken anew beside them.
+    # In one array made beforehand: small results kept between the network's calls
+    # would split the memory that these use again.
     looked, start = np.empty_like(images), 0
     with console.if_slow(lambda: f"where it looked: {start} of {len(images)} images"):
         for start in range(0, len(images), _AT_ONCE):
@@ -106,14 +108,14 @@ def _reduce(image: np.ndarray) -> np.ndarray:
 def _names(answers: Sequence[Mapping[str, Any]]) -> list[str]:
     """What to call each: its path without the folders that all are in, and its label.
 
-    So pictures of one name are told apart, and no folder above them is.
+    So equal names in different folders stay apart, and the folders above are not told.
     """
     parts = [PurePath(answer["path"]).parts for answer in answers]
     folders = zip(*(each[:-1] for each in parts), strict=False)
     common = len(list(takewhile(lambda names: len(set(names)) == 1, folders)))
     labels = [f" (labeled {x['true']})" if "true" in x else "" for x in answers]
     return [
-        printable(f"{PurePath(*each[common:])}{label}")
+        unicodedata.normalize("NFC", printable(f"{PurePath(*each[common:])}{label}"))
         for each, label in zip(parts, labels, strict=True)
     ]
 

@@ -153,7 +153,13 @@ class Console:
                     stream = sys.stderr if self._results_only else sys.stdout
                     # What it may raise, the thread that works meets too.
                     with contextlib.suppress(OSError):
-                        print(line(), file=stream or io.StringIO(), flush=True)
+                        # In one piece: another thread may write there too.
+                        print(
+                            f"{line()}\n",
+                            end="",
+                            file=stream or io.StringIO(),
+                            flush=True,
+                        )
                     silence = SILENCE
 
         thread = threading.Thread(target=run, daemon=True)

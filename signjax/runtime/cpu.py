@@ -12,10 +12,10 @@ _LARGEST = 2**31 - 1  # bytes; mallopt takes an int
 
 
 def return_freed_memory() -> None:
-    """Gives the system back what is free; a compiler leaves about a GB so.
+    """Gives free memory back to the system: a compiler leaves about a GB of it.
 
-    It is kept else, see `prepare_cpu`. What is free is cleared when it is used again,
-    so this is for the moment after a compilation, not for every step.
+    Otherwise it stays with the process, see `prepare_cpu`. The system clears what is
+    taken again, so this is for the moment after a compilation, not for every step.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

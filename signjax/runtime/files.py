@@ -35,7 +35,7 @@ def cache_directory() -> Path:
         ) from error
 
 
-# Ends the name of a folder that is being made or removed.
+# Ends the name of a file or folder that is being made or removed.
 UNFINISHED = ".tmp"
 
 
@@ -242,14 +242,14 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             path.write_bytes(content)  # /dev/stdout or a named pipe must stay one
             return
         path = path.resolve()  # a link stays a link
-        if not path.parent.exists():
+        if not path.parent.exists():  # else a file there would be called a folder
             path.parent.mkdir(parents=True, exist_ok=True)
         # Of this writer alone: several runs may write one file of the cache at once.
         unfinished = path.with_name(f".{os.getpid()}-{get_ident()}{UNFINISHED}")
         try:
             unfinished.write_bytes(content)
             publish(unfinished, path)
-        except OSError:
+        except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
 

@@ -104,7 +104,7 @@ def test_letters_of_a_name_are_drawn_or_stand_as_escapes_which_is_told(
         escaped = name.encode("unicode_escape").decode()
         np.testing.assert_array_equal(drawn(tmp_path, name), drawn(tmp_path, escaped))
     (line,) = capsys.readouterr().err.splitlines()
-    assert r"x.png: letters that its font lacks are escapes there, as \u65e5" in line
+    assert r"x.png: letters that cannot be drawn are escapes there, as \u65e5" in line
     assert line.endswith("--sheet=" + str(tmp_path / "x.html") + " shows them")
 
 

@@ -213,7 +213,7 @@ def test_without_webassembly_it_says_so(page: tuple[Browser, str]) -> None:
     ("file", "content", "told"),
     [
         ("model.json", None, "model.json could not be fetched: HTTP 404"),
-        ("model.json", "{not JSON", "model.json is no JSON: export"),
+        ("model.json", "{not JSON", "model.json is not JSON: export"),
         ("model.json", "[]", "it (name, classes, image_size, threshold, scores"),
         (
             "model.json",

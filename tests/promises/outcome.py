@@ -1,5 +1,6 @@
 """How a case may end, and the runs of the command line that the parts begin with."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -20,14 +21,17 @@ class Outcome(NamedTuple):
     n: int = 1
 
 
-# How lines begin that may be said before the end: warnings, and what takes long.
-MEANWHILE = ("WARNING: ", "reading: ", "answering ", "where it looked: ", "writing ")
+# What may be said before the end: warnings, and what takes long.
+MEANWHILE = re.compile(
+    r"WARNING: .*|((reading|where it looked): \d+ of \d+ images|writing .*"
+    r"|(answering|finding the hands in) \d+ images)(, \d+ s so far)?"
+)
 
 
 def refusal(done: subprocess.CompletedProcess[str], *mentioned: str) -> str:
     """REFUSED where a process has said why, in one line; else what is wrong."""
     *before, line = done.stderr.splitlines() or [""]
-    said = [text for text in before if not text.startswith(MEANWHILE)]
+    said = [text for text in before if not MEANWHILE.fullmatch(text)]
     if done.returncode not in (1, 2) or said or not line.startswith("error: "):
         return f"exit status {done.returncode}: {done.stderr[-500:]!r}"
     if len(line) > 400 or not all(word in line for word in mentioned):

@@ -142,11 +142,14 @@ def test_beside_results_stderr_tells_how_far_it_is(
     steps = itertools.count(step=SILENCE)
     console, done = Console(results_only=True, clock=steps.__next__), []
     with console.if_slow(lambda: f"reading {len(done)} of 2"):
-        while len(done) < 2:
+        for _ in range(20_000):
+            time.sleep(0.001)
             out, err = capsys.readouterr()
             assert out == ""
             if err:
                 done.append(err)
+            if len(done) == 2:
+                break
     assert done[0].startswith("reading 0 of 2, ") and "reading 1 of 2, " in done[1]
 
 

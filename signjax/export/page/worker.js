@@ -27,7 +27,7 @@ const KEYS = {
     licence: (value) => text(value?.reason),
   },
   "page.json": {
-    runtimes: Array.isArray,
+    runtimes: (value) => Array.isArray(value) && value.length > 0,
     palm: (value) => value === null || text(value),
   },
 };
@@ -65,7 +65,7 @@ async function read(name) {
   try {
     values = JSON.parse(content);
   } catch {
-    throw new Error(`${name} is no JSON: export the model again`);
+    throw new Error(`${name} is not JSON: export the model again`);
   }
   const wrong = Object.entries(KEYS[name]).filter(([key, right]) => !right(values?.[key]));
   if (!wrong.length) return values;
