@@ -44,7 +44,11 @@ RUNS = [
     ("h200:4", *FOUR),
     ("h200", "resnet.py", "program=bare"),
     *[(chip, *RESNET) for chip in ("h100", "a100")],
-    *[(chip, name, "program=step") for chip in ("v5e", "h200") for name in OTHERS],
+    *[
+        (chip, name, "program=step")
+        for chip in ("v5e", "h200", "v6e", "v5p", "v4")
+        for name in OTHERS
+    ],
 ]
 
 

@@ -56,7 +56,7 @@ def conv2d(
       float [B, OH, OW, K] of x's dtype, OH = (H + sum(padding[0]) - kh) // stride + 1.
     """
     if conv_impl == "xla":
-        if kernel.shape[:2] == (3, 3) and strides != (1, 1):
+        if strides != (1, 1):
             # libtpu 0.0.42 overflows its stack for a TPU v6e where the gradient of x is
             # fused with what comes after it.
             x = lax.optimization_barrier(x)
