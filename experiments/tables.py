@@ -97,10 +97,8 @@ def accuracy() -> str:
 def calibration() -> str:
     """How far the ResNets' confidence holds, over all seeds' predictions together."""
     rows, lines = calibrations.read(), []
-    # What the held-out images allowed, in rows that are older than the least threshold.
-    rows = [
-        row | {"threshold": with_least_confidence(row["threshold"])} for row in rows
-    ]
+    for run in rows:  # some are older than the least confidence
+        run["threshold"] = with_least_confidence(run["threshold"])
     for config in dict.fromkeys(row["config"] for row in rows):
         runs = [row for row in rows if row["config"] == config]
         for words, name, left_out in (
