@@ -9,7 +9,7 @@ from signjax.augment import count_outliers
 from signjax.augment.outliers import render_outliers
 from signjax.config import check, default_config
 from signjax.errors import InputError
-from signjax.evaluation.calibration import RISK, fit
+from signjax.evaluation.calibration import RISK, choose_threshold, fit
 from signjax.experiment import make_experiment
 from signjax.step import OUT_OF_DISTRIBUTION, cross_entropy
 
@@ -75,9 +75,11 @@ def test_a_limit_that_the_risk_asks_for_is_not_lowered() -> None:
     rng = np.random.default_rng(3)
     labels = np.arange(400) % 4
     logits = 2 * np.eye(4)[labels] + rng.normal(0, 1, (400, 4))
-    plain = fit(logits, labels, step=1, risk=0.1)
-    assert plain.threshold is not None and 0.2 < plain.coverage < 0.9
-    assert fit(logits, labels, step=1, risk=0.1, abstain_fraction=0.05) == plain
+    fitted = fit(logits, labels, step=1, risk=0.1, abstain_fraction=0.05)
+    probabilities = fitted.probabilities(logits)
+    correct = probabilities.argmax(-1) == labels
+    asked_for = choose_threshold(probabilities.max(-1), correct, 0.1)
+    assert fitted.threshold == asked_for and 0.2 < fitted.coverage < 0.9
 
 
 def test_they_take_their_fraction_of_a_batch_and_at_least_one() -> None:
