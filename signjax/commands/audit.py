@@ -69,7 +69,7 @@ def _dispute(
         left_out.update(unknown)
         data = data.resized(experiment.image_size, experiment.crop_resize)
         evaluation = Evaluation(directory, trained, data, split, calibration)
-        with console.if_slow(f"asking the model about {len(data)} images"):
+        with console.if_slow(f"images to ask the model about: {len(data)}"):
             found += [(x, data.images[x["index"]]) for x in evaluation.disputed()]
         known += count_trained_on(directory, data.images) or 0
     found.sort(key=lambda pair: -pair[0]["confidence"])

@@ -67,7 +67,7 @@ def run(options: Options) -> None:
         calibration = read_calibration(directory, trained.step, console.warning)
         if why := why_no_abstention(calibration):
             console.warning(why)
-        with console.if_slow(f"answering {len(paths)} images"):
+        with console.if_slow(f"images to answer: {len(paths)}"):
             logits = logits_of(np.stack(images))
         found = answers(paths, logits, trained.run.classes, calibration)
         for answer, cut in zip(found, cuts, strict=True):
@@ -122,7 +122,7 @@ def load_arguments(
     total = len(found) + bad
     with (
         ThreadPoolExecutor() as pool,
-        console.if_slow(lambda: f"reading: {len(loaded) + bad} of {total} images"),
+        console.if_slow(lambda: f"images read: {len(loaded) + bad} of {total}"),
     ):
         for path, result in zip(found, pool.map(attempt, found), strict=True):
             if isinstance(result, InputError):

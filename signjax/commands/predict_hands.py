@@ -45,7 +45,7 @@ def predict_hands(options: Options, trained: TrainedModel, console: Console) -> 
         if why := why_no_abstention(calibration):
             console.warning(why)
         assert experiment.view.hands
-        with console.if_slow(f"finding the hands in {len(images)} images"):
+        with console.if_slow(f"images to find hands in: {len(images)}"):
             found = experiment.view.hands.hands(np.stack(images))
         # An image without a hand has one answer too.
         owners = [i for i, hands in enumerate(found) for _ in hands or [None]]

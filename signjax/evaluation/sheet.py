@@ -91,7 +91,7 @@ def _looked(
     # In one array made beforehand: small results kept between the network's calls
     # would split the memory that these use again.
     looked, start = np.empty_like(images), 0
-    with console.if_slow(lambda: f"where it looked: {start} of {len(images)} images"):
+    with console.if_slow(lambda: f"where it looked: {start} of {len(images)}"):
         for start in range(0, len(images), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             heats = occlusion_maps(logits_of, images[part], labels[part])

@@ -66,8 +66,8 @@ def test_what_takes_long_is_told_beside_the_answers(
     run(Options("predict", json=True, sheet=sheet, arguments=(str(HAND),)))
     out, err = capsys.readouterr()
     assert [json.loads(line)["label"] for line in out.splitlines()] == ["3"]
-    for told in ("reading: 0 of 1", "answering 1", "where it looked: 0 of 1"):
-        assert f"{told} images\n" in err
+    for told in ("images read: 0 of 1", "images to answer: 1", "looked: 0 of 1"):
+        assert f"{told}\n" in err
 
 
 def test_it_reads_ankara_hands(

@@ -23,8 +23,8 @@ class Outcome(NamedTuple):
 
 # What may be said before the end: warnings, and what takes long.
 MEANWHILE = re.compile(
-    r"WARNING: .*|((reading|where it looked): \d+ of \d+ images|writing .*"
-    r"|(answering|finding the hands in) \d+ images)(, \d+ s so far)?"
+    r"WARNING: .*|((images read|where it looked): \d+ of \d+|writing .*"
+    r"|images to (answer|find hands in|ask the model about): \d+)(, \d+ s so far)?"
 )
 
 
