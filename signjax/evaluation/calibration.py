@@ -34,7 +34,7 @@ _TOO_FEW = "too few held-out images, or too many labeled wrongly"
 
 RISK = 0.05
 # Held-out images show the people of the training set. Where hardly one of them is wrong
-# any confidence keeps to the risk, but not for other people; chosen on the development
+# any confidence keeps to the risk, but not for unseen people; chosen on the development
 # half of the Ankara signers.
 LEAST_CONFIDENCE = 0.8
 # The abstention rate of a model with outlier exposure: a coverage of 95% of held-out
