@@ -242,7 +242,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             path.write_bytes(content)  # /dev/stdout or a named pipe must stay one
             return
         path = path.resolve()  # a link stays a link
-        if not path.parent.exists():  # else a file there would be called a folder
+        if not path.parent.exists():  # of a file there, writing tells what is wrong
             path.parent.mkdir(parents=True, exist_ok=True)
         # Of this writer alone: several runs may write one file of the cache at once.
         unfinished = path.with_name(f".{os.getpid()}-{get_ident()}{UNFINISHED}")

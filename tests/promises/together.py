@@ -77,7 +77,7 @@ def measure_pipes(done: int) -> Iterator[Outcome]:
             for _ in range(lines):
                 process.stdout.readline()
             process.stdout.close()
-            said = [x for x in process.stderr if not x.startswith(MEANWHILE)]
+            said = [x for x in process.stderr if not MEANWHILE.fullmatch(x.strip())]
             process.stderr.close()
             # Where a line could be read, all may have been written before.
             quiet = process.wait() in (1, 1 - lines) and not said
