@@ -32,7 +32,8 @@ def get_config(variant: str = "") -> Config:
     # What resnet_pretrained.py has gained since was not compared where more signers are
     # trained on; the figures are those of this.
     config.augment.perspective = 0.0
-    config.data.update(image_size=96, synthetic_epoch_fraction=1.0)
+    config.data.image_size = 96
+    config.tta.rotation = 0.0
     # So that it can tell that an image shows no hand; 3 images in 32.
     config.train.update(epochs=10, outlier_fraction=0.09)
     # In a development run of resnet_pretrained.py a rate of 0.02 lost what the weights
