@@ -23,7 +23,9 @@ from signjax.evaluation.calibration import (
 from signjax.evaluation.metrics import predict_logits, softmax
 from signjax.evaluation.sheet import check_sheet, write_sheet
 from signjax.runtime.console import Console
+from signjax.workdir import TrainedModel
 
+NO_HAND = "no hand found"  # the reason of an answer where a model finds hands itself
 _Loaded = TypeVar("_Loaded")
 
 
@@ -42,7 +44,7 @@ def run(options: Options) -> None:
         # Here, as it takes what stands in this file.
         from signjax.commands.predict_hands import predict_hands
 
-        return predict_hands(options, trained, console)
+        return predict_hands(options, trained, directory, console)
     experiment, size = trained.experiment, trained.experiment.mesh.size
     palm, device = palm_detector(options), experiment.mesh.devices.flat[0]
     photographs, loaded, bad = load_arguments(
@@ -53,7 +55,7 @@ def run(options: Options) -> None:
     if photographs:
         # A photograph has an answer for each hand that was cut out of it.
         cuts = [cut for each in loaded for cut in each]
-        images = [cut.image for cut in cuts]
+        images = np.stack([cut.image for cut in cuts])
         paths = [
             path for path, each in zip(photographs, loaded, strict=True) for _ in each
         ]
@@ -64,30 +66,52 @@ def run(options: Options) -> None:
             # Just enough for them, a multiple of the devices.
             batch_size=min(experiment.eval_batch_size, -(-len(paths) // size) * size),
         )
-        calibration = read_calibration(directory, trained.step, console.warning)
-        if why := why_no_abstention(calibration):
-            console.warning(why)
         with console.if_slow(f"images to answer: {len(paths)}"):
-            logits = logits_of(np.stack(images))
-        found = answers(paths, logits, trained.run.classes, calibration)
-        for answer, cut in zip(found, cuts, strict=True):
-            if palm:
-                answer["box"] = cut.box
-            console.info(json.dumps(answer) if options.json else line_of(answer))
-        if options.sheet:
-            write_sheet(
-                Path(options.sheet),
-                found,
-                np.stack(images),
-                logits_of,
-                console,
-                classes=trained.run.classes,
-                model=directory.name,
-                note=why or "",
-            )
-            if not options.json:
-                console.info(f"sheet: {options.sheet}")
+            logits = logits_of(images)
+        answer(
+            paths,
+            logits,
+            [{"box": cut.box} if palm else {} for cut in cuts],
+            *(options, trained, directory, console),
+            images=images,
+            logits_of=logits_of,
+        )
     refuse_bad(bad, len(photographs))
+
+
+def answer(
+    paths: Sequence[str],
+    logits: np.ndarray,
+    places: Sequence[dict[str, Any]],
+    options: Options,
+    trained: TrainedModel,
+    directory: Path,
+    console: Console,
+    **shown: Any,
+) -> None:
+    """Prints a line for each path, as `answers` and its place have it; the sheet too.
+
+    shown: what `write_sheet` takes of the images.
+    """
+    calibration = read_calibration(directory, trained.step, console.warning)
+    if why := why_no_abstention(calibration):
+        console.warning(why)
+    found = answers(paths, logits, trained.run.classes, calibration)
+    for each, place in zip(found, places, strict=True):
+        each |= place
+        console.info(json.dumps(each) if options.json else line_of(each))
+    if options.sheet:
+        write_sheet(
+            Path(options.sheet),
+            found,
+            console=console,
+            classes=trained.run.classes,
+            model=directory.name,
+            note=why or "",
+            **shown,
+        )
+        if not options.json:
+            console.info(f"sheet: {options.sheet}")
 
 
 def refuse_bad(bad: int, read: int) -> None:
@@ -169,6 +193,8 @@ def answers(
 def line_of(answer: dict[str, Any]) -> str:
     """An answer in a line for a person, with the place of its `box` if it has one."""
     path, label, confidence = (answer[k] for k in ("path", "label", "confidence"))
+    if answer["reason"] == NO_HAND:
+        return f"{path}  unsure  {NO_HAND}"
     line = f"{path}  {label or 'unsure'}  {confidence:.3f}"
     if label is None:
         line += f"  likeliest {answer['likeliest']}, {answer['reason']}"

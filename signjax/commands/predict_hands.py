@@ -1,6 +1,5 @@
 """--mode=predict of a model of hands: a line a hand, and where it is."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,23 +8,22 @@ from typing import Any
 import numpy as np
 
 from signjax.commands.cli import Options
-from signjax.commands.predict import answers, line_of, load_arguments, refuse_bad
-from signjax.data.image import load_image, upright_size
+from signjax.commands.predict import NO_HAND, answer, load_arguments, refuse_bad
+from signjax.data.image import CropResize, load_image, seen_square, upright_size
 from signjax.errors import InputError
-from signjax.evaluation.calibration import read_calibration, why_no_abstention
 from signjax.evaluation.metrics import predict_logits
-from signjax.evaluation.sheet import write_sheet
 from signjax.hands.find import Hand
 from signjax.hands.inputs import draw
 from signjax.hands.pose import RECORD, to_record
-from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
 from signjax.workdir import TrainedModel
 
 SIDE = 512  # pixels of a photograph's longer side; far hands need more than training's
 
 
-def predict_hands(options: Options, trained: TrainedModel, console: Console) -> None:
+def predict_hands(
+    options: Options, trained: TrainedModel, directory: Path, console: Console
+) -> None:
     """Labels each hand of the images that the arguments name, as `predict.run`."""
     if options.weights:
         raise InputError(
@@ -39,11 +37,6 @@ def predict_hands(options: Options, trained: TrainedModel, console: Console) -> 
         console,
     )
     if paths:
-        calibration = read_calibration(
-            as_path(options.workdir), trained.step, console.warning
-        )
-        if why := why_no_abstention(calibration):
-            console.warning(why)
         assert experiment.view.hands
         with console.if_slow(f"images to find hands in: {len(images)}"):
             found = experiment.view.hands.hands(np.stack(images))
@@ -51,60 +44,49 @@ def predict_hands(options: Options, trained: TrainedModel, console: Console) -> 
         owners = [i for i, hands in enumerate(found) for _ in hands or [None]]
         every: list[Hand | None] = [hand for hands in found for hand in hands or [None]]
         records = [to_record(x) if x else np.zeros(RECORD, np.float32) for x in every]
-        logits = predict_logits(
+        owned = [paths[i] for i in owners]
+        logits_of = partial(
+            predict_logits,
             experiment.eval_step,
             trained.state.variables,
-            np.stack(records),
-            experiment.eval_batch_size,
+            batch_size=experiment.eval_batch_size,
         )
-        given = answers(
-            [paths[i] for i in owners], logits, trained.run.classes, calibration
+        answer(
+            owned,
+            logits_of(np.stack(records)),
+            [
+                place(hand, upright_size(path), experiment.crop_resize)
+                for path, hand in zip(owned, every, strict=True)
+            ],
+            *(options, trained, directory, console),
+            images=[images[i] for i in owners],
+            logits_of=logits_of,
+            looked=_drawn(images, owners, every) if options.sheet else (),
         )
-        for answer, hand in zip(given, every, strict=True):
-            answer |= place(hand, upright_size(answer["path"]))
-            if hand is None:
-                answer |= {"label": None, "reason": "no hand found"}
-            console.info(json.dumps(answer) if options.json else _line(answer))
-        if options.sheet:
-            write_sheet(
-                Path(options.sheet),
-                given,
-                np.stack([images[i] for i in owners]),
-                lambda images: np.zeros(0),
-                console,
-                classes=trained.run.classes,
-                model=Path(options.workdir).name,
-                note=why or "",
-                looked=_drawn(images, owners, every),
-            )
-            if not options.json:
-                console.info(f"sheet: {options.sheet}")
     refuse_bad(bad, len(paths))
 
 
-def place(hand: Hand | None, size: tuple[int, int]) -> dict[str, Any]:
+def place(
+    hand: Hand | None, size: tuple[int, int], crop_resize: CropResize
+) -> dict[str, Any]:
     """What --json says of where a hand is, in the pixels of a photograph of that size.
 
     box: left, top, right, bottom; landmarks: 21 pairs of x and y; presence: in [0, 1].
-    All null where there is no hand.
+    All null where there is no hand, and so is the label.
     """
     if hand is None:
-        return {"box": None, "landmarks": None, "presence": None}
-    scale = SIDE / max(size)
-    bars = [(SIDE - round(scale * side)) // 2 for side in size]
-    points = (hand.landmarks[:, :2] - bars) / scale
+        return {
+            **{"box": None, "landmarks": None, "presence": None},
+            **{"label": None, "reason": NO_HAND},
+        }
+    left, top, side = seen_square(*size, SIDE, crop_resize)
+    points = hand.landmarks[:, :2] * (side / SIDE) + (left, top)
     box = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
     return {
         "box": [round(x, 1) for x in box],
         "landmarks": np.round(points, 1).tolist(),
         "presence": round(hand.presence, 4),
     }
-
-
-def _line(answer: dict[str, Any]) -> str:
-    if answer["box"] is None:
-        return f"{answer['path']}  unsure  no hand found"
-    return line_of(answer)
 
 
 def _drawn(

@@ -204,6 +204,26 @@ def square_resize(
     return np.array(square.resize((size, size), kernel, box=(low, low, high, high)))
 
 
+def seen_square(
+    width: int, height: int, size: int, crop_resize: CropResize
+) -> tuple[float, float, float]:
+    """What `square_resize` shows of such an image: left, top and side, in its pixels.
+
+    Of a letterbox the square is larger than the image.
+    """
+    if crop_resize.letterbox:
+        side = max(width, height)
+        left, top = (
+            -((size - max(1, round(size / side * x))) // 2) * side / size
+            for x in (width, height)
+        )
+        return left, top, side
+    side = min(width, height)
+    edge = (1 - crop_resize.crop) / 2 * side
+    left, top = ((x - side) // 2 + edge for x in (width, height))
+    return left, top, crop_resize.crop * side
+
+
 def _letterbox(image: Image.Image, size: int, kernel: Image.Resampling) -> np.ndarray:
     """The whole image in the middle of a black square: uint8 [size, size, 3]."""
     scale = size / max(image.size)

@@ -13,6 +13,8 @@ from signjax.data.image import (
     load_images,
     load_whole,
     resize_images,
+    seen_square,
+    square_resize,
 )
 from tests.helpers.images import (
     BLUE,
@@ -320,3 +322,21 @@ def test_a_letterbox_holds_the_whole_image_on_black(width: int, height: int) -> 
     expected = np.zeros((64, 64, 3), np.uint8)
     expected[top : top + rows, left : left + columns] = (200, 100, 50)
     np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("width, height", [(640, 480), (333, 500), (400, 400)])
+@pytest.mark.parametrize(
+    "crop_resize",
+    [CropResize(letterbox=True), CropResize(), CropResize(crop=0.8)],
+    ids=["letterbox", "square", "crop"],
+)
+def test_a_place_in_the_square_is_found_again_in_the_image(width, height, crop_resize):
+    size, pixels = 128, np.zeros((height, width, 3), np.uint8)
+    x, y = width // 2 - 80, height // 2 + 100
+    pixels[y - 8 : y + 8, x - 8 : x + 8] = 255
+    square = square_resize(Image.fromarray(pixels), size, crop_resize)
+    light = square.sum(axis=2) / square.sum()
+    places = np.arange(size) + 0.5
+    left, top, side = seen_square(width, height, size, crop_resize)
+    assert light.sum(axis=0) @ places * side / size + left == pytest.approx(x, abs=0.4)
+    assert light.sum(axis=1) @ places * side / size + top == pytest.approx(y, abs=0.4)
