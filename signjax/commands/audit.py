@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,8 @@ def run(options: Options) -> None:
         check_sheet(options.sheet)
     console = Console()
     with console.if_slow("looking over the data"):
-        splits, left_out = open_parts(options.data)
+        # What folders in a class folder name, people for one, changes no label.
+        splits, left_out = open_parts(options.data, nested=True)
         report = audit(options.data, splits, left_out)
     for line in describe_audit(report):
         console.info(line)
@@ -63,11 +66,17 @@ def _dispute(
     directory, trained = as_path(options.workdir), open_model(options, console)
     calibration = read_calibration(directory, trained.step, console.warning)
     experiment, classes = trained.experiment, trained.run.classes
+    pixels = experiment.image_size, experiment.crop_resize
     found, known, left_out = [], 0, Counter()
+    knows = [split for split, part in splits.items() if _shown(part) & set(classes)]
     for split, part in splits.items():
+        if knows and split not in knows:
+            left_out.update(part.classes[label] for label in part.labels)
+            continue
         data, unknown = match_classes(part, classes)
         left_out.update(unknown)
-        data = data.resized(experiment.image_size, experiment.crop_resize)
+        if not len(data := _readable(data.resized(*pixels, stream=True))):
+            continue
         evaluation = Evaluation(directory, trained, data, split, calibration)
         with console.if_slow(f"images to ask the model about: {len(data)}"):
             found += [(x, data.images[x["index"]]) for x in evaluation.disputed()]
@@ -119,3 +128,24 @@ def _dispute(
         )
         console.info(f"sheet: {options.sheet}")
     return disputed
+
+
+def _shown(data: Dataset) -> set[str]:
+    """The classes that have images."""
+    return {data.classes[label] for label in data.labels}
+
+
+def _readable(data: Dataset) -> Dataset:
+    """In memory, without the images that cannot be read, which the audit names."""
+
+    def read(index: int) -> np.ndarray | None:
+        try:
+            return data.images[index]
+        except InputError:
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        images = list(pool.map(read, range(len(data))))
+    kept = [i for i, image in enumerate(images) if image is not None]
+    pixels = np.array([images[i] for i in kept], np.uint8)
+    return replace(data.take(np.array(kept, np.int64)), images=pixels)

@@ -85,11 +85,13 @@ def _load(
     """The images to score, the words for where they came from, and what audits them."""
     if options.data:
         made, group = trained.experiment, trained.run.config.data.group
-        path, crop_resize = Path(options.data), made.crop_resize
-        data, left_out = load_labelled(path, made.image_size, crop_resize, group=group)
+        data, left_out = load_labelled(
+            options.data, made.image_size, made.crop_resize, group=group
+        )
         if left_out:
             console.info(f"left out  {describe_left_out(left_out)}")
-        return data, options.data, partial(audit_path, options.data, console)
+        audit = partial(audit_path, options.data, console, nested=bool(group))
+        return data, options.data, audit
     splits = load_own_splits(as_path(options.workdir), trained.run, console.warning)
     audit = partial(audit_splits, trained, splits)
     return splits.test, f"{splits.source} test", audit

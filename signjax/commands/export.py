@@ -100,7 +100,10 @@ def _images(
     experiment, run = trained.experiment, trained.run
     if options.data:
         labelled, _ = load_labelled(
-            options.data, experiment.image_size, experiment.crop_resize
+            options.data,
+            experiment.image_size,
+            experiment.crop_resize,
+            group=run.config.data.group,
         )
         return match_classes(labelled, run.classes)[0], Path(options.data).name
     try:

@@ -230,10 +230,10 @@ def audit_splits(trained: TrainedModel, splits: Splits) -> Findings:
     return _audited(splits.origin, lambda: Parts(parts, splits.left_out))
 
 
-def audit_path(path: str, console: Console) -> Findings:
-    """An audit of the data at `path`."""
+def audit_path(path: str, console: Console, *, nested: bool) -> Findings:
+    """An audit of the data at `path`; nested: as for `open_parts`."""
     with console.if_slow("looking over the data for the report; the scores are above"):
-        return _audited(path, lambda: open_parts(path))
+        return _audited(path, lambda: open_parts(path, nested=nested))
 
 
 def _audited(origin: str, open_data: Callable[[], Parts]) -> Findings:

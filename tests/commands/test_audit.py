@@ -81,6 +81,28 @@ def test_images_of_classes_not_known_are_counted_and_no_sheet_is_told(
     assert "sheet: not written, as no label is disputed" in told
 
 
+def test_what_cannot_be_asked_about_keeps_nothing_from_being_told(
+    tmp_path: Path, shared_cache: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = tmp_path / "photos", tmp_path / "audit.json"
+    hand = ROOT / "docs" / "hand.jpg"
+    # A file that is no image, a class in folders of people, a split of other classes.
+    for name in ("train/3", "train/0/anna", "validation/3"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(hand, folder / "train" / "3")
+    shutil.copy(hand, folder / "train" / "0" / "anna")
+    (folder / "train" / "3" / "broken.jpg").write_bytes(b"")
+    (folder / "validation" / "3" / "broken.jpg").write_bytes(b"")
+    paint(folder / "test" / "cat" / "cat.png", 90, 90, 90)
+    flags = {"data": str(folder), "workdir": str(RECOGNISER), "output": str(output)}
+    run(Options("audit", **flags))
+    report, told = json.loads(output.read_text()), capsys.readouterr().out
+    (disputed,) = report["disputed"]
+    assert (disputed["path"], disputed["true"]) == ("train/0/anna/hand.jpg", "0")
+    assert len(report["unreadable"]) == 2
+    assert "1 images of classes that the model does not know: cat\n" in told
+
+
 def test_a_sheet_of_no_such_kind_is_refused_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
