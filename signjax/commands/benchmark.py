@@ -10,13 +10,11 @@ from signjax.benchmark import sweep, table
 from signjax.benchmark.comparison import Row, compare, has_partner, read_rows
 from signjax.benchmark.measure import identity, measure
 from signjax.benchmark.topology import estimate, open_topology
-from signjax.commands.cli import Options
+from signjax.commands.cli import FLAGS, Options
 from signjax.errors import InputError, RunError
 from signjax.runtime.console import Console
 from signjax.runtime.devices import enable_compilation_cache, require_devices
 from signjax.runtime.files import write_json
-
-DEFAULT_REPEATS = 30
 
 
 def run(options: Options) -> None:
@@ -58,14 +56,15 @@ def run(options: Options) -> None:
 
 def _check(options: Options) -> None:
     """Raises InputError where a flag cannot be meant, before anything is timed."""
-    if options.repeats < 0:
+    if options.repeats < 1:
         raise InputError(f"--repeats={options.repeats}: expected at least 1")
     if options.trace and Path(options.trace).is_file():
         raise InputError(f"--trace={options.trace}: is a file; expected a folder")
     if options.output and Path(options.output).is_dir():
         raise InputError(f"--output={options.output}: is a folder; expected a file")
     for name in ("repeats", "trace", "require_device"):
-        if options.topology and getattr(options, name):
+        given = getattr(options, name) != FLAGS[name].default
+        if options.topology and given:
             raise InputError(f"--{name}: --topology runs nothing: leave one out")
 
 
@@ -75,8 +74,7 @@ def _open_devices(options: Options) -> tuple[list[jax.Device], Callable[..., Row
         return open_topology(options.topology), partial(estimate, name=options.topology)
     enable_compilation_cache()
     devices = require_devices(options.require_device)
-    repeats = options.repeats or DEFAULT_REPEATS
-    return devices, partial(measure, repeats=repeats, trace=options.trace)
+    return devices, partial(measure, repeats=options.repeats, trace=options.trace)
 
 
 def _compare(rows: list[Row], old: list[Row], path: str, console: Console) -> None:

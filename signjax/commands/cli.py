@@ -50,7 +50,7 @@ def _flag(
 # fmt: off
 @dataclass(frozen=True)
 class Options:
-    """The flags as values. config is None, and the others are empty, if not given."""
+    """The flags as values; of one that was not given its default."""
 
     mode: str = _flag("train", "what to do", _ANY, choices=tuple(MODES))
     config: Config = _flag(None, "config file, with a variant after a colon",
@@ -76,7 +76,7 @@ class Options:
         "predict audit")
     sweep: str = _flag("", 'what to vary, as "batch_size=32,128 program=step"',
         "benchmark")
-    repeats: int = _flag(0, "samples a row, 30 by default", "benchmark")
+    repeats: int = _flag(30, "samples a row", "benchmark")
     topology: str = _flag("", "compile for chips that are not here, as v5e:2x4",
         "benchmark")
     compare: str = _flag("", "older JSON to compare with", "benchmark")

@@ -189,7 +189,7 @@ def _origin(record: dict[str, Any]) -> str:
     if synthetic:
         came += f", and on {synthetic:,} synthetic hands"
     if begun := record["pretrained"]:
-        came += f", from the pretrained weights `{begun}`, whose licence holds too"
+        came += f", from the pretrained weights `{begun}`"
     return (
         f"## Data and licence\n\n{came} (sha256 `{data['sha256'][:16]}...`, whole in "
         f"`model.json`). Licence: {licence['reason']}."

@@ -47,6 +47,9 @@ def model_record(
     data["train_size"] = trained.run.train_size
     data["synthetic_count"] = synthetic_count(trained)
     licence, reason = LICENCES.get(data["source"], LICENCES["folder"])
+    begun = pretrained_on(trained)
+    if begun:
+        licence, reason = "unknown", f"{reason}; that of the pretrained weights too"
     prepared = answering.preprocessing._asdict()
     leaves = jax.tree.leaves(answering.variables["params"])
     return {
@@ -63,7 +66,7 @@ def model_record(
         "calibration": calibration and calibration.to_json(),
         "scores": scores and {k: scores[k] for k in scores.keys() - _LOCAL},
         "data": data,
-        "pretrained": pretrained_on(trained),
+        "pretrained": begun,
         "licence": {"id": licence, "reason": reason},
         "checked": checked,
         "versions": versions(),

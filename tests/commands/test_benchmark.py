@@ -86,7 +86,7 @@ def test_slower_than_before_is_status_one(
         ({"trace": "README.md"}, "README.md: is a file; expected a folder"),
         ({"topology": "v7"}, "--topology=v7: expected one of v4, v5e"),
         ({"topology": "v5e", "trace": "t"}, "--trace: --topology runs nothing"),
-        ({"repeats": -1}, "--repeats=-1: expected at least 1"),
+        ({"repeats": 0}, "--repeats=0: expected at least 1"),
         ({"compare": "none.json"}, "none.json: cannot be read"),
         ({"require_device": "tpu"}, "--require_device=tpu"),
     ],

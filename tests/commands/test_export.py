@@ -18,6 +18,10 @@ from signjax.commands import common, export
 from signjax.commands.cli import Options, run
 from signjax.errors import InputError, RunError
 from signjax.export.card import model_card
+from signjax.export.record import model_record
+from signjax.export.trained import answering, in_float32
+from signjax.runtime.console import Console
+from tests.conftest import ROOT
 from tests.helpers.command_line import CNN, main
 from tests.helpers.images import smooth
 
@@ -244,3 +248,31 @@ def test_without_its_images_synthetic_hands_check_it(
     assert record["checked"]["images"] == "synthetic hands"
     assert record["scores"] is None
     assert "no test images of its own" in (folder / "README.md").read_text()
+
+
+def test_photographs_in_folders_of_people_check_it(
+    tmp_path: Path, shared_cache: None
+) -> None:
+    (tmp_path / "3" / "anna").mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "hand.jpg", tmp_path / "3" / "anna")
+    evaluation = export.evaluation_to_export(
+        Options("export", data=str(tmp_path)), Console()
+    )
+    assert evaluation.scores["accuracy"] == 1
+
+
+def test_the_licence_of_pretrained_weights_is_not_that_of_the_images(
+    trained: Path,
+) -> None:
+    model = common.open_model(Options("export", workdir=str(trained)), Console())
+    model.run.config.model.weights = "keras-imagenet"
+    record = model_record(
+        model,
+        answering(in_float32(model), None),
+        None,
+        None,
+        precision="float32",
+        checked={},
+    )
+    assert record["licence"]["id"] == "unknown"
+    assert "that of the pretrained weights too" in record["licence"]["reason"]
