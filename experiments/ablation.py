@@ -31,7 +31,7 @@ NO_POSE_JITTER = "--config.data.synthetic_pose_jitter=0.0"
 TO_THE_END = "--config.data.synthetic_epoch_fraction=1.0"
 NO_ROTATION = "--config.tta.rotation=0.0"
 BEFORE = (TO_THE_END, NO_ROTATION)
-# resnet_pretrained.py as it was measured: before it kept its synthetic hands to the last
+# resnet_pretrained.py as it was measured: before it kept synthetic hands to the last
 # epoch and rotated views.
 PART_PRETRAINED = (
     "--config.train.epochs=8",
