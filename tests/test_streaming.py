@@ -17,7 +17,6 @@ from signjax.data.batches import Batches
 from signjax.errors import RunError
 from signjax.runtime.console import Console
 from signjax.train import train
-from tests.helpers.command_line import main
 from tests.helpers.records import metrics
 from tests.helpers.refusals import refused
 from tests.helpers.runs import differences
@@ -104,20 +103,3 @@ def test_an_image_lost_in_training_is_named_and_what_was_saved_is_kept(
     lost.write_bytes(content)
     whole = train_in(tmp_path / "whole", **options)
     assert differences(whole, train_in(run, **options)) == []
-
-
-def test_the_command_line_streams_and_ends(image_folder, tmp_path):
-    """A process of its own: no warning, and no thread that outlives its error."""
-    done = main(
-        "--config=configs/cnn.py",
-        "--config.data.source=folder",
-        "--config.data.stream=True",
-        f"--config.data.dir={image_folder}",
-        f"--config.data.image_size={SIZE}",
-        "--config.train.batch_size=8",
-        "--config.train.epochs=2",
-        f"--workdir={tmp_path / 'run'}",
-        JAX_PLATFORMS="cpu",
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "test  accuracy" in done.stdout

