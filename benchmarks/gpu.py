@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks import speed
 from benchmarks.baselines.measure import CLASSES, IMAGE_SIZE, cores
 from signjax.benchmark.flops import train_flops
-from signjax.benchmark.peaks import known_peaks
+from signjax.benchmark.peaks import PEAKS
 from signjax.models.resnet import ResNet
 from signjax.runtime.machine import provenance
 
@@ -117,7 +117,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         batch, times, ratio = row["batch_size"], row["times"], row["ratio"]
         device = row["pairs"][0]["signjax"]["settings"]["device"]
         rates = {name: 1000 * batch / ms for name, ms in times.items()}
-        peak = (peaks := known_peaks(device)) and peaks.bfloat16
+        peak = (peaks := PEAKS.get(device)) and peaks.bfloat16
         mfu = {
             name: f"{flops * rate / peak:.1%}" if peak else "-"
             for name, rate in rates.items()

@@ -41,8 +41,8 @@ def train(
     config, weights = settle_weights(config, directory, chosen, devices, console)
     with sync_errors(), console.if_slow("reading the data"):
         splits = load_splits(config, console.warning)
-        train_part, validation = hold_out_validation(config, splits)
-        train_set = add_synthetic(config, train_part)
+        parts = hold_out_validation(config, splits)
+        train_set = add_synthetic(config, parts.train)
         check_batch_size(config, len(train_set), len(devices))
         run = workdir.describe(config, splits, len(train_set))
     require_same("config and data", (config.to_dict(), run.data["sha256"]))
@@ -56,7 +56,7 @@ def train(
     ):
         restored = checkpoints.restore(experiment.abstract_state())
         first_step = int(restored.step) if restored is not None else 0
-        data = splits.describe(train_set, validation)
+        data = splits.describe(train_set, parts.validation)
         console.header(_header(experiment, directory, data, first_step))
         recorder.resume_after(first_step, first_step // experiment.steps_per_epoch)
         if restored is not None and first_step == experiment.total_steps:
@@ -70,16 +70,16 @@ def train(
                 state, train_step = experiment.begin(restored, batches.shapes())
                 batches.place()
             # Without validation images the best checkpoint is the test's choice.
-            held_out = "validation" if validation else "test"
+            held_out = "validation" if parts.validation else "test"
             state = train_loop(
                 start(state),
                 experiment,
                 batches,
                 train_step=train_step,
                 # BatchNorm is recalibrated without the synthetic hands.
-                finish=partial(experiment.finish, images=train_part.images),
+                finish=partial(experiment.finish, images=parts.train.images),
                 evaluate=partial(
-                    score_split, experiment, held_out, validation or splits.test
+                    score_split, experiment, held_out, parts.validation or splits.test
                 ),
                 best_metric=f"{held_out}_accuracy",
                 checkpoint_every_epochs=config.run.checkpoint_every_epochs,
@@ -91,7 +91,7 @@ def train(
             if is_primary():
                 trained = workdir.TrainedModel(run, experiment, state).localized()
                 with console.if_slow("evaluating the run"):
-                    report_run(directory, trained, splits, recorder.read(), console)
+                    report_run(directory, trained, parts, recorder.read(), console)
 
 
 def _header(

@@ -8,7 +8,7 @@ import jax
 
 from signjax.benchmark.comparison import Row
 from signjax.benchmark.flops import train_flops
-from signjax.benchmark.peaks import known_peaks, measure_matmul, peak_flops
+from signjax.benchmark.peaks import PEAKS, measure_matmul, peak_flops
 from signjax.benchmark.programs import make_program
 from signjax.benchmark.sweep import SweepPoint
 from signjax.benchmark.timing import compile_program, profile, quartiles, time_steps
@@ -78,7 +78,7 @@ def _efficiency(
     flops, count, device = nominal_flops(point), len(point.devices), point.devices[0]
     matmul = measure_matmul(device) if device.platform == "cpu" else None
     peak, bandwidth = matmul, None
-    peaks = known_peaks(device.device_kind)
+    peaks = PEAKS.get(device.device_kind)
     if peaks:
         peak = peak_flops(peaks, point.experiment.dtype, _matmul_precision())
         bandwidth = peaks.bandwidth

@@ -24,7 +24,7 @@ class Peaks(NamedTuple):
 
 
 # By jax.Device.device_kind.
-_PEAKS = {
+PEAKS = {
     # Blackwell: NVIDIA HGX B200 datasheet (sparse figures halved).
     "NVIDIA B200": Peaks(2.25e15, 1.125e15, 75e12, 7.7e12),
     # Hopper: NVIDIA H100 whitepaper, table 2, and the H100, H200 and GH200 datasheets.
@@ -58,11 +58,6 @@ _PEAKS = {
     "TPU v6 lite": Peaks(918e12, 918e12, None, 1.64e12),
     "TPU7x": Peaks(1.15e15, 1.15e15, None, 3.7e12),
 }
-
-
-def known_peaks(device_kind: str) -> Peaks | None:
-    """The peaks of an accelerator, None where the table does not have it."""
-    return _PEAKS.get(device_kind)
 
 
 def peak_flops(peaks: Peaks, dtype: str, precision: str) -> float | None:

@@ -16,7 +16,7 @@ from jax.experimental import topologies
 from signjax.benchmark import hlo
 from signjax.benchmark.comparison import Row
 from signjax.benchmark.measure import identity, nominal_flops
-from signjax.benchmark.peaks import known_peaks
+from signjax.benchmark.peaks import PEAKS
 from signjax.benchmark.programs import lower_program
 from signjax.benchmark.sweep import SweepPoint
 from signjax.benchmark.timing import without_persistent_cache
@@ -125,8 +125,7 @@ def _tpu(chip: str, size: str) -> list[jax.Device]:
 
 
 def _gpu(gpu: Gpu, count: int) -> list[jax.Device]:
-    peaks = known_peaks(gpu.kind)
-    assert peaks
+    peaks = PEAKS[gpu.kind]
     accelerated = (
         "feature_extension: ACCELERATED_FEATURES" if gpu.capability > 8 else ""
     )

@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from signjax.commands.cli import Options
-from signjax.data.dataset import Splits
+from signjax.data.dataset import Dataset, Splits
 from signjax.data.load import load_splits
+from signjax.data.parts import load_labelled
 from signjax.errors import InputError
 from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
@@ -61,6 +62,12 @@ def require_packages(extra: str, names: Sequence[str]) -> None:
             f"{', '.join(missing)} is missing, of the extra {extra}: "
             f'pip install -c constraints.txt -e ".[{extra}]"'
         )
+
+
+def load_given(data: str, trained: TrainedModel) -> tuple[Dataset, dict[str, int]]:
+    """`load_labelled` of what --data names, as the model's own images were read."""
+    made, group = trained.experiment, trained.run.config.data.group
+    return load_labelled(data, made.image_size, made.crop_resize, group=group)
 
 
 def load_own_splits(directory: Path, run: Run, warn: Callable[[str], None]) -> Splits:

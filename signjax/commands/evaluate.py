@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from signjax.commands.cli import Options
-from signjax.commands.common import load_own_splits, open_model
+from signjax.commands.common import load_given, load_own_splits, open_model
 from signjax.data.dataset import Dataset, describe_left_out, match_classes
-from signjax.data.parts import load_labelled
+from signjax.data.load import hold_out_validation
 from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration
 from signjax.evaluation.report import FILE as REPORT_FILE
@@ -84,16 +84,12 @@ def _load(
 ) -> tuple[Dataset, str, Callable[[], Findings]]:
     """The images to score, the words for where they came from, and what audits them."""
     if options.data:
-        made, group = trained.experiment, trained.run.config.data.group
-        data, left_out = load_labelled(
-            options.data, made.image_size, made.crop_resize, group=group
-        )
+        data, left_out = load_given(options.data, trained)
         if left_out:
             console.info(f"left out  {describe_left_out(left_out)}")
-        audit = partial(audit_path, options.data, console, nested=bool(group))
-        return data, options.data, audit
+        return data, options.data, partial(audit_path, options.data, console)
     splits = load_own_splits(as_path(options.workdir), trained.run, console.warning)
-    audit = partial(audit_splits, trained, splits)
+    audit = partial(audit_splits, hold_out_validation(trained.run.config, splits))
     return splits.test, f"{splits.source} test", audit
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from signjax.commands.cli import Options
 from signjax.commands.common import (
+    load_given,
     load_own_splits,
     model_directory,
     open_model,
@@ -17,7 +18,6 @@ from signjax.commands.common import (
 from signjax.commands.cut_out import palm_detector
 from signjax.data.dataset import Dataset, match_classes
 from signjax.data.image import resize_images
-from signjax.data.parts import load_labelled
 from signjax.errors import InputError, RunError
 from signjax.evaluation.calibration import read_calibration, why_no_abstention
 from signjax.evaluation.scores import Evaluation
@@ -99,12 +99,7 @@ def _images(
     """
     experiment, run = trained.experiment, trained.run
     if options.data:
-        labelled, _ = load_labelled(
-            options.data,
-            experiment.image_size,
-            experiment.crop_resize,
-            group=run.config.data.group,
-        )
+        labelled, _ = load_given(options.data, trained)
         return match_classes(labelled, run.classes)[0], Path(options.data).name
     try:
         if not options.workdir:

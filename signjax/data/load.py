@@ -35,7 +35,7 @@ def load_splits(
     source = source or config.data.source
     if source == "auto":
         try:
-            return _read_signs(config)
+            return _SOURCES["signs"](config)
         except RunError as error:
             warn(
                 f"NO SIGNS DATA: {error}. This run uses SYNTHETIC hands instead, and "
@@ -48,14 +48,6 @@ def load_splits(
             f"add one, or choose one of auto, {listed(_SOURCES)}"
         )
     return _SOURCES[source](config)
-
-
-def _read_signs(config: Config) -> Splits:
-    return _signs_of(config, _directory(config))
-
-
-def _read_folder(config: Config) -> Splits:
-    return _folder_of(config, _named_directory(config))
 
 
 def _read_digits(config: Config) -> Splits:
@@ -108,8 +100,8 @@ def _make_synthetic(config: Config) -> Splits:
 
 
 _SOURCES = {
-    "signs": _read_signs,
-    "folder": _read_folder,
+    "signs": lambda config: _signs_of(config, _directory(config)),
+    "folder": lambda config: _folder_of(config, _named_directory(config)),
     "digits": _read_digits,
     "ankara": _read_ankara,
     "synthetic": _make_synthetic,
@@ -158,17 +150,15 @@ def _transform(config: Config) -> tuple[int, CropResize]:
     return data.image_size, crop_resize
 
 
-def hold_out_validation(
-    config: Config, splits: Splits
-) -> tuple[Dataset, Dataset | None]:
-    """(what is left to train on, the validation images or None).
+def hold_out_validation(config: Config, splits: Splits) -> Splits:
+    """`splits` with `config.data.validation_fraction` of its training images held out.
 
-    Data that have validation images of their own give those. Raises InputError where
-    nothing can be held out.
+    They are its `validation`, but for data that have one of their own. Raises
+    InputError where nothing can be held out.
     """
     train, fraction = splits.train, config.data.validation_fraction
     if splits.validation is not None or not fraction:
-        return train, splits.validation
+        return splits
     rng = np.random.default_rng(config.seed)
     kept, held_out = hold_out(train, fraction=fraction, rng=rng)
     if not len(held_out):
@@ -177,7 +167,7 @@ def hold_out_validation(
             f"{len(train)} training images no class has two that can be parted: give "
             "more images, or set it to 0"
         )
-    return train.take(kept), train.take(held_out)
+    return splits._replace(train=train.take(kept), validation=train.take(held_out))
 
 
 def add_synthetic(config: Config, train: Dataset) -> Dataset:

@@ -9,7 +9,6 @@ import numpy as np
 
 from signjax.augment import augment
 from signjax.data.dataset import Dataset, Splits
-from signjax.data.load import hold_out_validation
 from signjax.evaluation import plots
 from signjax.evaluation.calibration import ABSTAIN_FRACTION, describe_calibration, fit
 from signjax.evaluation.calibration import FILE as CALIBRATION_FILE
@@ -33,10 +32,11 @@ def report_run(
 ) -> None:
     """Scores and calibrates the trained model and leaves all that tells of it.
 
+    splits: the run's own, with the images that were held out, if any, as `validation`.
     records: of metrics.jsonl, an epoch each.
     """
     config, experiment = trained.run.config, trained.experiment
-    train, validation = hold_out_validation(config, splits)
+    train, validation = splits.train, splits.validation
     variables, calibration = trained.state.variables, None
     if validation is not None:
         calibration = fit(
@@ -80,7 +80,7 @@ def report_run(
         directory / FILE,
         test,
         console,
-        audit=lambda: audit_splits(trained, splits),
+        audit=lambda: audit_splits(splits),
         augmented=augmented_images(trained, train),
     )
 

@@ -22,7 +22,6 @@ from PIL import Image
 from signjax.data.audit import audit, describe_audit, find_image
 from signjax.data.dataset import Dataset, Splits
 from signjax.data.image import square_resize
-from signjax.data.load import hold_out_validation
 from signjax.data.parts import Parts, open_parts
 from signjax.errors import InputError, RunError
 from signjax.evaluation import plots
@@ -33,7 +32,7 @@ from signjax.runtime.console import Console
 from signjax.runtime.devices import describe_devices
 from signjax.runtime.files import MetricsFile, cache_directory, read_json, write_text
 from signjax.runtime.machine import git_commit
-from signjax.workdir import TrainedModel, versions
+from signjax.workdir import versions
 
 FILE = "report.html"
 
@@ -222,18 +221,18 @@ def _folder_hider(evaluation: Evaluation) -> Callable[[Any], Any]:
     return hide
 
 
-def audit_splits(trained: TrainedModel, splits: Splits) -> Findings:
+def audit_splits(splits: Splits) -> Findings:
     """An audit of a run's own data."""
-    train, validation = hold_out_validation(trained.run.config, splits)
-    found = {"train": train, "validation": validation, "test": splits.test}
+    names = ("train", "validation", "test")
+    found = {name: getattr(splits, name) for name in names}
     parts = {name: part for name, part in found.items() if part is not None}
     return _audited(splits.origin, lambda: Parts(parts, splits.left_out))
 
 
-def audit_path(path: str, console: Console, *, nested: bool) -> Findings:
-    """An audit of the data at `path`; nested: as for `open_parts`."""
+def audit_path(path: str, console: Console) -> Findings:
+    """An audit of the data at `path`."""
     with console.if_slow("looking over the data for the report; the scores are above"):
-        return _audited(path, lambda: open_parts(path, nested=nested))
+        return _audited(path, lambda: open_parts(path, nested=True))
 
 
 def _audited(origin: str, open_data: Callable[[], Parts]) -> Findings:

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+import signjax
+
 Value = str | np.ndarray | list[int] | float
 # Those of ONNX 1.13 (2022), so that older runtimes read it too.
 _OPSET, _IR_VERSION = 18, 8
@@ -45,9 +47,6 @@ class Graph:
         self,
         inputs: list[onnx.ValueInfoProto],
         outputs: list[onnx.ValueInfoProto],
-        *,
-        producer: str,
-        version: str,
         metadata: dict[str, str],
     ) -> onnx.ModelProto:
         """All of it as a model. Raises onnx's errors where it is not well-formed."""
@@ -58,8 +57,8 @@ class Graph:
             graph,
             opset_imports=[helper.make_opsetid("", _OPSET)],
             ir_version=_IR_VERSION,
-            producer_name=producer,
-            producer_version=version,
+            producer_name="signjax",
+            producer_version=signjax.__version__,
         )
         helper.set_model_props(model, metadata)
         onnx.checker.check_model(model, full_check=True)

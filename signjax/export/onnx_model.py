@@ -7,7 +7,6 @@ import onnx
 from onnx import TensorProto
 from onnx.helper import make_tensor_value_info
 
-import signjax
 from signjax.data.image import CropResize
 from signjax.export.graph import Graph
 from signjax.export.network import add_network
@@ -43,8 +42,6 @@ def onnx_model(answering: Answering, *, half: bool = False) -> onnx.ModelProto:
             make_tensor_value_info(LABEL, TensorProto.INT64, ["N"]),
             make_tensor_value_info(SEEN, TensorProto.UINT8, ["N", size, size, 3]),
         ],
-        producer="signjax",
-        version=signjax.__version__,
         metadata={"classes": json.dumps(answering.classes)},
     )
 

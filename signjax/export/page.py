@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,27 +66,6 @@ _LICENCE = f"""\
 The files in this folder are of onnxruntime-web {VERSION}, unchanged.
 https://github.com/microsoft/onnxruntime
 
-MIT License
-
-Copyright (c) Microsoft Corporation
-
-Permission is hereby granted, free of charge, to any person obtaining a copy
-of this software and associated documentation files (the "Software"), to deal
-in the Software without restriction, including without limitation the rights
-to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all
-copies or substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
-IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
-FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
-AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
-LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
-SOFTWARE.
 """
 
 
@@ -137,7 +117,9 @@ def write_page(directory: Path, tarball: Path) -> None:
             member = archive.extractfile(f"package/dist/{name}")
             assert member is not None  # by the checksum
             write_bytes(directory / _RUNTIME / name, member.read())
-    write_text(directory / _RUNTIME / "LICENSE.txt", _LICENCE)
+    # Of one repository, so the text is that of the Python package too.
+    text = (resources.files("onnxruntime") / "LICENSE").read_text()
+    write_text(directory / _RUNTIME / "LICENSE.txt", _LICENCE + text)
     finds = (directory / _PALM).exists()
     if finds:
         licence = (ROOT / "LICENSE").read_text()  # the same as signjax's own

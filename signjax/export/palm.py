@@ -12,7 +12,6 @@ import onnx
 from onnx import TensorProto
 from onnx.helper import make_tensor_value_info
 
-import signjax
 from signjax.errors import InputError
 from signjax.export.graph import Graph
 from signjax.export.photograph import add_rounding
@@ -53,8 +52,6 @@ def palm_model(network: Network) -> onnx.ModelProto:
             make_tensor_value_info(RAW, TensorProto.FLOAT, [1, 2016, 18]),
             make_tensor_value_info(LOGITS, TensorProto.FLOAT, [1, 2016, 1]),
         ],
-        producer="signjax",
-        version=signjax.__version__,
         metadata={"source": "MediaPipe Hands, palm_detection_full (Apache-2.0)"},
     )
 

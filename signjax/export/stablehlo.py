@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from signjax.export.trained import Answering
+from signjax.ops.pixels import normalizer
 from signjax.step import eval_step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -20,10 +21,6 @@ def to_stablehlo(answering: Answering, *, half: bool = False) -> bytes:
     are kept in float16.
     """
     prepared = answering.preprocessing
-    mean, std = (
-        np.asarray(x, np.float32).reshape(1, 1, 1, 3)
-        for x in (prepared.mean, prepared.std)
-    )
     # The one way of convolving that all platforms compile.
     model = answering.model.clone(conv_impl="xla")
     stored = jax.tree.map(
@@ -36,7 +33,7 @@ def to_stablehlo(answering: Answering, *, half: bool = False) -> bytes:
             jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.float32), stored),
             images,
             model=model,
-            normalize=lambda images: (images - mean) / std,
+            normalize=normalizer(prepared.mean, prepared.std),
             flip=prepared.flip,
             rotation=prepared.rotation,
         )

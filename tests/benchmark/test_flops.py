@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from signjax.benchmark.flops import forward_flops, train_flops
-from signjax.benchmark.peaks import known_peaks, peak_flops
+from signjax.benchmark.peaks import PEAKS, peak_flops
 from signjax.models.cnn import CNN
 from signjax.models.resnet import ResNet
 
@@ -73,18 +73,11 @@ def test_the_resnet_takes_two_gflop_an_image() -> None:
 
 
 def test_a_peak_is_that_of_the_arithmetic_that_is_done() -> None:
-    h200 = known_peaks("NVIDIA H200")
-    assert h200 is not None
+    h200 = PEAKS["NVIDIA H200"]
     assert peak_flops(h200, "bfloat16", "default") == 989.4e12
     assert peak_flops(h200, "bfloat16", "highest") == 989.4e12
     assert peak_flops(h200, "float32", "default") == 494.7e12  # TF32
     assert peak_flops(h200, "float32", "highest") == 66.9e12
     assert peak_flops(h200, "float32", "bfloat16_3x") is None
     assert h200.bfloat16 and h200.bfloat16 / h200.bandwidth == pytest.approx(206, abs=1)
-    t4 = known_peaks("Tesla T4")
-    assert t4 is not None and peak_flops(t4, "bfloat16", "default") is None
-
-
-def test_a_device_that_is_not_in_the_table_has_no_peaks() -> None:
-    assert known_peaks("NVIDIA H2000") is None
-    assert known_peaks("cpu") is None
+    assert peak_flops(PEAKS["Tesla T4"], "bfloat16", "default") is None

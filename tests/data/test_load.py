@@ -179,7 +179,7 @@ def test_a_folder_is_read_by_its_keys(tmp_path):
         paint_classes(tmp_path / "pair" / name, {"a": 2, "b": 2})
     config = config_of("folder", tmp_path / "pair", validation_fraction=0.5)
     splits = load_splits(config, pytest.fail)
-    assert hold_out_validation(config, splits) == (splits.train, splits.validation)
+    assert hold_out_validation(config, splits) == splits
 
 
 def of_signs(data: Dataset) -> np.ndarray:
@@ -233,7 +233,8 @@ def test_digits_parts_no_person_for_test_or_validation(tmp_path, own_signs):
     hands = paint_people(tmp_path / "hands", "0123456789", people=20)
     config = config_of("digits", hands, group="sequence", validation_fraction=0.25)
     splits = load_splits(config, pytest.fail)
-    train, validation = hold_out_validation(config, splits)
+    held_out = hold_out_validation(config, splits)
+    train, validation = held_out.train, held_out.validation
     parts = [people(part) for part in (train, validation, splits.test)]
     assert len(parts[2]) == 4 and sum(map(len, parts)) == 20
     assert set.union(*parts) == set(range(20))
