@@ -12,7 +12,6 @@ import pytest
 from configs import cnn
 from signjax import experiment
 from signjax.benchmark.measure import measure
-from signjax.benchmark.peaks import measure_matmul
 from signjax.benchmark.programs import make_program
 from signjax.benchmark.sweep import SweepPoint, plan
 from signjax.runtime.console import Console
@@ -155,7 +154,3 @@ def test_a_padded_batch_is_not_timed_as_a_full_one() -> None:
     program = make_program(point("step", 40))
     assert program.images == 16
     assert all((program.inputs(call)[2] >= 0).all() for call in range(5))
-
-
-def test_the_best_product_of_the_cpu_is_measured() -> None:
-    assert measure_matmul(ONE[0], sizes=(64,)) > 1e6

@@ -70,14 +70,15 @@ def test_each_picture_has_its_hand(at_once: int, count: int) -> None:
 
 
 def test_a_border_is_taken_off_again() -> None:
-    """The picture's anchor at its very center stays there, whatever the border."""
-    middle = [1152 + 6 * (5 * 12 + 5), 1152 + 6 * (6 * 12 + 6)]
+    """Half of the side on each edge: all is twice as large, about the same middle."""
     images = np.zeros((1, 96, 96, 3), np.uint8)
-    for border in (0.0, 0.5):
-        both = finder(dict.fromkeys(middle, 0.9), 0.8, 1)
-        ((hand,),) = both.find(images, [Look(border, 0.5)])
-        # The square of the second look is around the first's landmarks.
-        assert np.abs(hand.square[:2] - 48).max() < 48
+    plain, bordered = (
+        next(finder({ANCHOR: 0.9}, 0.8, 1).find(images, [Look(border, 0.5)]))[0]
+        for border in (0.0, 0.5)
+    )
+    x, y, side, angle = plain.square
+    wanted = [2 * (x - 48) + 48, 2 * (y - 48) + 48, 2 * side, angle]
+    np.testing.assert_allclose(bordered.square, wanted, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("presence", "score"), [(0.4, 0.9), (0.8, 0.4)])
