@@ -1,12 +1,14 @@
-"""Where the time goes from `python main.py` to the first training step.
+"""Where the time goes from `python main.py` to the first training step, or answer.
 
     python -m benchmarks.startup [--config=configs/resnet.py] [--runs=5]
         [--against=CHECKOUT]
+    python -m benchmarks.startup --answer [--runs=5]
 
 Each run is a fresh process that does what training does before and in its first step,
 once with an empty cache of compiled programs (cold) and then with a filled one (warm).
 The images are random: rendering or downloading some is not part of it. CHECKOUT, of
-another commit, measures itself by turns with this one. Seconds of each stage go to
+another commit, measures itself by turns with this one. With --answer it is the whole
+process of `--mode=predict docs/hand.jpg` in their place. Seconds of each stage go to
 results/startup.json, from which experiments/tables.py makes its table.
 """
 
@@ -30,23 +32,31 @@ def main() -> None:
     parser.add_argument("--config", default="configs/resnet.py")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--against", type=Path, help="a checkout of another commit")
+    parser.add_argument("--answer", action="store_true", help="time predict")
     parser.add_argument("--child", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         print(json.dumps(stages(arguments.config, arguments.child)))
         return
     config, other = arguments.config, arguments.against
-    kept = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
-    rows = [row for row in kept if row["config"] != config]
+    kept = json.loads(FILE.read_text()) if FILE.exists() else {"rows": []}
+    from signjax.workdir import versions
+
+    about = {**provenance(), "versions": versions()}
+    if arguments.answer:
+        answers = [measure_answer() for _ in range(arguments.runs)]
+        FILE.write_text(
+            json.dumps(kept | {"answers": about | {"seconds": answers}}, indent=1)
+            + "\n"
+        )
+        return
+    rows = [row for row in kept["rows"] if row["config"] != config]
     for _ in range(arguments.runs):
         for root in filter(None, (ROOT, other)):
             for cache, seconds in measure(root, config).items():
                 row = {"config": config, "cache": cache, "seconds": seconds}
                 rows.append(row | ({"commit": commit(other)} if root == other else {}))
-    from signjax.workdir import versions
-
-    about = {**provenance(), "versions": versions(), "rows": rows}
-    FILE.write_text(json.dumps(about, indent=1) + "\n")
+    FILE.write_text(json.dumps(kept | about | {"rows": rows}, indent=1) + "\n")
 
 
 def commit(checkout: Path) -> str:
@@ -73,6 +83,25 @@ def measure(root: Path, config: str) -> dict[str, dict[str, float]]:
             )
             found[name] = json.loads(done.stdout)
             print(root.name, name, done.stdout.strip(), flush=True)
+    return found
+
+
+def measure_answer() -> dict[str, float]:
+    """Seconds of a process that reads one photograph, cold, and of one more, warm."""
+    found = {}
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "main.py", "--mode=predict", "docs/hand.jpg"]
+        for name in ("cold", "warm"):
+            started = time.time()
+            subprocess.run(
+                command,
+                cwd=ROOT,
+                env=os.environ | {"SIGNJAX_CACHE": cache},
+                check=True,
+                capture_output=True,
+            )
+            found[name] = round(time.time() - started, 2)
+    print("answer", found, flush=True)
     return found
 
 

@@ -245,8 +245,22 @@ def startup() -> str:
         "Seconds to the end of the first step. Cold: no program is kept yet; warm: all "
         f"are, by an earlier run. Median of {len(here)} processes each, by turns with "
         f"those of commit {commit}; ratio: smallest to largest pair. "
+        f"{_answered(found['answers'])}"
         f"{measured_on([found])}. `benchmarks/results/startup.json`, by "
         "`python -m benchmarks.startup --against=CHECKOUT`.",
+    )
+
+
+def _answered(answers: Mapping[str, Any]) -> str:
+    """How long one photograph takes."""
+    times = ", ".join(
+        f"{median(run[cache] for run in answers['seconds']):.1f} s {cache}"
+        for cache in ("cold", "warm")
+    )
+    return (
+        "The whole process of `python main.py --mode=predict docs/hand.jpg`: "
+        f"{times} (median of {len(answers['seconds'])}; `--answer`, "
+        f"{measured_on([answers])}). "
     )
 
 
