@@ -40,25 +40,20 @@ class Expected(NamedTuple):
     probabilities: np.ndarray
 
 
-class Difference(NamedTuple):
-    """largest: of a probability. labels: of the images whose likeliest class differs.
-
-    unsure: of those abstained on by one of the two alone, though their confidence is
-    not within the tolerance of the threshold.
-    """
-
-    largest: float
-    labels: list[str]
-    unsure: list[str]
-
-
-def compare(
-    answer: Answer, expected: Expected, *, threshold: float, tolerance: float
-) -> Difference:
-    """How `answer` differs on the images, and from the threshold where it has labels.
+def require_equal(
+    name: str,
+    answer: Answer,
+    expected: Expected,
+    *,
+    threshold: float,
+    tolerance: float,
+) -> float:
+    """How far a probability of `answer` is off at most.
 
     answer: uint8 [B, S, S, 3] -> (probabilities [B, C], labels [B] with -1 for unsure,
-    or None where it gives none).
+    or None where it gives none). Raises RunError, saying what differs, where the file
+    `name` is not to be kept: a probability by more than the tolerance, the likeliest
+    class, or whether it is unsure, unless the confidence is that near the threshold.
     """
     images, own = expected.images, expected.probabilities
     count, batches = len(images), -(-len(images) // _BATCH)
@@ -67,35 +62,22 @@ def compare(
     found = [answer(batch) for batch in np.split(filled, batches)]
     probabilities = np.concatenate([part for part, _ in found])[:count]
     # A value that is no number differs from every number.
-    differences = np.nan_to_num(np.abs(probabilities - own), nan=np.inf)
-    other = np.flatnonzero(probabilities.argmax(axis=1) != own.argmax(axis=1))
-    unsure, labels = np.array([], int), [part for _, part in found if part is not None]
-    if labels:
-        said = np.concatenate(labels)[:count]
-        confidence = own.max(axis=1)
-        wanted = np.where(confidence >= threshold, own.argmax(axis=1), UNSURE)
-        clear = np.abs(confidence - threshold) > tolerance
-        unsure = np.flatnonzero(((said == UNSURE) != (wanted == UNSURE)) & clear)
-    return Difference(
-        float(differences.max()),
-        [expected.names[i] for i in other.tolist()],
-        [expected.names[i] for i in unsure.tolist()],
-    )
-
-
-def require_equal(name: str, difference: Difference, tolerance: float) -> None:
-    """Raises RunError, saying what differs, where the file `name` is not to be kept."""
+    largest = np.nan_to_num(np.abs(probabilities - own), nan=np.inf).max()
     wrong = []
-    if difference.largest > tolerance:
-        wrong.append(
-            f"a probability differs by {difference.largest:.2g}, more than "
-            f"{tolerance:g}"
+    if largest > tolerance:
+        wrong.append(f"a probability differs by {largest:.2g}, more than {tolerance:g}")
+    differs = {
+        "the likeliest class": probabilities.argmax(axis=1) != own.argmax(axis=1)
+    }
+    if labels := [part for _, part in found if part is not None]:
+        said, confidence = np.concatenate(labels)[:count], own.max(axis=1)
+        clear = np.abs(confidence - threshold) > tolerance
+        differs["whether it is unsure"] = clear & (
+            (said == UNSURE) != (confidence < threshold)
         )
-    for text, names in (
-        ("the likeliest class", difference.labels),
-        ("whether it is unsure", difference.unsure),
-    ):
-        if names:
+    for text, which in differs.items():
+        if which.any():
+            names = [expected.names[i] for i in np.flatnonzero(which)]
             wrong.append(f"{text} differs on {len(names)}: {listed(names, 3)}")
     if wrong:
         raise RunError(
@@ -103,6 +85,7 @@ def require_equal(name: str, difference: Difference, tolerance: float) -> None:
             f"{'; '.join(wrong)}. With --precision=float16 try float32; else please "
             "report it"
         )
+    return float(largest)
 
 
 def open_session(content: bytes) -> onnxruntime.InferenceSession:

@@ -13,7 +13,6 @@ from signjax.export.check import (
     Expected,
     check_palm,
     check_resize,
-    compare,
     of_prepared,
     open_session,
     require_equal,
@@ -91,15 +90,15 @@ def write_onnx(
     Returns largest_difference, of a probability, and resize_levels, see `check_resize`.
     Raises RunError where it is not to be kept.
     """
-    tolerance, prepared = TOLERANCES[precision], model.preprocessing
+    prepared = model.preprocessing
     written = onnx_model(model, half=precision == "float16")
-    difference = compare(
+    largest = require_equal(
+        ONNX,
         of_prepared(written),
         expected,
         threshold=model.threshold,
-        tolerance=tolerance,
+        tolerance=TOLERANCES[precision],
     )
-    require_equal(ONNX, difference, tolerance)
     content = written.SerializeToString()
     levels = check_resize(
         open_session(content),
@@ -107,7 +106,7 @@ def write_onnx(
         CropResize(prepared.crop, prepared.interpolation),
     )
     write_bytes(directory / ONNX, content)
-    return {"largest_difference": difference.largest, "resize_levels": levels}
+    return {"largest_difference": largest, "resize_levels": levels}
 
 
 def write_stablehlo(
@@ -117,18 +116,17 @@ def write_stablehlo(
 
     Raises RunError where it is not to be kept.
     """
-    tolerance = TOLERANCES[precision]
     content = to_stablehlo(model, half=precision == "float16")
     call = load_stablehlo(content)
-    difference = compare(
+    largest = require_equal(
+        STABLEHLO,
         lambda images: (np.asarray(call(images)), None),
         expected,
         threshold=model.threshold,
-        tolerance=tolerance,
+        tolerance=TOLERANCES[precision],
     )
-    require_equal(STABLEHLO, difference, tolerance)
     write_bytes(directory / STABLEHLO, content)
-    return difference.largest
+    return largest
 
 
 def write_palm(directory: Path, network: Network, images: np.ndarray) -> float:
