@@ -192,7 +192,7 @@ TABLE = (
     Key("tta.flip", False, SWITCH, "mean logits of an image and its mirror image"),
     Key("tta.rotation", 0.0, at_least(0), "degrees: and rotated either way"),
 
-    Key("run.eval_batch_size", 40, at_least(1), "images an evaluation step"),
+    Key("run.eval_batch_size", 20, at_least(1), "images an evaluation step"),
     Key("run.checkpoint_every_epochs", 1, at_least(1), "and after the last one"),
     Key("run.tensorboard", False, SWITCH, "write event files too (extra: tensorboard)"),
 )
