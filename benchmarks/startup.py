@@ -25,11 +25,12 @@ from typing import Any
 from signjax.runtime.machine import ROOT, provenance
 
 FILE = Path(__file__).parent / "results" / "startup.json"
+CONFIG = "configs/resnet.py"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--config", default="configs/resnet.py")
+    parser.add_argument("--config", default=CONFIG)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--against", type=Path, help="a checkout of another commit")
     parser.add_argument("--answer", action="store_true", help="time predict")
@@ -44,6 +45,8 @@ def main() -> None:
 
     about = {**provenance(), "versions": versions()}
     if arguments.answer:
+        if other or config != CONFIG:
+            parser.error("--answer: takes neither --config nor --against")
         answers = [measure_answer() for _ in range(arguments.runs)]
         FILE.write_text(
             json.dumps(kept | {"answers": about | {"seconds": answers}}, indent=1)
@@ -90,13 +93,14 @@ def measure_answer() -> dict[str, float]:
     """Seconds of a process that reads one photograph, cold, and of one more, warm."""
     found = {}
     with tempfile.TemporaryDirectory() as cache:
+        caches = {"SIGNJAX_CACHE": cache, "JAX_COMPILATION_CACHE_DIR": cache}
         command = [sys.executable, "main.py", "--mode=predict", "docs/hand.jpg"]
         for name in ("cold", "warm"):
             started = time.time()
             subprocess.run(
                 command,
                 cwd=ROOT,
-                env=os.environ | {"SIGNJAX_CACHE": cache},
+                env=os.environ | caches,
                 check=True,
                 capture_output=True,
             )

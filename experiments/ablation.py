@@ -60,7 +60,7 @@ PLAIN = (
     "--config.augment.contrast=0.2",
     "--config.augment.saturation=0.2",
 )
-# config -> [(what is changed, by which overrides)]; the first is the recipe itself.
+# config -> [(what is changed, by which overrides)].
 ABLATIONS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "resnet.py": [
         ("the recipe", PART),

@@ -25,7 +25,6 @@ CONFIG_READERS = {
     "evaluation/final.py",
     "pretrained/load.py", "train.py", "benchmark/sweep.py", "commands/train.py",
     "export/trained.py",
-    "commands/common.py",
 }  # fmt: skip
 # Which all may call, to store, compare or copy it.
 OF_A_WHOLE_CONFIG = {"copy", "to_dict", "update_from_flattened_dict"}

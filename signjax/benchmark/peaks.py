@@ -73,17 +73,20 @@ def peak_flops(peaks: Peaks, dtype: str, precision: str) -> float | None:
     return peaks.float32 if precision == "default" else None
 
 
+# Of square matrices; small ones would measure overhead.
+_SIZES = (1024, 2048)
+
+
 @cache
-def measure_matmul(device: jax.Device, sizes: tuple[int, ...] = (1024, 2048)) -> float:
+def measure_matmul(device: jax.Device) -> float:
     """FLOP/s of the fastest of several float32 matrix products on a device.
 
-    sizes: rows and columns of the square matrices; large ones, as small ones measure
-    overhead. Measured once in a process.
+    Measured once in a process.
     """
     product = jax.jit(jnp.matmul)
     rng = np.random.default_rng(0)
     best = 0.0
-    for size in sizes:
+    for size in _SIZES:
         matrix = jax.device_put(rng.random((size, size), np.float32), device)
         product(matrix, matrix).block_until_ready()
         for _ in range(5):

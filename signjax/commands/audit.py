@@ -13,7 +13,8 @@ import numpy as np
 from signjax.commands.cli import Options
 from signjax.data.audit import audit, describe_audit
 from signjax.data.dataset import Dataset, match_classes
-from signjax.data.parts import open_parts
+from signjax.data.parts import deeper_images, open_parts
+from signjax.data.stream import ImagesOnDisk
 from signjax.errors import InputError
 from signjax.runtime.bucket import as_path
 from signjax.runtime.console import Console
@@ -40,11 +41,15 @@ def run(options: Options) -> None:
         check_sheet(options.sheet)
     console = Console()
     with console.if_slow("looking over the data"):
-        # What folders in a class folder name, people for one, changes no label.
         splits, left_out = open_parts(options.data, nested=True)
         report = audit(options.data, splits, left_out)
     for line in describe_audit(report):
         console.info(line)
+    if deeper := deeper_images(splits):
+        console.info(
+            f"deeper       {len(deeper)} images are in folders within a class folder, "
+            f"as {deeper[0]}, and bear its label"
+        )
     if options.workdir:
         report["disputed"] = _dispute(options, splits, console)
     if options.output:
@@ -137,6 +142,8 @@ def _shown(data: Dataset) -> set[str]:
 
 def _readable(data: Dataset) -> Dataset:
     """In memory, without the images that cannot be read, which the audit names."""
+    if not isinstance(data.images, ImagesOnDisk):
+        return data
 
     def read(index: int) -> np.ndarray | None:
         try:

@@ -76,7 +76,7 @@ class Options:
         "predict audit")
     sweep: str = _flag("", 'what to vary, as "batch_size=32,128 program=step"',
         "benchmark")
-    repeats: int = _flag(30, "samples a row", "benchmark")
+    repeats: int = _flag(30, "samples a row, 30 by default", "benchmark")
     topology: str = _flag("", "compile for chips that are not here, as v5e:2x4",
         "benchmark")
     compare: str = _flag("", "older JSON to compare with", "benchmark")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from signjax.commands.cli import Options
-from signjax.data.dataset import Dataset, Splits
+from signjax.data.dataset import Dataset, Splits, describe_left_out
 from signjax.data.load import load_splits
 from signjax.data.parts import load_labelled
 from signjax.errors import InputError
@@ -64,10 +64,13 @@ def require_packages(extra: str, names: Sequence[str]) -> None:
         )
 
 
-def load_given(data: str, trained: TrainedModel) -> tuple[Dataset, dict[str, int]]:
-    """`load_labelled` of what --data names, as the model's own images were read."""
-    made, group = trained.experiment, trained.run.config.data.group
-    return load_labelled(data, made.image_size, made.crop_resize, group=group)
+def load_given(options: Options, trained: TrainedModel, console: Console) -> Dataset:
+    """`load_labelled` of --data, after telling what is left out."""
+    made = trained.experiment
+    data, left_out = load_labelled(options.data, made.image_size, made.crop_resize)
+    if left_out:
+        console.info(f"left out  {describe_left_out(left_out)}")
+    return data
 
 
 def load_own_splits(directory: Path, run: Run, warn: Callable[[str], None]) -> Splits:

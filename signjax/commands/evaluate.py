@@ -7,7 +7,7 @@ from typing import Any
 
 from signjax.commands.cli import Options
 from signjax.commands.common import load_given, load_own_splits, open_model
-from signjax.data.dataset import Dataset, describe_left_out, match_classes
+from signjax.data.dataset import Dataset, match_classes
 from signjax.data.load import hold_out_validation
 from signjax.errors import InputError
 from signjax.evaluation.calibration import read_calibration
@@ -84,13 +84,15 @@ def _load(
 ) -> tuple[Dataset, str, Callable[[], Findings]]:
     """The images to score, the words for where they came from, and what audits them."""
     if options.data:
-        data, left_out = load_given(options.data, trained)
-        if left_out:
-            console.info(f"left out  {describe_left_out(left_out)}")
+        data = load_given(options, trained, console)
         return data, options.data, partial(audit_path, options.data, console)
     splits = load_own_splits(as_path(options.workdir), trained.run, console.warning)
-    audit = partial(audit_splits, hold_out_validation(trained.run.config, splits))
-    return splits.test, f"{splits.source} test", audit
+    config = trained.run.config
+    return (
+        splits.test,
+        f"{splits.source} test",
+        lambda: audit_splits(hold_out_validation(config, splits)),
+    )
 
 
 def _print_classes(console: Console, scores: dict[str, Any]) -> None:

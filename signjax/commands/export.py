@@ -87,7 +87,8 @@ def evaluation_to_export(options: Options, console: Console) -> Evaluation:
         console.warning(why)
     with console.if_slow("reading the data"):
         data, source = _images(options, trained, console)
-    return Evaluation(directory, trained, data, source, calibration)
+        data, left_out = match_classes(data, trained.run.classes)
+    return Evaluation(directory, trained, data, source, calibration, left_out)
 
 
 def _images(
@@ -99,8 +100,7 @@ def _images(
     """
     experiment, run = trained.experiment, trained.run
     if options.data:
-        labelled, _ = load_given(options.data, trained)
-        return match_classes(labelled, run.classes)[0], Path(options.data).name
+        return load_given(options, trained, console), Path(options.data).name
     try:
         if not options.workdir:
             raise InputError("the package comes without the photographs of its tests")

@@ -159,8 +159,8 @@ def match_classes(
             "least one of them"
         )
     left_out = {
-        name: int(np.sum(data.labels == label))
+        name: count
         for label, name in enumerate(data.classes)
-        if relabel[label] < 0
+        if relabel[label] < 0 and (count := int(np.sum(data.labels == label)))
     }
     return replace(data.take(kept), labels=labels[kept], classes=classes), left_out

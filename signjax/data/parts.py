@@ -66,12 +66,12 @@ def open_parts(path: str | Path, *, nested: bool = False) -> Parts:
 
 
 def load_labelled(
-    path: str | Path, image_size: int, crop_resize: CropResize, *, group: str = ""
+    path: str | Path, image_size: int, crop_resize: CropResize
 ) -> tuple[Dataset, dict[str, int]]:
     """(a labelled set to evaluate on, at that size and in memory, what is left out).
 
-    path: as for `open_parts`; of splits the test is read and the others are left out.
-    group: the rule of the model's own data; with one, class folders may hold folders.
+    path: as for `open_parts`, nested; of splits the test is read and the others are
+    left out.
     Raises InputError where there is no such set or one of its images cannot be read.
     """
     path = copied_here(path)
@@ -79,7 +79,7 @@ def load_labelled(
     if path.is_dir() and not find_arrays(path) and _holds_signs(path):
         beside = {f"file {TRAIN_FILE}": 1} if (path / TRAIN_FILE).exists() else {}
         path /= TEST_FILE
-    splits, left_out = open_parts(path, nested=bool(group))
+    splits, left_out = open_parts(path, nested=True)
     name = next(iter(splits)) if path.is_file() else "test"
     data = splits.pop("all" if "all" in splits else name, None)
     if data is None:
@@ -90,6 +90,16 @@ def load_labelled(
     require_images(path, data)
     others = {f"images of {split}": len(part) for split, part in splits.items()}
     return data.resized(image_size, crop_resize), {**others, **left_out, **beside}
+
+
+def deeper_images(splits: Mapping[str, Dataset]) -> list[str]:
+    """The names of images in folders within class folders."""
+    return [
+        name
+        for split, data in splits.items()
+        for name in data.names or ()
+        if name.count("/") > 1 + (split != "all")
+    ]
 
 
 def require_images(path: Path, data: Dataset) -> None:

@@ -37,7 +37,7 @@ def check_sheet(path: str) -> None:
 def write_sheet(
     path: Path,
     answers: Sequence[Mapping[str, Any]],
-    images: np.ndarray,
+    images: Sequence[np.ndarray] | np.ndarray,
     logits_of: Callable[[np.ndarray], np.ndarray],
     console: Console,
     *,
@@ -46,18 +46,18 @@ def write_sheet(
     note: str = "",
     looked: Sequence[np.ndarray] | np.ndarray = (),
 ) -> None:
-    """Writes the sheet of answers to images, uint8 [N, S, S, 3].
+    """Writes the sheet of answers to N images, uint8 [S, S, 3] each.
 
     path: as `check_sheet` lets pass. answers: each with path, label, likeliest and
     confidence, as --json of predict has them, and with `true` where its label is known.
     logits_of: uint8 [M, S, S, 3] -> float [M, C], of `classes`. model: its name. note:
     a sentence about all answers, or empty. looked: images, uint8 [S, S, 3], of where it
-    looked; else occlusion tells.
+    looked; without them occlusion tells, by logits_of.
     """
     hands = len(looked) > 0
     if not hands:
         labels = np.array([classes.index(answer["likeliest"]) for answer in answers])
-        looked = _looked(logits_of, images, labels, console)
+        looked = _looked(logits_of, np.asarray(images), labels, console)
     rows = zip(answers, _names(answers), images, looked, strict=True)
     entries = [
         {**answer, "name": name, "image": _reduce(image), "looked": _reduce(shown)}

@@ -49,7 +49,7 @@ def model_record(
     licence, reason = LICENCES.get(data["source"], LICENCES["folder"])
     begun = pretrained_on(trained)
     if begun:
-        licence, reason = "unknown", f"{reason}; that of the pretrained weights too"
+        licence, reason = "unknown", f"{reason}; the pretrained weights have their own"
     prepared = answering.preprocessing._asdict()
     leaves = jax.tree.leaves(answering.variables["params"])
     return {

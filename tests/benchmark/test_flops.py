@@ -1,9 +1,12 @@
 """Counted operations against counts by hand, and the table of peaks."""
 
+import itertools
 from typing import Any
 
+import jax
 import pytest
 
+from signjax.benchmark import peaks
 from signjax.benchmark.flops import forward_flops, train_flops
 from signjax.benchmark.peaks import PEAKS, peak_flops
 from signjax.models.cnn import CNN
@@ -81,3 +84,9 @@ def test_a_peak_is_that_of_the_arithmetic_that_is_done() -> None:
     assert peak_flops(h200, "float32", "bfloat16_3x") is None
     assert h200.bfloat16 and h200.bfloat16 / h200.bandwidth == pytest.approx(206, abs=1)
     assert peak_flops(PEAKS["Tesla T4"], "bfloat16", "default") is None
+
+
+def test_a_product_that_takes_a_second(monkeypatch) -> None:
+    monkeypatch.setattr(peaks, "_SIZES", (64,))
+    monkeypatch.setattr(peaks.time, "perf_counter", itertools.count().__next__)
+    assert peaks.measure_matmul.__wrapped__(jax.devices()[0]) == 524_288

@@ -100,6 +100,7 @@ def test_what_cannot_be_asked_about_keeps_nothing_from_being_told(
     (disputed,) = report["disputed"]
     assert (disputed["path"], disputed["true"]) == ("train/0/anna/hand.jpg", "0")
     assert len(report["unreadable"]) == 2
+    assert "deeper       1 images are in" in told and "train/0/anna/hand.jpg" in told
     assert "1 images of classes that the model does not know: cat\n" in told
 
 

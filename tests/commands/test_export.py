@@ -268,4 +268,4 @@ def test_the_licence_of_pretrained_weights_is_not_that_of_the_images(
         checked={},
     )
     assert record["licence"]["id"] == "unknown"
-    assert "that of the pretrained weights too" in record["licence"]["reason"]
+    assert "the pretrained weights have their own" in record["licence"]["reason"]

@@ -17,6 +17,7 @@ from tests.helpers.command_line import CNN, ROOT, main
 from tests.helpers.records import metrics
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
+NOWHERE = "http://127.0.0.1:9"  # a proxy where nothing listens
 SIX_EPOCHS = (
     *(word for word in CNN if "source" not in word),
     "--config.train.epochs=6",
@@ -27,8 +28,7 @@ SIX_EPOCHS = (
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CNN trained for 6 epochs where SIGNS cannot be downloaded."""
     workdir = tmp_path_factory.mktemp("cnn")
-    nowhere = "http://127.0.0.1:9"  # where nothing listens
-    done = main(*SIX_EPOCHS, f"--workdir={workdir}", https_proxy=nowhere)
+    done = main(*SIX_EPOCHS, f"--workdir={workdir}", https_proxy=NOWHERE)
     assert done.returncode == 0, done.stderr
     [line] = done.stderr.splitlines()
     assert "WARNING" in line and "SYNTHETIC" in line
@@ -54,7 +54,7 @@ def test_without_a_network_it_learns_synthetic_hands_and_leaves_what_is_document
 
 def test_a_finished_run_says_so_and_evaluates(trained: Path) -> None:
     before = (trained / "metrics.jsonl").read_bytes()
-    again = main(*SIX_EPOCHS, f"--workdir={trained}")
+    again = main(*SIX_EPOCHS, f"--workdir={trained}", https_proxy=NOWHERE)
     assert again.returncode == 0, again.stderr
     assert "finished" in again.stdout
     assert "test  accuracy" in again.stdout

@@ -185,7 +185,7 @@ def test_a_folder_a_person_is_read_by_its_rule_alone(tmp_path):
     splits = read(tmp_path, group="^(.+)/")
     assert reds(splits.train) | reds(splits.test) == set(range(10))
     assert not reds(splits.train) & reds(splits.test)
-    assert len(labelled(tmp_path, group="^(.+)/")) == 20
+    assert len(labelled(tmp_path)) == 20
 
 
 def test_files_of_signs_are_a_folder_of_splits_too(tmp_path):

@@ -113,6 +113,14 @@ def test_it_learns_looks_once_at_each_picture_and_predicts_with_a_place(
     lines = printed(capsys, flags[0], flags[1], *map(str, names[:2]))
     assert " at " in lines[0] and lines[1].endswith("unsure  no hand found")
 
+    # Of one that has seen the centered square, 40 x 40, and not a letterbox.
+    stored = json.loads((trained / "run.json").read_text())
+    stored["config"]["data"]["letterbox"] = False
+    (trained / "run.json").write_text(json.dumps(stored))
+    lines = printed(capsys, *flags, str(names[0]))
+    points = np.array(json.loads(lines[0])["landmarks"])
+    np.testing.assert_allclose(points[0], [30, 40 / 2 + 40 / 4], atol=0.3)
+
     with pytest.raises(InputError, match="finds hands by networks of its own"):
         printed(capsys, *flags[:2], "--weights=mediapipe-hands", str(names[0]))
     with pytest.raises(InputError, match="this model's hands are found by others"):
