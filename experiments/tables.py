@@ -259,8 +259,8 @@ def _answered(answers: Mapping[str, Any]) -> str:
     )
     return (
         "The whole process of `python main.py --mode=predict docs/hand.jpg`: "
-        f"{times} (median of {len(answers['seconds'])}; `--answer`, "
-        f"{measured_on([answers])}). "
+        f"{times} (median of {len(answers['seconds'])}, {measured_on([answers])}, by "
+        "`python -m benchmarks.startup --answer`). "
     )
 
 
