@@ -198,7 +198,7 @@ def test_an_audit_that_cannot_be_is_told_with_the_reason(
         f"test/{name}.png" for name in ("0/0", "0/1", "1/0", "1/1")
     ]
 
-    def refuse(path: str) -> None:
+    def refuse(path: str, *, nested: bool) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(report, "open_parts", refuse)
