@@ -77,7 +77,7 @@ def require_equal(
         )
     for text, which in differs.items():
         if which.any():
-            names = [expected.names[i] for i in np.flatnonzero(which)]
+            names = [expected.names[i] for i in np.flatnonzero(which).tolist()]
             wrong.append(f"{text} differs on {len(names)}: {listed(names, 3)}")
     if wrong:
         raise RunError(
