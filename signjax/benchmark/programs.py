@@ -10,7 +10,7 @@ import numpy as np
 from signjax.benchmark.sweep import CLASSES, SweepPoint
 from signjax.data.dataset import Dataset
 from signjax.data.load import make_batches
-from signjax.runtime.distributed import batched, place
+from signjax.runtime.distributed import shard_batch
 from signjax.runtime.jit import jit_training
 from signjax.state import TrainState
 
@@ -59,7 +59,7 @@ def make_program(point: SweepPoint) -> Program:
     full = [batch for batch in batches.order(0) if (batch >= 0).all()]
 
     def inputs(call: int) -> tuple[Any, ...]:
-        batch = place(batched(experiment.mesh), full[call % len(full)])
+        batch = shard_batch(experiment.mesh, full[call % len(full)])
         return placed, labels, batch, key
 
     return Program(_jitted(point), inputs, steps=1, images=point.batch_size)

@@ -15,13 +15,13 @@ from signjax.data.dataset import Dataset
 from signjax.data.stream import ImagesOnDisk
 from signjax.errors import InputError
 from signjax.runtime.distributed import (
-    batched,
     device_put_global,
     gather_rows,
     own_errors,
     own_rows,
-    place,
+    replicate,
     replicated,
+    shard_batch,
 )
 
 # Batches read ahead of the step that needs them.
@@ -109,13 +109,13 @@ class Batches:
                 for indices, (_, images) in zip(order, reader, strict=True):
                     yield (
                         gather_rows(mesh, as_rows(images), size),
-                        place(replicated(mesh), self._data.labels[indices]),
-                        place(batched(mesh), np.where(indices < 0, -1, rows)),
+                        replicate(mesh, self._data.labels[indices]),
+                        shard_batch(mesh, np.where(indices < 0, -1, rows)),
                     )
             return
         images, labels = self.place()
         for indices in order:
-            yield images, labels, place(batched(self._mesh), indices)
+            yield images, labels, shard_batch(self._mesh, indices)
 
     def place(self) -> Any:
         """Images and labels on the device, where they stay; None of images on disk."""

@@ -181,15 +181,20 @@ def batched(mesh: Mesh, axis: int = 0) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
 
-def place(sharding: NamedSharding, array: np.ndarray) -> np.ndarray | jax.Array:
-    """What every process holds whole, as a jitted step takes it: laid out so.
+def shard_batch(mesh: Mesh, batch: np.ndarray) -> np.ndarray | jax.Array:
+    """A batch that every process holds whole, as a jitted step takes it.
 
-    Of several processes each moves what its own devices need; one alone leaves it to
-    jit, which is the faster way.
+    batch: [B, ...], B a multiple of the mesh's size. Of several processes each moves
+    what its own devices need; one alone leaves it to jit, which is the faster way.
     """
-    if sharding.mesh.is_multi_process:
-        return device_put_global(array, sharding)
-    return array
+    return device_put_global(batch, batched(mesh)) if mesh.is_multi_process else batch
+
+
+def replicate(mesh: Mesh, array: np.ndarray) -> np.ndarray | jax.Array:
+    """What every process holds whole, as a jitted step takes it on each device."""
+    return (
+        device_put_global(array, replicated(mesh)) if mesh.is_multi_process else array
+    )
 
 
 def own_rows(mesh: Mesh, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from jax import export
 from jax.sharding import Mesh
 
 from signjax.runtime.cpu import return_freed_memory
-from signjax.runtime.distributed import batched, place, replicated
+from signjax.runtime.distributed import batched, replicated, shard_batch
 from signjax.runtime.kept import kept
 
 
@@ -48,7 +48,7 @@ def jit_inference(
     whole, split = replicated(mesh), batched(mesh)
     jitted = jax.jit(function, in_shardings=(whole, split), out_shardings=whole)
     if cache_key is None or not _traces_slowly(mesh):
-        return lambda variables, images: jitted(variables, place(split, images))
+        return lambda variables, images: jitted(variables, shard_batch(mesh, images))
     programs: dict[Any, Any] = {}
 
     def infer(variables: Any, images: np.ndarray) -> Any:
