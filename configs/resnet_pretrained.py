@@ -25,7 +25,7 @@ def get_config(variant: str = "") -> Config:
     # Each choice is compared in docs/lab-notebook.md. With 128 pixels ImageNet's
     # filters meet shapes nearer to the size they know.
     config.data.update(image_size=128, synthetic_count=540, synthetic_pose_jitter=0.0)
-    # To the last epoch: what they teach of unseen signers fades without them.
+    # To the last epoch, for the sake of unseen signers.
     config.data.synthetic_epoch_fraction = 1.0
     config.augment.perspective = 0.2
     config.train.epochs = 16
