@@ -3,13 +3,18 @@
 import json
 import math
 import shutil
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from signjax.commands import cut_out, predict
 from signjax.commands.cli import Options, run
 from signjax.errors import InputError
+from signjax.evaluation import sheet
 from signjax.runtime import console
 from signjax.runtime.packed import FILE
 from signjax.workdir import RECOGNISER
@@ -62,8 +67,20 @@ def test_what_takes_long_is_told_beside_the_answers(
 ) -> None:
     monkeypatch.setattr(console, "SLOW", 0)
     monkeypatch.setattr(console, "_POLL", 0.0001)
-    sheet = str(tmp_path / "sheet.png")
-    run(Options("predict", json=True, sheet=sheet, arguments=(str(HAND),)))
+
+    def slowly(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        time.sleep(0.2)
+        return function(*arguments, **options)
+
+    for module, name in (
+        (cut_out, "load_image"),
+        (predict, "predict_logits"),
+        (sheet, "occlusion_maps"),
+    ):
+        function = partial(slowly, getattr(module, name))
+        monkeypatch.setattr(module, name, function)
+    page = str(tmp_path / "sheet.png")
+    run(Options("predict", json=True, sheet=page, arguments=(str(HAND),)))
     out, err = capsys.readouterr()
     assert [json.loads(line)["label"] for line in out.splitlines()] == ["3"]
     for told in ("images read: 0 of 1", "images to answer: 1", "looked: 0 of 1"):
