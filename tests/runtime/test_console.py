@@ -108,10 +108,10 @@ class Speech:
         self.console = Console(clock=lambda: self.now)
         self._capsys = capsys
 
-    def at(self, now: float) -> str:
-        """The next line from then on, awaited; "" where none comes in a while."""
-        self.now = now
-        for _ in range(300):
+    def at(self, now: float, wait: float = 10.0) -> str:
+        """The next line from then on; "" where none comes in `wait` real seconds."""
+        self.now, end = now, time.monotonic() + wait
+        while time.monotonic() < end:
             if out := self._capsys.readouterr().out:
                 return out
             time.sleep(0.001)
@@ -127,12 +127,12 @@ def speech(
 
 def test_what_takes_long_is_announced_and_told_again(speech: Speech) -> None:
     with speech.console.if_slow("compiling"):
-        assert speech.at(SLOW / 2) == ""
+        assert speech.at(SLOW / 2, wait=0.3) == ""
         assert speech.at(SLOW) == "compiling\n"
-        assert speech.at(SILENCE) == ""
+        assert speech.at(SILENCE, wait=0.3) == ""
         assert speech.at(SLOW + SILENCE) == "compiling, 22 s so far\n"
         assert speech.at(SLOW + 2 * SILENCE) == "compiling, 42 s so far\n"
-    assert speech.at(1000) == ""
+    assert speech.at(1000, wait=0.3) == ""
 
 
 def test_beside_results_stderr_tells_how_far_it_is(
@@ -163,7 +163,7 @@ def test_training_off_a_terminal_breaks_its_silence(speech: Speech) -> None:
         told = "step 99/120  loss 1.2345  accuracy 0.612  31.2 images/s\n"
         assert speech.at(2 * SILENCE) == told
         with console.if_slow("evaluating"):
-            assert speech.at(2 * SILENCE + SLOW) == ""
+            assert speech.at(2 * SILENCE + SLOW, wait=0.3) == ""
             for times in range(1, 9):  # which of the two speaks is no accident
                 line = f"evaluating, {times * SILENCE:.0f} s so far\n"
                 assert speech.at((2 + times) * SILENCE) == line
